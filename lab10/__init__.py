@@ -1,0 +1,21 @@
+"""lab10: sentiment of reviews and autoencoders of pictures, in JAX.
+
+    run = lab10.load("runs/mnist_autoencoder")
+    run.reconstruct(pixels)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lab10.inspection import load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported late, so that `--help` and messages about a mistake do not wait for JAX.
+    if name == "load":
+        from lab10.inspection import load
+
+        return load
+    raise AttributeError(f"module 'lab10' has no attribute {name!r}")

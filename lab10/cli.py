@@ -1,0 +1,85 @@
+"""The scripts' common face: `--json`, exit statuses, messages.
+
+With `--json`, standard output is exactly one JSON object (`{"error": …}` where the script fails)
+and everything else goes to standard error.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import rich.console
+
+from lab10.errors import RunError, UserError
+
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+
+# What people watch goes to standard error, so that standard output stays the result.
+console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Interrupted(Exception):
+    """A run stopped by a signal after it had saved its state.
+
+    Attributes:
+      signal_number: the signal that stopped it.
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoReturn:
+    """Calls `main(arguments)` and exits as the command-line contract says.
+
+    Args:
+      main: takes the arguments without `--json`; returns the result as a JSON object and as text for people.
+    """
+    arguments = sys.argv[1:]
+    as_json = "--json" in arguments
+    arguments = [argument for argument in arguments if argument != "--json"]
+    try:
+        result, text = main(arguments)
+        _print(json.dumps(result) if as_json else text)
+        _exit(EXIT_OK)
+    except UserError as error:
+        status, message = EXIT_USAGE, str(error)
+    except RunError as error:
+        status, message = EXIT_FAILURE, str(error)
+    except Interrupted as error:
+        status, message = (EXIT_TERMINATED if error.signal_number == signal.SIGTERM else EXIT_INTERRUPTED), str(error)
+    except KeyboardInterrupt:
+        status, message = EXIT_INTERRUPTED, "Interrupted."
+    except BrokenPipeError:
+        _exit(EXIT_FAILURE)
+    except Exception as error:
+        traceback.print_exc()
+        status, message = EXIT_FAILURE, f"{type(error).__name__}: {error}"
+    print(f"error: {message}" if status in (EXIT_USAGE, EXIT_FAILURE) else message, file=sys.stderr)
+    if as_json:
+        _print(json.dumps({"error": message}))
+    _exit(status)
+
+
+def _print(text: str) -> None:
+    if text:
+        print(text, flush=True)
+
+
+def _exit(status: int) -> NoReturn:
+    """Ends the process, also where standard output was closed early (`… | head`)."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(status)
+
+
+def describe(metrics: dict[str, float]) -> str:
+    """Metrics as one line of text: `loss 0.3126, accuracy 0.8712`."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

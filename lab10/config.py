@@ -1,0 +1,127 @@
+"""An experiment as one frozen, typed value; and as JSON."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import cattrs
+from cattrs.strategies import configure_tagged_union, include_subclasses
+
+from lab10.data.dataset import Dataset
+from lab10.data.transforms import Transform
+from lab10.errors import UserError
+from lab10.fields import option, require_at_least, running
+from lab10.kinds import import_all
+from lab10.models.model import Model
+from lab10.optimizers import Optimizer
+from lab10.schedules import Schedule
+from lab10.tasks.task import Task
+
+# Every family of kinds that can stand in a config, inner ones first.
+FAMILIES: tuple[type, ...] = (Transform, Schedule, Dataset, Model, Task, Optimizer)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All that defines a run. `lab10.overrides` sets its fields from the command line.
+
+    Raises:
+      UserError: a field has a value that no run can have.
+    """
+
+    data: Dataset
+    """The dataset, and how its examples become arrays."""
+    model: Model
+    """The model."""
+    task: Task
+    """The loss and the metrics."""
+    optimizer: Optimizer
+    """The optimizer."""
+    batch_size: int = 32
+    """Examples in a training step."""
+    epochs: int | None = None
+    """Passes over the train split; giving it displaces --steps."""
+    steps: int | None = None
+    """Training steps; giving it displaces --epochs."""
+    seed: int = 0
+    """Of the initial parameters and of the randomness in training."""
+    select_by: str = "loss"
+    """The validation metric by which the best checkpoint is chosen."""
+    start_from: str | None = None
+    """The workdir of another run, from whose best parameters to start."""
+    evaluation_batch_size: int = 256
+    """Examples in an evaluation step."""
+    evaluate_every: int | None = None
+    """Steps between evaluations on the validation split, each followed by a checkpoint; None: once an epoch."""
+    checkpoint_every: int | None = running(None)
+    """Steps between further checkpoints; None: only after evaluations."""
+    log_every: int = running(100)
+    """Steps between lines of metrics."""
+    profile_steps: int = running(0)
+    """Steps to trace for TensorBoard's profiler, compilation left out; 0: none."""
+
+    def __post_init__(self):
+        if (self.epochs is None) == (self.steps is None):
+            raise UserError("Exactly one of --epochs and --steps must be given.")
+        require_at_least(1, self, "batch_size", "epochs", "steps", "evaluate_every", "evaluation_batch_size", "log_every", "checkpoint_every")
+        require_at_least(0, self, "seed", "profile_steps")
+        if self.select_by not in self.task.metrics:
+            raise UserError(f"--select-by is {self.select_by!r}; {type(self.task).__name__} has the metrics {', '.join(self.task.metrics)}.")
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Steps in a pass over `examples` examples; the last batch may be partial."""
+        return math.ceil(examples / self.batch_size)
+
+    def total_steps(self, examples: int) -> int:
+        """Steps of the whole run on a train split of `examples` examples."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch(examples)
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    import_all()
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for family in FAMILIES:
+        include_subclasses(family, converter, union_strategy=functools.partial(configure_tagged_union, tag_name="kind"))
+    return converter
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """The config as JSON's types; each part carries its class name as `kind`."""
+    return _converter().unstructure(experiment)
+
+
+def from_json(value: Any) -> Experiment:
+    """The inverse of `to_json`. Nothing but the named kinds of `lab10` is ever constructed.
+
+    Raises:
+      UserError: it is not a config of this version of the project.
+    """
+    try:
+        return _converter().structure(value, Experiment)
+    except UserError:
+        raise
+    except Exception as error:
+        problems = "; ".join(cattrs.transform_error(error)[:3])
+        raise UserError(f"This is not a config that lab10 can read: {problems}.") from error
+
+
+def differing_fields(before: Experiment, now: Experiment) -> list[str]:
+    """The fields, as options, in which two experiments would compute different results."""
+    flat_before, flat_now = _flatten(before), _flatten(now)
+    return [option(path) for path in sorted(flat_before.keys() | flat_now.keys()) if flat_before.get(path) != flat_now.get(path)]
+
+
+def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for field in dataclasses.fields(config):
+        value, path = getattr(config, field.name), prefix + field.name
+        if not field.metadata.get("defines_result", True):
+            continue
+        if dataclasses.is_dataclass(value):
+            flat[path] = type(value).__name__
+            flat |= _flatten(value, path + ".")
+        else:
+            flat[path] = value
+    return flat

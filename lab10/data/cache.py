@@ -1,0 +1,141 @@
+"""Arrays materialised once: checked, memory-mapped, safe for several builders at once.
+
+An entry is a folder of raw binary files and a manifest with each one's dtype, shape and SHA-256.
+It is written under another name and renamed when complete, so a reader sees a whole entry or none.
+An entry that does not match its manifest is built again.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lab10.cli import console
+from lab10.errors import UserError
+
+FORMAT_VERSION = 1
+Arrays = dict[str, np.ndarray]
+
+
+def cache_root(directory: str | None) -> Path:
+    """The cache's folder: the given one, else $LAB10_CACHE_DIR, else ~/.cache/lab10."""
+    return Path(directory or os.environ.get("LAB10_CACHE_DIR") or "~/.cache/lab10").expanduser().absolute()
+
+
+class ArrayWriter:
+    """Writes arrays of an entry chunk by chunk, so that none is ever held whole."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._arrays: dict[str, dict[str, Any]] = {}
+
+    def append(self, name: str, chunk: np.ndarray) -> None:
+        """Adds rows, [rows, …], to the array of that name; every chunk has one dtype and row shape."""
+        described = self._arrays.setdefault(name, {"dtype": chunk.dtype.str, "shape": [0, *chunk.shape[1:]]})
+        if (described["dtype"], described["shape"][1:]) != (chunk.dtype.str, list(chunk.shape[1:])):
+            raise ValueError(f"chunk of {name} is {chunk.dtype} {chunk.shape[1:]}, the ones before were {described}")
+        described["shape"][0] += len(chunk)
+        with open(self._folder / f"{name}.bin", "ab") as file:
+            file.write(np.ascontiguousarray(chunk).tobytes())
+
+    def finish(self, key: dict[str, Any]) -> None:
+        """Writes the manifest, last: an entry without one is no entry."""
+        for name, described in self._arrays.items():
+            described["sha256"] = _sha256(self._folder / f"{name}.bin")
+        manifest = {"format": FORMAT_VERSION, "key": key, "arrays": self._arrays}
+        (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> tuple[Arrays, str]:
+    """Opens the entry of this key, building it where it is absent or damaged.
+
+    Args:
+      root: the cache's folder.
+      label: what people read: the entry's folder starts with it.
+      key: all that defines the content, as JSON's types; an entry of another key is another entry.
+      build: writes the arrays.
+
+    Returns:
+      The arrays, memory-mapped and read-only, and the SHA-256 of their content.
+
+    Raises:
+      UserError: the cache's folder cannot be written.
+    """
+    key = json.loads(json.dumps(key))
+    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, key], sort_keys=True).encode()).hexdigest()[:16]
+    entry = root / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', label).strip('.')}-{digest}"
+    opened = _read(entry, key)
+    if opened is not None:
+        return opened
+    try:
+        with _locked(root, entry.name):
+            opened = _read(entry, key)  # another process may have built it meanwhile
+            if opened is None:
+                _build(entry, key, build)
+                opened = _read(entry, key)
+    except OSError as error:
+        raise UserError(
+            f"The cache in {root} cannot be written ({error.strerror or error}).\n"
+            "Name a folder with room with LAB10_CACHE_DIR or --data.cache-dir."
+        ) from error
+    if opened is None:
+        raise UserError(f"The cache entry {entry} does not read back as it was written; is the disk failing? Try another --data.cache-dir.")
+    return opened
+
+
+def _build(entry: Path, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> None:
+    if entry.exists():
+        console.print(f"The cached arrays in {entry} are damaged; building them again.")
+    partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    try:
+        writer = ArrayWriter(partial)
+        build(writer)
+        writer.finish(key)
+        if entry.exists():
+            os.replace(entry, damaged := Path(f"{partial}.damaged"))
+            shutil.rmtree(damaged, ignore_errors=True)
+        os.replace(partial, entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read(entry: Path, key: dict[str, Any]) -> tuple[Arrays, str] | None:
+    """The entry's arrays and digest, or None where it is absent, damaged or of another key."""
+    try:
+        manifest = json.loads((entry / "manifest.json").read_text())
+        if manifest["format"] != FORMAT_VERSION or manifest["key"] != key:
+            return None
+        arrays, digest = {}, hashlib.sha256()
+        for name, described in sorted(manifest["arrays"].items()):
+            path, dtype, shape = entry / f"{Path(name).name}.bin", np.dtype(described["dtype"]), tuple(described["shape"])
+            size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+            if dtype.hasobject or path.stat().st_size != size or _sha256(path) != described["sha256"]:
+                return None
+            arrays[name] = np.memmap(path, dtype, "r", shape=shape) if size else np.zeros(shape, dtype)
+            digest.update(f"{name} {described['dtype']} {described['shape']} {described['sha256']}\n".encode())
+        return arrays, digest.hexdigest()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(root: Path, name: str) -> Iterator[None]:
+    """Holds the lock of one entry; the system frees it if the process dies."""
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / f".{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,130 @@
+"""What a dataset is to the rest of the program: a config that opens into splits of examples."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, Protocol
+
+import jax
+import numpy as np
+
+from lab10.data.transforms import NoTransform, Transform
+from lab10.errors import UserError
+from lab10.fields import running
+
+# A batch on its way to the device, rows first: `inputs`, `labels` where the dataset has them, and
+# `mask`, false in rows that only fill the batch. `Spec.decode` adds `targets`.
+HostBatch = dict[str, np.ndarray]
+Batch = dict[str, jax.Array]
+SplitName = Literal["train", "validation", "test"]
+
+
+class Spec(Protocol):
+    """What a model and a checkpoint need to know of a dataset: enough to work without it."""
+
+    kind: ClassVar[str]
+    class_names: tuple[str, ...]
+
+    def example(self) -> HostBatch:
+        """A batch of one blank example, for shapes and dtypes."""
+
+    def decode(self, batch: Batch) -> Batch:
+        """Raw rows as the model takes them, with `targets`. Pure; runs on the device."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Examples of one split, by row number.
+
+    Attributes:
+      rows: int64 [examples], the examples' places in the TFDS split they come from.
+      read: takes such places, int64 [batch], and returns `inputs` and, where there are any, `labels`.
+    """
+
+    rows: np.ndarray
+    read: Callable[[np.ndarray], HostBatch]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, examples: np.ndarray) -> HostBatch:
+        """The examples at these positions of the split, int64 [batch]."""
+        return self.read(self.rows[examples])
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenDataset:
+    """A dataset whose arrays are at hand.
+
+    Attributes:
+      spec: what the model needs to know of it.
+      version: TFDS's full name of it, with the version: `mnist/3.0.1`.
+      content_sha256: of the arrays of the train split, hexadecimal.
+      open_split: opens a split; nothing of the test split is read before it is asked for.
+      vocabulary: the words of a text dataset, most frequent first, else None.
+    """
+
+    spec: Spec
+    version: str
+    content_sha256: str
+    open_split: Callable[[SplitName], Split]
+    vocabulary: Sequence[bytes] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(abc.ABC):
+    """A TFDS dataset by name. A kind of dataset says how examples become arrays."""
+
+    name: str
+    """The TFDS dataset, as `name` or `name/config`."""
+    dir: str | None = running(None)
+    """Where TFDS datasets lie prepared; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    cache_dir: str | None = running(None)
+    """Where arrays are cached; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
+    train_split: str = "train"
+    """TFDS's name of the split to train on; validation is carved from it."""
+    test_split: str = "test"
+    """TFDS's name of the split that only evaluation reads."""
+    validation_share: float = 0.1
+    """Share of the train split that is held out for validation; 0: none."""
+    validation_seed: int = 0
+    """Of the choice of validation examples."""
+    order_seed: int = 0
+    """Of the order of training examples."""
+    transform: Transform = NoTransform()
+    """Applied to each training batch on the device, for noise or augmentation."""
+
+    def __post_init__(self):
+        if not 0 <= self.validation_share < 1:
+            raise UserError(f"--data.validation-share is {self.validation_share}; expected at least 0 and below 1, such as 0.1.")
+        for field in ("validation_seed", "order_seed"):
+            if getattr(self, field) < 0:
+                raise UserError(f"--data.{field.replace('_', '-')} is {getattr(self, field)}; expected at least 0.")
+
+    @abc.abstractmethod
+    def open(self) -> OpenDataset:
+        """Opens the dataset, materialising it into the cache where it is not there yet.
+
+        Raises:
+          UserError: it is not there, or is not of this kind.
+        """
+
+    def rows_of(self, split: SplitName, examples: int) -> np.ndarray:
+        """The places of a split's examples in the TFDS split of `examples` examples, sorted, int64.
+
+        Train and validation are a partition drawn by `validation_seed` alone: leaving out or
+        shortening examples afterwards moves none from one to the other.
+        """
+        if split == "test":
+            return np.arange(examples)
+        held_out = round(self.validation_share * examples)
+        if self.validation_share > 0:
+            held_out = min(max(held_out, 1), examples - 1)
+        order = np.random.default_rng([self.validation_seed, examples]).permutation(examples)
+        return np.sort(order[:held_out] if split == "validation" else order[held_out:])
+
+
+def refuse_empty(split: SplitName, rows: np.ndarray, dataset: str, reason: str) -> None:
+    """Raises UserError where a split that was asked for holds no example."""
+    if len(rows) == 0:
+        raise UserError(f"The {split} split of {dataset} has no example{reason}.")

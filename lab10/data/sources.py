@@ -1,0 +1,135 @@
+"""Opening prepared TFDS datasets without TensorFlow, and the errors a user meets there."""
+
+import dataclasses
+import importlib
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lab10.cli import console
+from lab10.data.cache import cache_root
+from lab10.errors import UserError
+from lab10.kinds import closest
+
+# Datasets that this project can write by itself, from no more than installed packages.
+SAMPLES = {
+    "mnist_sample": "lab10.data.samples.mnist_sample",
+    "synthetic_reviews": "lab10.data.samples.synthetic_reviews",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of a prepared dataset.
+
+    Attributes:
+      features: TFDS's description of an example's fields.
+      version: TFDS's full name, with the version.
+      records: the examples, read by position.
+      fingerprint: tells this copy of the data from another, as JSON's types.
+    """
+
+    features: Any
+    version: str
+    records: Any
+    fingerprint: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def chunks(self, size: int = 2000) -> Iterator[list[dict[str, Any]]]:
+        """The records in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.records.__getitems__(list(range(start, min(start + size, len(self)))))
+
+
+def data_root(directory: str | None) -> Path:
+    """Where TFDS datasets lie prepared: the given folder, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return Path(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().absolute()
+
+
+def open_source(name: str, split: str, directory: str | None = None, cache_dir: str | None = None) -> Source:
+    """Opens a split of a prepared dataset; the project's own samples are prepared on the way.
+
+    Raises:
+      UserError: there is no such dataset or split, or it is not prepared there.
+    """
+    builder = open_builder(name, cache_root(cache_dir) / "samples" if name in SAMPLES else data_root(directory))
+    if split not in builder.info.splits:
+        raise UserError(
+            f"{name} has no split {split!r}; it has {', '.join(map(repr, builder.info.splits)) or 'none'}.\n"
+            "Name the right one with --data.train-split or --data.test-split."
+        )
+    try:
+        records = builder.as_data_source(split=split)
+    except NotImplementedError as error:
+        raise UserError(
+            f"{name} in {builder.data_dir} is prepared in a file format without random access.\n"
+            f"Prepare it again into another folder: python scripts/prepare_data.py {name} --data-dir FOLDER"
+        ) from error
+    info = builder.info.splits[split]
+    fingerprint = {"name": builder.info.full_name, "split": split, "shards": list(info.shard_lengths), "bytes": info.num_bytes}
+    return Source(builder.info.features, builder.info.full_name, records, fingerprint)
+
+
+def open_builder(name: str, root: Path) -> Any:
+    """The TFDS builder of a prepared dataset; one of the project's samples is prepared first if it is not.
+
+    Raises:
+      UserError: the dataset is unknown or not prepared under `root`.
+    """
+    tfds = import_tfds()
+    if name in SAMPLES:
+        importlib.import_module(SAMPLES[name])  # importing registers the builder with TFDS
+    try:
+        builder = tfds.builder(name, data_dir=root)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        known = [*tfds.list_builders(), *SAMPLES]
+        raise UserError(
+            f"TFDS knows no dataset {name!r}{closest(name, known)}\n{_how_to_bring_data(name, root)}"
+        ) from error
+    if name in SAMPLES and not builder.is_prepared():
+        prepare_sample(builder)
+    if not builder.is_prepared():
+        raise UserError(f"{name} is not prepared in {root}.\n{_how_to_bring_data(name, root)}")
+    return builder
+
+
+def _how_to_bring_data(name: str, root: Path) -> str:
+    return (
+        "Point TFDS_DATA_DIR (or --data.dir) at a folder that holds it, or prepare it there, with a network:\n"
+        f"  python scripts/prepare_data.py {name} --data-dir {root}\n"
+        f"Without either, the offline samples always work: --data.name {' or '.join(SAMPLES)}."
+    )
+
+
+def prepare_sample(builder: Any) -> None:
+    """Writes one of the project's own datasets; needs neither a network nor TensorFlow."""
+    tfds = import_tfds()
+    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}")
+    try:
+        builder.download_and_prepare(
+            file_format="array_record",
+            download_config=tfds.download.DownloadConfig(compute_stats=tfds.download.ComputeStatsMode.SKIP),
+        )
+    except FileExistsError:
+        pass  # another process has just prepared it
+    except OSError as error:
+        raise UserError(
+            f"{builder.info.full_name} cannot be written to {builder.data_dir} ({error.strerror or error}).\n"
+            "Name a folder with room with LAB10_CACHE_DIR or --data.cache-dir."
+        ) from error
+
+
+def import_tfds() -> Any:
+    """TFDS, imported without its notes on optional decoders and without progress bars on standard output."""
+    import absl.logging
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow_datasets as tfds
+    tfds.disable_progress_bar()
+    return tfds

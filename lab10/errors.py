@@ -1,0 +1,12 @@
+"""The two ways a run ends early that are not bugs, each answered without a traceback."""
+
+
+class UserError(Exception):
+    """A mistake of the user's: a bad field, missing data, the wrong workdir. Exit status 2.
+
+    The message says what is wrong, what was expected and what to do, in at most ten lines.
+    """
+
+
+class RunError(Exception):
+    """A run that cannot go on although nobody made a mistake, such as a loss that is not finite. Exit status 1."""

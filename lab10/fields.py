@@ -1,0 +1,28 @@
+"""What every config class says about its fields: how they are written, what they may hold, whether they define the result."""
+
+import dataclasses
+from typing import Any
+
+from lab10.errors import UserError
+
+
+def running(default: Any) -> Any:
+    """A field that says how a run is watched, not what it computes: it may change between start and resume."""
+    return dataclasses.field(default=default, metadata={"defines_result": False})
+
+
+def require_at_least(minimum: float, config: Any, *names: str, prefix: str = "") -> None:
+    """Refuses numbers below `minimum` in the named fields of a config; None passes.
+
+    Raises:
+      UserError: names the field as it is written on the command line.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= minimum:
+            raise UserError(f"{option(prefix + name)} is {value}; expected at least {minimum}.")
+
+
+def option(path: str) -> str:
+    """A field's path as it is written on the command line: `batch_size` → `--batch-size`."""
+    return "--" + path.replace("_", "-")

@@ -1,0 +1,142 @@
+"""A restored autoencoder of pictures."""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from lab10.config import Experiment
+from lab10.data.dataset import Spec, Split, SplitName
+from lab10.data.pictures import PictureSpec
+from lab10.errors import UserError
+from lab10.inspection.run import Rows, Run
+from lab10.models.autoencoder import AutoencoderModel, LinearAutoencoder
+from lab10.models.pca import PCA, fit_pca
+from lab10.plots import plot_reconstructions
+from lab10.workdir import Workdir
+
+CHUNK = 5000
+SHOWN = 10
+
+
+class AutoencoderRun(Run):
+    """Encodes, decodes and reconstructs rows of pixels in [0, 1]."""
+
+    config: Experiment
+    spec: PictureSpec
+
+    @staticmethod
+    def inspects(experiment: Experiment, spec: Spec) -> bool:
+        return isinstance(experiment.model, AutoencoderModel) and isinstance(spec, PictureSpec)
+
+    def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
+        super().__init__(workdir, experiment, spec, checkpoint)
+        assert isinstance(experiment.model, AutoencoderModel)
+        self._model = experiment.model
+        self._methods = {name: jax.jit(functools.partial(self._module.apply, method=name)) for name in ("encode", "decode", "__call__")}
+
+    def encode(self, x: Rows) -> Rows:
+        """Latent vectors, float32 [rows, latent].
+
+        Raises:
+          UserError: `x` is not [rows, pixels], or not scaled to [0, 1].
+        """
+        return self._apply("encode", self._pixels(x))
+
+    def decode(self, z: Rows) -> Rows:
+        """Pictures of latent vectors, float32 [rows, pixels]; a linear output may leave [0, 1].
+
+        Raises:
+          UserError: `z` is not [rows, latent].
+        """
+        return self._apply("decode", _as_rows(z, self._model.latent, "latent vectors"))
+
+    def reconstruct(self, x: Rows) -> Rows:
+        """`decode(encode(x))`, float32 [rows, pixels].
+
+        Raises:
+          UserError: `x` is not [rows, pixels], or not scaled to [0, 1].
+        """
+        return self._apply("__call__", self._pixels(x))
+
+    def latents(self, split: SplitName = "test") -> dict[str, np.ndarray]:
+        """`latents` float32 [examples, latent], `labels` int32 and `examples` int64 [examples] of a whole split."""
+        examples = self._dataset.open_split(split)
+        latents, labels = [], []
+        for pixels, of_chunk in self._chunks(examples):
+            latents.append(self.encode(pixels))
+            labels.append(of_chunk)
+        return {"latents": np.concatenate(latents), "labels": np.concatenate(labels), "examples": examples.rows}
+
+    def compare(self, split: SplitName, indices: list[int]) -> tuple[Figure, dict[str, Any]]:
+        """Pictures of a split beside their reconstructions; for a linear autoencoder exact PCA's too.
+
+        Args:
+          split: where the pictures are.
+          indices: which, by position in the split.
+
+        Returns:
+          The figure, and `indices` with each picture's `reconstruction_error` (and `pca_reconstruction_error`).
+
+        Raises:
+          UserError: an index that the split does not have.
+        """
+        examples = self._dataset.open_split(split)
+        if outside := [index for index in indices if not 0 <= index < len(examples)]:
+            raise UserError(f"--indices {outside[0]}: the {split} split has the pictures 0 to {len(examples) - 1}.")
+        pixels, _ = self._read(examples, np.array(indices, np.int64))
+        rows = {"reconstruction": self.reconstruct(pixels)}
+        if isinstance(self._model, LinearAutoencoder):
+            rows["exact PCA"] = self._pca.reconstruct(pixels).astype(np.float32)
+        errors = {name: np.sum((reconstruction - pixels) ** 2, axis=1).tolist() for name, reconstruction in rows.items()}
+        figure = plot_reconstructions(pixels, rows, (self.spec.height, self.spec.width))
+        result: dict[str, Any] = {"indices": indices, "reconstruction_error": errors["reconstruction"]}
+        if "exact PCA" in errors:
+            result["pca_reconstruction_error"] = errors["exact PCA"]
+        return figure, result
+
+    def draw(self, directory: Path) -> None:
+        """Writes reconstructions.png: validation pictures (training ones where none are held out) and what became of them."""
+        split: SplitName = "validation" if self.config.data.validation_share > 0 else "train"
+        shown = min(SHOWN, len(self._dataset.open_split(split)))
+        figure, _ = self.compare(split, list(range(shown)))
+        figure.savefig(directory / "reconstructions.png")
+
+    def _further_metrics(self, split: SplitName) -> dict[str, float]:
+        errors = [self._pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._dataset.open_split(split))]
+        return {"pca_reconstruction_error": float(np.concatenate(errors).mean())}
+
+    @functools.cached_property
+    def _pca(self) -> PCA:
+        """Exact PCA without centring, of the same latent size, on the whole TFDS train split."""
+        splits: list[SplitName] = ["train", "validation"] if self.config.data.validation_share > 0 else ["train"]
+        chunks = (pixels for split in splits for pixels, _ in self._chunks(self._dataset.open_split(split)))
+        return fit_pca(chunks, self._model.latent, centred=False)
+
+    def _chunks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(split), CHUNK):
+            yield self._read(split, np.arange(start, min(start + CHUNK, len(split))))
+
+    def _read(self, split: Split, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels float32 [rows, pixels] in [0, 1], and labels."""
+        batch = split.batch(positions)
+        return batch["inputs"].astype(np.float32) / np.float32(self.spec.largest), batch["labels"]
+
+    def _pixels(self, x: Rows) -> np.ndarray:
+        if np.issubdtype(np.asarray(x).dtype, np.integer):
+            raise UserError(f"Pixels are {np.asarray(x).dtype}; expected floats in [0, 1]: divide by {self.spec.largest}.")
+        return _as_rows(x, self.spec.pixels, "pixels")
+
+    def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(self._methods[method]({"params": self.params}, rows))
+
+
+def _as_rows(x: Rows, width: int, what: str) -> np.ndarray:
+    rows = np.asarray(x, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise UserError(f"Expected rows of {width} {what}, [rows, {width}]; got the shape {list(rows.shape)}.")
+    return rows

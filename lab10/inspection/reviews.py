@@ -1,0 +1,73 @@
+"""A restored classifier of texts."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from lab10.config import Experiment
+from lab10.data.dataset import Spec
+from lab10.data.reviews import Reviews, ReviewSpec
+from lab10.data.text import ranks_of
+from lab10.inspection.run import Run
+from lab10.tasks.classification import Classification, probabilities
+from lab10.workdir import Workdir
+
+BATCH = 64
+
+
+class ReviewsRun(Run):
+    """Classifies texts as the run's config encodes them."""
+
+    config: Experiment
+    spec: ReviewSpec
+
+    @staticmethod
+    def inspects(experiment: Experiment, spec: Spec) -> bool:
+        return isinstance(experiment.task, Classification) and isinstance(spec, ReviewSpec)
+
+    def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
+        super().__init__(workdir, experiment, spec, checkpoint)
+        assert isinstance(experiment.data, Reviews)
+        self._reviews = experiment.data
+        self._rank = {word: place for place, word in enumerate(workdir.read_vocabulary(), start=1)}
+        self._forward = jax.jit(lambda params, tokens: probabilities(self._module.apply({"params": params}, tokens)))
+
+    def predict(self, texts: list[str] | list[bytes]) -> list[dict[str, Any]]:
+        """The class of each text; any text has one, an empty one and one that is not UTF-8 too.
+
+        Returns:
+          For each text `text`, `label` (the dataset's name of the most probable class),
+          `probability` (of that class), `probabilities` (of every class) and `truncated` (whether
+          only a part of --data.max-length ids was read).
+        """
+        rows = [self._reviews.encode(ranks_of(_as_bytes(text), self._rank)) for text in texts]
+        predictions = []
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            for text, row, of_classes in zip(texts[start : start + BATCH], batch, self._probabilities(batch), strict=True):
+                best = int(of_classes.argmax())
+                predictions.append(
+                    {
+                        "text": text if isinstance(text, str) else text.decode("utf-8", "replace"),
+                        "probability": float(of_classes[best]),
+                        "label": self.spec.class_names[best],
+                        "probabilities": dict(zip(self.spec.class_names, map(float, of_classes), strict=True)),
+                        "truncated": self._reviews.max_length is not None and len(row) > self._reviews.max_length,
+                    }
+                )
+        return predictions
+
+    def _probabilities(self, rows: list[np.ndarray]) -> np.ndarray:
+        """Probabilities [rows, classes]; sizes are rounded up, so that few are compiled."""
+        longest = self._reviews.max_length or _power_of_two(max(len(row) for row in rows))
+        padded = rows + [rows[0][:0]] * (_power_of_two(len(rows)) - len(rows))
+        return np.asarray(self._forward(self.params, self._reviews.pad(padded, longest)))[: len(rows)]
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
+def _power_of_two(at_least: int) -> int:
+    return 1 << max(at_least - 1, 0).bit_length()

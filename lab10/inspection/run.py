@@ -1,0 +1,104 @@
+"""What can be done with any run: its parameters, its config, evaluation."""
+
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from lab10.config import Experiment
+from lab10.data.dataset import OpenDataset, Spec, SplitName
+from lab10.errors import UserError
+from lab10.training.checkpoints import Checkpoints
+from lab10.training.step import Program
+from lab10.workdir import Workdir
+
+Rows = Float[np.ndarray, "rows features"]
+
+
+class Run:
+    """A restored run.
+
+    Attributes:
+      config: the experiment.
+      params: the parameters of the checkpoint.
+      step: the checkpoint's step.
+      spec: what the dataset looks like.
+    """
+
+    def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
+        self._workdir, self.config, self.spec = workdir, experiment, spec
+        self._program = Program(experiment, spec)
+        higher_is_better = experiment.task.metrics[experiment.select_by]
+        with Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better) as checkpoints:
+            self.step = checkpoints.find(checkpoint)
+            self.params = checkpoints.restore(self.step, {"params": self._program.abstract_params()}).trees["params"]
+        self._module = self._program.module
+        self._opened: OpenDataset | None = None
+
+    @staticmethod
+    def inspects(experiment: Experiment, spec: Spec) -> bool:
+        """Whether this class is made for such runs."""
+        return True
+
+    @property
+    def _dataset(self) -> OpenDataset:
+        if self._opened is None:
+            self._opened = self.config.data.open()
+        return self._opened
+
+    def evaluate(self, split: SplitName = "test") -> dict[str, Any]:
+        """Metrics on a split; writes them, and each example's prediction or error, under evaluations/ in the workdir.
+
+        Returns:
+          `split`, `examples`, `step`, the metrics, `read_count` (how often this split has now been
+          evaluated in this workdir) and `per_example` (the path of the CSV file).
+        """
+        examples = self._dataset.open_split(split)
+        evaluation = self._program.evaluate(self.params, examples)
+        metrics = evaluation.metrics | self._further_metrics(split)
+        result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
+        result["read_count"] = self._workdir.record_evaluation(split, {"step": self.step, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **metrics})
+        stem = self._workdir.path / "evaluations" / f"{split}-{self.step}"
+        result["per_example"] = str(_write_csv(stem.with_suffix(".csv"), {"example": examples.rows, **evaluation.per_example}))
+        stem.with_suffix(".json").write_text(json.dumps(result, indent=1))
+        return result
+
+    def _further_metrics(self, split: SplitName) -> dict[str, float]:
+        """What a kind of run compares itself with."""
+        return {}
+
+    def draw(self, directory: Path) -> None:
+        """Writes what there is to look at after training."""
+
+    def encode(self, x: Rows) -> Rows:
+        """Latent vectors of pictures; an autoencoder's."""
+        raise self.cannot("encode pictures")
+
+    def decode(self, z: Rows) -> Rows:
+        """Pictures of latent vectors; an autoencoder's."""
+        raise self.cannot("decode latent vectors")
+
+    def reconstruct(self, x: Rows) -> Rows:
+        """Pictures of pictures; an autoencoder's."""
+        raise self.cannot("reconstruct pictures")
+
+    def predict(self, texts: list[str] | list[bytes]) -> list[dict[str, Any]]:
+        """Classes of texts; a text classifier's."""
+        raise self.cannot("classify texts")
+
+    def cannot(self, what: str) -> UserError:
+        """The error that says what this kind of run is not for."""
+        model, data = type(self.config.model).__name__, self.spec.kind
+        return UserError(f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. Give the workdir of a run that can.")
+
+
+def _write_csv(path: Path, columns: dict[str, np.ndarray]) -> Path:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    return path

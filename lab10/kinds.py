@@ -1,0 +1,52 @@
+"""Kinds: the members of a family of config classes, found by name.
+
+A family is a base class (`Model`, `Task`, `Optimizer`, …); its kinds are its subclasses, known by
+their class names in `config.json` and on the command line. Every module of the packages below is
+imported once, so a new kind is a new file there and nothing else.
+"""
+
+import difflib
+import functools
+import importlib
+import pkgutil
+
+from lab10.errors import UserError
+
+PACKAGES = ("lab10.data", "lab10.models", "lab10.tasks", "lab10.optimizers", "lab10.schedules")
+
+
+@functools.cache
+def import_all() -> None:
+    """Imports every module that may hold a kind."""
+    for name in PACKAGES:
+        package = importlib.import_module(name)
+        for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
+            importlib.import_module(f"{name}.{module.name}")
+
+
+def kinds_of(family: type) -> dict[str, type]:
+    """The concrete kinds of a family (its leaf classes), by class name."""
+    import_all()
+    found = {}
+    for subclass in family.__subclasses__():
+        found |= kinds_of(subclass) if subclass.__subclasses__() else {subclass.__name__: subclass}
+    return found
+
+
+def find_kind(family: type, name: str) -> type:
+    """The kind of `family` with that class name, in any case.
+
+    Raises:
+      UserError: there is none; names the closest.
+    """
+    kinds = {kind.casefold(): cls for kind, cls in kinds_of(family).items()}
+    if name.casefold() in kinds:
+        return kinds[name.casefold()]
+    names = ", ".join(cls.__name__ for cls in kinds.values())
+    raise UserError(f"There is no {family.__name__} {name!r}{closest(name.casefold(), kinds)} Expected one of: {names}.")
+
+
+def closest(name: str, names) -> str:
+    """The end of a sentence: `; did you mean 'x'?`, or a full stop where nothing is close."""
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]!r}?" if matches else "."

@@ -1,0 +1,42 @@
+"""Metrics as sums and counts, which merge: over batches, devices, and the parts of any split."""
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float
+
+
+class Metrics(struct.PyTreeNode):
+    """Sums over examples, and their number.
+
+    Attributes:
+      totals: the sum of each metric over the examples.
+      count: the number of examples.
+    """
+
+    totals: dict[str, jax.Array | float]
+    count: jax.Array | float
+
+    @classmethod
+    def of(cls, per_example: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> "Metrics":
+        """The sums over the rows of a batch that are examples, float32."""
+        totals = {name: jnp.sum(jnp.where(mask, values, 0.0)) for name, values in per_example.items()}
+        return cls(totals, jnp.sum(mask, dtype=jnp.float32))
+
+    @classmethod
+    def empty(cls) -> "Metrics":
+        """Of no examples: merging it changes nothing."""
+        return cls({}, 0)
+
+    def merge(self, other: "Metrics") -> "Metrics":
+        """The metrics of both sets of examples."""
+        names = self.totals.keys() | other.totals.keys()
+        return Metrics({name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names}, self.count + other.count)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over the examples; NaN where there are none."""
+        count = float(self.count)
+        return {name: float(total) / count if count else math.nan for name, total in sorted(self.totals.items(), key=lambda item: (item[0] != "loss", item[0]))}

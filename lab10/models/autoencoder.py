@@ -1,0 +1,135 @@
+"""Autoencoders of pictures: dense layers to a latent vector and back; the linear one is PCA's subspace, learned."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from lab10.data.dataset import Spec
+from lab10.data.pictures import PictureSpec
+from lab10.models.model import Model, require_spec
+
+Activation = Literal["tanh", "relu", "gelu", "elu", "silu", "sigmoid", "identity"]
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "relu": nn.relu,
+    "gelu": nn.gelu,
+    "elu": nn.elu,
+    "silu": nn.silu,
+    "sigmoid": nn.sigmoid,
+    "identity": lambda x: x,
+}
+
+
+class MLP(nn.Module):
+    """Dense layers, with an activation between them and one at the end.
+
+    Attributes:
+      widths: of the layers, the last one the output's.
+      activation: between layers.
+      output: after the last layer.
+      use_bias: whether layers add a bias.
+      kernel_init: initialiser of the matrices.
+      dtype: of the computation.
+    """
+
+    widths: tuple[int, ...]
+    activation: str
+    output: str
+    use_bias: bool
+    kernel_init: nn.initializers.Initializer
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
+        for place, width in enumerate(self.widths):
+            x = nn.Dense(width, self.use_bias, self.dtype, kernel_init=self.kernel_init, name=f"dense_{place}")(x)
+            x = ACTIVATIONS[self.activation if place < len(self.widths) - 1 else self.output](x)
+        return x
+
+
+class Autoencoder(nn.Module):
+    """An encoder and a decoder.
+
+    Attributes:
+      encoder_widths: of the encoder's layers, the last one the latent size.
+      decoder_widths: of the decoder's layers, the last one the pixels.
+      activation: between layers.
+      output: after the decoder's last layer.
+      use_bias: whether layers add a bias.
+      kernel_init: initialiser of the matrices.
+      dtype: of the computation.
+    """
+
+    encoder_widths: tuple[int, ...]
+    decoder_widths: tuple[int, ...]
+    activation: str
+    output: str
+    use_bias: bool
+    kernel_init: nn.initializers.Initializer
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    def setup(self):
+        self.encoder = MLP(self.encoder_widths, self.activation, "identity", self.use_bias, self.kernel_init, self.dtype)
+        self.decoder = MLP(self.decoder_widths, self.activation, self.output, self.use_bias, self.kernel_init, self.dtype)
+
+    def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent"]:
+        """Latent vectors, float32."""
+        return self.encoder(pixels).astype(jnp.float32)
+
+    def decode(self, latents: Float[Array, "batch latent"]) -> Float[Array, "batch pixels"]:
+        """Pictures, float32; a linear output may leave [0, 1]."""
+        return self.decoder(latents).astype(jnp.float32)
+
+    def __call__(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
+        """Reconstructions, float32."""
+        return self.decode(self.encode(pixels))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderModel(Model):
+    """What all autoencoders have."""
+
+    latent: int = 64
+    """Width of the latent vector."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearAutoencoder(AutoencoderModel):
+    """Two matrices without bias: z = E x, x' = D z. Its best loss is that of PCA without centring."""
+
+    def __post_init__(self):
+        self.require_widths("latent")
+
+    def build(self, spec: Spec) -> Autoencoder:
+        require_spec(self, spec, PictureSpec)
+        # The lab's: rnorm(sd = sqrt(6 / (latent_size + input_size))).
+        normal = nn.initializers.normal((6 / (self.latent + spec.pixels)) ** 0.5)
+        return Autoencoder((self.latent,), (spec.pixels,), "identity", "identity", False, normal, self.compute_dtype())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MLPAutoencoder(AutoencoderModel):
+    """Dense layers of any number and width. The defaults are the lab's 784-256-64-256-784, tanh, linear output, Glorot-uniform."""
+
+    encoder_widths: tuple[int, ...] = (256,)
+    """Of the encoder's hidden layers."""
+    decoder_widths: tuple[int, ...] = (256,)
+    """Of the decoder's hidden layers."""
+    activation: Activation = "tanh"
+    """Between layers."""
+    output: Literal["linear", "sigmoid"] = "linear"
+    """After the last layer."""
+
+    def __post_init__(self):
+        self.require_widths("latent", "encoder_widths", "decoder_widths")
+
+    def build(self, spec: Spec) -> Autoencoder:
+        require_spec(self, spec, PictureSpec)
+        output = "identity" if self.output == "linear" else "sigmoid"
+        encoder, decoder = (*self.encoder_widths, self.latent), (*self.decoder_widths, spec.pixels)
+        return Autoencoder(encoder, decoder, self.activation, output, True, nn.initializers.glorot_uniform(), self.compute_dtype())

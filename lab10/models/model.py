@@ -1,0 +1,47 @@
+"""What a model is to the rest of the program: a config that builds a flax module."""
+
+import abc
+import dataclasses
+from typing import Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from lab10.data.dataset import Spec
+from lab10.errors import UserError
+from lab10.fields import option
+
+ComputeDtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(abc.ABC):
+    """A model's widths and choices. A new model is a new subclass, in a file in this folder."""
+
+    dtype: ComputeDtype = "float32"
+    """Of the computation; parameters, losses and metrics stay float32."""
+
+    @abc.abstractmethod
+    def build(self, spec: Spec) -> nn.Module:
+        """The module for this dataset. Its `__call__` takes a batch's `inputs` and returns outputs for the task.
+
+        Raises:
+          UserError: the model does not take such data.
+        """
+
+    def compute_dtype(self) -> jnp.dtype:
+        """`dtype` as a numpy dtype."""
+        return jnp.dtype(self.dtype)
+
+    def require_widths(self, *names: str) -> None:
+        """Refuses widths below 1 in the named fields, which hold an int or a tuple of them."""
+        for name in names:
+            widths = getattr(self, name)
+            if any(width < 1 for width in (widths if isinstance(widths, tuple) else (widths,))):
+                raise UserError(f"{option('model.' + name)} is {widths}; expected at least 1.")
+
+
+def require_spec(model: Model, spec: Spec, expected: type) -> None:
+    """Refuses a dataset of another kind than a model reads."""
+    if not isinstance(spec, expected):
+        raise UserError(f"The model {type(model).__name__} reads {expected.kind}, and the dataset holds {spec.kind}.")  # type: ignore[attr-defined]

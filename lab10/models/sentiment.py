@@ -1,0 +1,114 @@
+"""Classifiers of texts: the lab's LSTM, and the bag of words that it is measured against."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from lab10.data.dataset import Spec
+from lab10.data.reviews import ReviewSpec
+from lab10.data.text import PADDING_ID
+from lab10.models.lstm import MaskedLSTM
+from lab10.models.model import Model, require_spec
+
+
+def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Uniform in ±0.05, Keras's initialiser of embeddings."""
+    return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
+
+
+def num_logits(spec: ReviewSpec) -> int:
+    """One logit for two classes, else one a class."""
+    return 1 if len(spec.class_names) <= 2 else len(spec.class_names)
+
+
+class LSTMClassifier(nn.Module):
+    """Embedding → masked LSTM → logits. Padding is masked, so its amount does not matter.
+
+    Attributes:
+      num_embeddings: rows of the embedding; ids lie below.
+      embedding_features: width of the embedding.
+      hidden: width of the LSTM's state.
+      logits: number of outputs.
+      dtype: of the computation.
+    """
+
+    num_embeddings: int
+    embedding_features: int
+    hidden: int
+    logits: int
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
+        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
+        embedding = nn.Embed(self.num_embeddings, self.embedding_features, self.dtype, embedding_init=keras_uniform, name="embedding")
+        (_, hidden), _ = MaskedLSTM(self.hidden, self.dtype, name="lstm")(embedding(tokens), tokens != PADDING_ID)
+        dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
+        return dense(hidden).astype(jnp.float32)
+
+
+class BagOfWordsClassifier(nn.Module):
+    """Which words occur (multi-hot) → dense layers → logits. Neither order nor repetition counts.
+
+    Attributes:
+      num_ids: width of the multi-hot vector.
+      widths: of the hidden layers, ReLU; () makes it logistic regression.
+      logits: number of outputs.
+      dtype: of the computation.
+    """
+
+    num_ids: int
+    widths: tuple[int, ...]
+    logits: int
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
+        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
+        x = multi_hot(tokens, self.num_ids).astype(self.dtype)
+        for place, width in enumerate(self.widths):
+            x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{place}")(x))
+        dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
+        return dense(x).astype(jnp.float32)
+
+
+def multi_hot(tokens: Int[Array, "batch time"], num_ids: int) -> Float[Array, "batch num_ids"]:
+    """1 in the columns of the ids that a row holds, 0 elsewhere; padding has no column set."""
+    rows = jnp.arange(tokens.shape[0])[:, None]
+    return jnp.zeros((tokens.shape[0], num_ids)).at[rows, tokens].set(1.0).at[:, PADDING_ID].set(0.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LSTM(Model):
+    """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE)`, `layer_lstm(32)`, `layer_dense(1)`: 652,513 parameters."""
+
+    embedding_features: int = 64
+    """Width of the embedding."""
+    hidden: int = 32
+    """Width of the LSTM's state."""
+
+    def __post_init__(self):
+        self.require_widths("embedding_features", "hidden")
+
+    def build(self, spec: Spec) -> LSTMClassifier:
+        require_spec(self, spec, ReviewSpec)
+        # The lab's embedding has one row more than there are ids, and so has this one, to compare parameter by parameter.
+        return LSTMClassifier(spec.num_ids + 1, self.embedding_features, self.hidden, num_logits(spec), self.compute_dtype())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BagOfWords(Model):
+    """A multi-hot vector and dense layers."""
+
+    widths: tuple[int, ...] = (16,)
+    """Of the hidden layers, ReLU; none makes it logistic regression."""
+
+    def __post_init__(self):
+        self.require_widths("widths")
+
+    def build(self, spec: Spec) -> BagOfWordsClassifier:
+        require_spec(self, spec, ReviewSpec)
+        return BagOfWordsClassifier(spec.num_ids, self.widths, num_logits(spec), self.compute_dtype())

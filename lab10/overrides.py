@@ -1,0 +1,127 @@
+"""The command line as changes to an experiment: every field by name, typed, the closest named on a typo."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from lab10.config import FAMILIES, Experiment
+from lab10.errors import UserError
+from lab10.fields import option
+from lab10.kinds import closest, find_kind
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+
+
+def load_experiment(name: str) -> tuple[Experiment, str]:
+    """The experiment of a page in experiments/, or of a path to one, and its name.
+
+    Raises:
+      UserError: there is no such page; names the closest.
+    """
+    path = Path(name) if name.endswith(".py") else EXPERIMENTS / f"{name}.py"
+    if not path.is_file():
+        known = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
+        raise UserError(f"There is no experiment {name!r}{closest(name, known)} Expected a path to a .py file or one of: {', '.join(known)}.")
+    spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not isinstance(getattr(module, "experiment", None), Experiment):
+        raise UserError(f"{path} defines no experiment; expected `experiment = Experiment(…)`.")
+    return module.experiment, path.stem
+
+
+def parse_training_arguments(arguments: list[str]) -> tuple[Experiment, str]:
+    """`EXPERIMENT [--workdir DIR] [--FIELD VALUE …]` as an experiment and a workdir.
+
+    Raises:
+      UserError: a name, a field or a value that does not exist or fit.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        known = ", ".join(sorted(page.stem for page in EXPERIMENTS.glob("*.py")))
+        usage = f"usage: train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]\n\nEXPERIMENT is a path to a .py file or one of: {known}."
+        if arguments[:1] in (["--help"], ["-h"]):
+            print(f"{usage}\n`train.py EXPERIMENT --help` lists every field.")
+            sys.exit(0)
+        raise UserError(usage)
+    default, name = load_experiment(arguments[0])
+    return apply_overrides(default, name, arguments[1:])
+
+
+def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> tuple[Experiment, str]:
+    """The experiment with its fields set as the arguments say, and the workdir.
+
+    Besides typed fields, `--optimizer adam` or `--data.transform gaussiannoise` choose another kind
+    for a part, whose fields the arguments after and before it then set.
+    """
+    arguments = [re.sub("_", "-", argument) if re.fullmatch(r"--[\w.-]+", argument) else argument for argument in arguments]
+    arguments = [part for argument in arguments for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])]
+    default = _displace_duration(default, arguments)
+    default, arguments = _choose_kinds(default, arguments)
+    with_workdir = dataclasses.make_dataclass(
+        "Arguments",
+        [("experiment", tyro.conf.OmitArgPrefixes[Experiment]), ("workdir", str, dataclasses.field(default=f"runs/{name}"))],
+        frozen=True,
+        kw_only=True,
+    )
+    with_workdir.__doc__ = f"Trains {name}. The same command again goes on from the last checkpoint."
+    parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}")
+    return parsed.experiment, parsed.workdir
+
+
+def _displace_duration(default: Experiment, arguments: list[str]) -> Experiment:
+    """`--steps` alone takes away the default of `--epochs`, and the other way round."""
+    if "--steps" in arguments and "--epochs" in arguments:
+        raise UserError("Exactly one of --epochs and --steps must be given.")
+    if "--steps" in arguments:
+        return dataclasses.replace(default, epochs=None, steps=1)
+    if "--epochs" in arguments:
+        return dataclasses.replace(default, epochs=1, steps=None)
+    return default
+
+
+def _choose_kinds(config: Any, arguments: list[str], prefix: str = "") -> tuple[Any, list[str]]:
+    """Replaces parts whose kind the arguments choose; returns the arguments that are left."""
+    for field in dataclasses.fields(config):
+        family = field.type
+        if family not in FAMILIES:
+            continue
+        flag, part = option(prefix + field.name), getattr(config, field.name)
+        while flag in arguments:
+            place = arguments.index(flag)
+            if place + 1 == len(arguments):
+                raise UserError(f"{flag} needs a value: the name of a kind.")
+            kind = find_kind(family, arguments[place + 1])
+            shared = {f.name: getattr(part, f.name) for f in dataclasses.fields(family) if f.init}
+            part = part if type(part) is kind else kind(**shared)
+            arguments = arguments[:place] + arguments[place + 2 :]
+        part, arguments = _choose_kinds(part, arguments, f"{prefix}{field.name}.")
+        config = dataclasses.replace(config, **{field.name: part})
+    return config, arguments
+
+
+def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
+    """tyro, with its messages as a UserError of a few plain lines."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                cls,
+                default=default,
+                args=arguments,
+                prog=program,
+                config=(tyro.conf.AvoidSubcommands, tyro.conf.HelptextFromCommentsOff),
+            )
+    except SystemExit as error:
+        if not error.code:
+            raise
+        lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()).splitlines()]
+        kept = [line for line in lines if line and not re.fullmatch(r"[-─╭╮╰╯│ ]+", line)]
+        raise UserError("\n".join(kept[:9])) from None

@@ -1,0 +1,73 @@
+"""Figures: learning curves, and reconstructions beside their inputs."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lab10.training.metrics_log import read_lines
+
+TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc6", "#c44e2f"
+
+
+def plot_history(metrics_path: Path, output: Path) -> None:
+    """Draws every metric of a metrics.jsonl over the epochs, one panel a metric, and writes a PNG."""
+    lines = read_lines(metrics_path)
+    names = [name for name in dict.fromkeys(name for line in lines for name in line) if name not in ("step", "epoch", "split")]
+    # A metric that is the loss under another name needs no panel of its own.
+    names = [name for name in names if name == "loss" or any(line.get(name) != line.get("loss") for line in lines)]
+    figure = Figure(figsize=(5.2 * max(len(names), 1), 3.6), dpi=120, layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, max(len(names), 1))), names, strict=False):
+        for split, colour in (("train", TRAIN_COLOUR), ("validation", VALIDATION_COLOUR)):
+            points = [(line["epoch"], line[name]) for line in lines if line["split"] == split and name in line]
+            if points:
+                marker = "o" if len(points) < 40 else None
+                axes.plot(*zip(*points, strict=True), color=colour, label=split, marker=marker, markersize=3, linewidth=1.3)
+        values = np.array([line[name] for line in lines if name in line])
+        if name == "loss" and values.min() > 0 and values.max() / values.min() > 20:
+            axes.set_yscale("log")
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+    figure.savefig(output)
+
+
+def plot_reconstructions(
+    inputs: Float[np.ndarray, "pictures pixels"],
+    reconstructions: dict[str, Float[np.ndarray, "pictures pixels"]],
+    size: tuple[int, int],
+) -> Figure:
+    """A row of inputs; for each reconstruction a row, clipped to [0, 1], and a row of its difference from the input.
+
+    Each reconstruction bears its squared error, summed over pixels (before clipping, as the loss has it).
+
+    Args:
+      inputs: pixels in [0, 1].
+      reconstructions: by the name of what made them.
+      size: height and width of a picture.
+    """
+    rows: list[tuple[str, np.ndarray, list[str]]] = [("input", inputs, [""] * len(inputs))]
+    for name, reconstruction in reconstructions.items():
+        errors = [f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)]
+        rows.append((name, np.clip(reconstruction, 0, 1), errors))
+        rows.append((f"{name}\n− input" if len(reconstructions) > 1 else "difference", np.clip(reconstruction, 0, 1) - inputs, [""] * len(inputs)))
+    height = 0.95 * size[0] / size[1] + 0.22
+    figure = Figure(figsize=(0.95 * len(inputs) + 1.2, height * len(rows) + 0.1), dpi=150, layout="constrained")
+    grid = figure.subplots(len(rows), len(inputs), squeeze=False)
+    for axes_row, (name, pictures, titles) in zip(grid, rows, strict=True):
+        signed = pictures.min() < 0
+        for axes, picture, title in zip(axes_row, pictures, titles, strict=True):
+            image = picture.reshape(size)
+            if signed:
+                axes.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+            else:
+                axes.imshow(image, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(title, fontsize=7, pad=2)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color="0.8", linewidth=0.6)
+        axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    return figure

@@ -1,0 +1,40 @@
+"""Classification: cross-entropy from logits, and accuracy."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from lab10.data.dataset import Batch
+from lab10.tasks.task import PerExample, Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Classification(Task):
+    """One logit for two classes (sigmoid), else one a class (softmax)."""
+
+    metrics: ClassVar[dict[str, bool]] = {"loss": False, "accuracy": True}
+
+    def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
+        labels = batch["targets"]
+        if outputs.shape[-1] == 1:
+            loss = optax.sigmoid_binary_cross_entropy(outputs[:, 0], labels.astype(jnp.float32))
+        else:
+            loss = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+        accuracy = (probabilities(outputs).argmax(axis=-1) == labels).astype(jnp.float32)
+        return {"loss": loss, "accuracy": accuracy}
+
+    def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        of_classes = probabilities(outputs)
+        return {"label": batch["targets"], "predicted": of_classes.argmax(axis=-1), "probability": of_classes.max(axis=-1)}
+
+
+def probabilities(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:
+    """The probability of each class, float32; one logit is that of the second of two classes."""
+    if logits.shape[-1] == 1:
+        second = jax.nn.sigmoid(logits[:, 0])
+        return jnp.stack([jax.nn.sigmoid(-logits[:, 0]), second], axis=-1)
+    return jax.nn.softmax(logits)

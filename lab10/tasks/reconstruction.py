@@ -1,0 +1,21 @@
+"""Reconstruction: the lab's squared error."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lab10.data.dataset import Batch
+from lab10.tasks.task import PerExample, Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reconstruction(Task):
+    """Squared error summed over a picture's pixels in [0, 1]; the mean over pictures compares with Hinton and Salakhutdinov 2006."""
+
+    metrics: ClassVar[dict[str, bool]] = {"loss": False, "reconstruction_error": False}
+
+    def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
+        error = jnp.sum((outputs - batch["targets"]) ** 2, axis=-1)
+        return {"loss": error, "reconstruction_error": error}

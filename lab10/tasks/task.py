@@ -1,0 +1,39 @@
+"""What a task is: outputs and a batch to one number an example, the loss among them."""
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import jax
+from jaxtyping import Array, Float
+
+from lab10.data.dataset import Batch
+
+PerExample = dict[str, Float[Array, " batch"]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task(abc.ABC):
+    """Loss and metrics as pure functions.
+
+    Every metric is a mean over examples, so it merges over batches and devices, and what evaluation
+    writes for each example is what it averages.
+
+    Attributes:
+      metrics: the names that `per_example` gives, `loss` first; the value says whether higher is better.
+    """
+
+    metrics: ClassVar[dict[str, bool]]
+
+    @abc.abstractmethod
+    def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
+        """The loss and the metrics of each example, float32 [batch].
+
+        Args:
+          outputs: what the model's module returned for `batch["inputs"]`.
+          batch: with `targets`.
+        """
+
+    def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        """What evaluation writes for each example beside its metrics; [batch] each."""
+        return {}

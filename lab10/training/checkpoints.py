@@ -1,0 +1,181 @@
+"""Checkpoints: Orbax, and nothing of Orbax anywhere else.
+
+A checkpoint is one folder, `checkpoints/STEP`, that appears whole by a rename. It holds the
+parameters and the optimizer's state, the validation metrics, and, in its metadata, the partial sums
+of the metrics line under way and a digest of the arrays.
+"""
+
+import dataclasses
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from lab10.cli import console
+from lab10.errors import UserError
+from lab10.metrics import Metrics
+
+FORMAT_VERSION = 1
+policies = ocp.training.preservation_policies
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a checkpoint gives back: `trees` by name, and what was saved beside them."""
+
+    step: int
+    trees: dict[str, Any]
+    since_line: Metrics
+    validation: dict[str, float]
+
+
+class Checkpoints:
+    """The checkpoints of a run: the latest two and the best are kept.
+
+    Args:
+      directory: the folder of all checkpoints; created when writing.
+      select_by: the validation metric of which the best value is kept.
+      higher_is_better: whether its best value is the highest.
+    """
+
+    def __init__(self, directory: Path, select_by: str, higher_is_better: bool):
+        self._directory = directory
+        self._select_by = select_by
+        self._sign = 1.0 if higher_is_better else -1.0
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._checkpointer: ocp.training.Checkpointer | None = None
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+
+    def _open(self) -> "ocp.training.Checkpointer":
+        if self._checkpointer is None:
+            # BestN sorts ascending and keeps the end of the list. Alone it evicts the newest, and by
+            # default it never drops a checkpoint without metrics.
+            best = policies.BestN(get_metric_fn=self._goodness, n=1, keep_checkpoints_without_metrics=False)
+            self._checkpointer = ocp.training.Checkpointer(
+                self._directory.absolute(),
+                save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+                preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(2), best]),
+                cleanup_tmp_directories=True,
+            )
+        return self._checkpointer
+
+    def _goodness(self, metrics: dict[str, float]) -> float:
+        return self._sign * metrics[self._select_by]
+
+    def steps(self) -> list[int]:
+        """The steps of the finished checkpoints, ascending."""
+        if not self._directory.is_dir():
+            return []
+        return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdigit() and ocp.is_orbax_checkpoint(path))
+
+    def best_step(self) -> int | None:
+        """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics."""
+        measured = [(self._goodness(metrics), step) for step in self.steps() if (metrics := self.validation(step))]
+        return max(measured)[1] if measured else max(self.steps(), default=None)
+
+    def validation(self, step: int) -> dict[str, float]:
+        """The validation metrics saved with a checkpoint; empty where there are none."""
+        return self._read_beside(step)["validation"]
+
+    def find(self, which: str) -> int:
+        """The step that `best`, `latest` or a number names.
+
+        Raises:
+          UserError: there is no such checkpoint.
+        """
+        steps = self.steps()
+        if not steps:
+            raise UserError(f"{self._directory.parent} has no checkpoint yet; train first, or longer: python scripts/train.py")
+        if which == "latest":
+            return steps[-1]
+        if which == "best":
+            return self.best_step() or steps[-1]
+        if not which.isdigit() or int(which) not in steps:
+            raise UserError(f"There is no checkpoint {which!r}; expected best, latest or one of the steps {', '.join(map(str, steps))}.")
+        return int(which)
+
+    def save(self, step: int, trees: dict[str, Any], since_line: Metrics, validation: dict[str, float] | None) -> None:
+        """Writes a checkpoint and drops the ones that are no longer kept. It appears whole or not at all.
+
+        Args:
+          step: steps taken so far.
+          trees: pytrees of arrays by name.
+          since_line: the metrics of the steps since the last line of metrics.
+          validation: the validation metrics at this step, where they were measured.
+        """
+        beside = {
+            "format": FORMAT_VERSION,
+            "validation": validation or {},
+            "since_line": {"totals": since_line.totals, "count": since_line.count},
+            "sha256": {name: digest(tree) for name, tree in trees.items()},
+        }
+        self._open().save_checkpointables(step, trees, force=True, overwrite=True, metrics=validation, custom_metadata=beside)
+
+    def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
+        """Reads pytrees of a checkpoint into the shapes, dtypes and shardings given.
+
+        Raises:
+          UserError: the checkpoint is damaged, or of another model or version.
+        """
+        path = self._directory.absolute() / str(step)
+        beside = self._read_beside(step)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                trees = ocp.load_checkpointables(path, abstract_trees)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UserError(f"{path} cannot be read as a checkpoint of this model: {str(error).splitlines()[0][:300]}") from error
+        for name, tree in trees.items():
+            if digest(tree) != beside["sha256"][name]:
+                raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
+        since = beside["since_line"]
+        return Restored(step, trees, Metrics(since["totals"], since["count"]), beside["validation"])
+
+    def restore_latest(self, abstract_trees: dict[str, Any]) -> Restored | None:
+        """The latest checkpoint that is whole; None where there is none at all.
+
+        Raises:
+          UserError: there are checkpoints, but none is whole.
+        """
+        problem = None
+        for step in reversed(self.steps()):
+            try:
+                return self.restore(step, abstract_trees)
+            except UserError as error:
+                problem = error
+                console.print(f"{error}\nTrying the checkpoint before it.", markup=False)
+        if problem is not None:
+            raise UserError(f"No checkpoint in {self._directory} can be restored. The last problem: {problem}")
+        return None
+
+    def _read_beside(self, step: int) -> dict[str, Any]:
+        """What was saved beside the arrays."""
+        path = self._directory.absolute() / str(step)
+        try:
+            beside = ocp.checkpointables_metadata(path).custom_metadata or {}
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UserError(f"{path} is damaged: its metadata cannot be read ({str(error).splitlines()[0][:200]}).") from error
+        if beside.get("format") != FORMAT_VERSION:
+            raise UserError(f"{path} has the checkpoint format {beside.get('format')}; this version of lab10 reads format {FORMAT_VERSION}.")
+        return beside
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 over the paths, dtypes, shapes and bytes of a pytree's arrays, hexadecimal."""
+    sha256 = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        sha256.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        sha256.update(np.ascontiguousarray(array).tobytes())
+    return sha256.hexdigest()

@@ -1,0 +1,67 @@
+"""The lines of metrics of a run: metrics.jsonl for programs, TensorBoard events for eyes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorboardX
+
+from lab10.workdir import Workdir, write_atomically
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl, without a last one that a crash has torn."""
+    lines = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+class MetricsLog:
+    """Appends lines to metrics.jsonl and to TensorBoard.
+
+    Lines after `step` are taken out first: the run goes on from there and writes them again.
+    """
+
+    def __init__(self, workdir: Workdir, step: int):
+        self._path = workdir.metrics_path
+        kept = [line for line in read_lines(self._path) if line["step"] <= step]
+        content = "".join(json.dumps(line) + "\n" for line in kept).encode()
+        if not self._path.exists() or self._path.read_bytes() != content:
+            write_atomically(self._path, content)
+        self._events_path, self._purge_step = workdir.path / "tensorboard", step + 1
+        self._events: tensorboardX.SummaryWriter | None = None
+        self._file = open(self._path, "a", encoding="utf-8")
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+    def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
+        """Adds a line.
+
+        Args:
+          step: steps taken.
+          epoch: passes over the train split so far, with the fraction.
+          split: `train` or `validation`.
+          metrics: means since the line before (train) or over the split.
+        """
+        self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split} | metrics) + "\n")
+        self._file.flush()
+        if self._events is None:  # only now, so that a finished run that is started again adds no file
+            self._events = tensorboardX.SummaryWriter(str(self._events_path), purge_step=self._purge_step)
+        for name, value in metrics.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def flush(self) -> None:
+        """Hands everything written to the system."""
+        self._file.flush()
+        if self._events is not None:
+            self._events.flush()

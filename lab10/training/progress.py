@@ -1,0 +1,68 @@
+"""What a person sees while a run goes on: a bar with loss and ETA in a terminal, lines elsewhere."""
+
+import time
+
+import rich.progress
+from flax import linen as nn
+from rich.table import Table
+
+import jax
+
+from lab10.cli import console, describe
+from lab10.training.state import Params, count_parameters
+
+
+class Progress:
+    """Progress of a run of `total` steps, resumed at `start`."""
+
+    def __init__(self, total: int, start: int):
+        self._total, self._start, self._began = total, start, time.monotonic()
+        self._loss = ""
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("step"),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.BarColumn(),
+            rich.progress.TextColumn("{task.fields[loss]}"),
+            rich.progress.TextColumn("elapsed"),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("left"),
+            rich.progress.TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("train", total=total, completed=start, loss="")
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.stop()
+
+    def step(self, step: int) -> None:
+        """Says that so many steps are taken or under way."""
+        self._bar.update(self._task, completed=step)
+
+    def line(self, step: int, split: str, metrics: dict[str, float]) -> None:
+        """Says a line of metrics; those of training only move the bar where there is one."""
+        if split == "train":
+            self._bar.update(self._task, loss=f"loss {metrics['loss']:.4f}")
+        if split != "train" or not console.is_terminal:
+            console.print(f"step {step}/{self._total}  {split}: {describe(metrics)}{self._left(step)}", markup=False)
+
+    def _left(self, step: int) -> str:
+        if console.is_terminal or step >= self._total or step <= self._start:
+            return ""
+        seconds = (time.monotonic() - self._began) / (step - self._start) * (self._total - step)
+        return f"  ({time.strftime('%H:%M:%S', time.gmtime(seconds))} left)"
+
+
+def print_layers(module: nn.Module, params: Params) -> None:
+    """Prints each parameter's path, shape and size, and the total, as Keras's summary does."""
+    table = Table("parameter", "shape", "count", title=type(module).__name__, title_justify="left")
+    table.columns[2].justify = "right"
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        table.add_row("/".join(str(part.key) for part in path), " × ".join(map(str, leaf.shape)), f"{leaf.size:,}")
+    table.add_section()
+    table.add_row("total", "", f"{count_parameters(params):,}")
+    console.print(table)

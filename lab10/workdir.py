@@ -1,0 +1,199 @@
+"""The folder of a run: what it holds, whose it is, and who may write to it.
+
+    config.json      the experiment, the dataset's description, and what it was made with
+    vocabulary.txt   the words of a text dataset, most frequent first, a line each
+    metrics.jsonl    one line of metrics an object; tensorboard/ holds the same as events
+    checkpoints/     one folder a checkpoint
+    history.png      the learning curves
+    evaluations/     metrics and every example's prediction or error, one pair of files an evaluation
+"""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lab10.config import Experiment, differing_fields, from_json, to_json
+from lab10.data.dataset import OpenDataset, Spec
+from lab10.data.spec_json import spec_from_json, spec_to_json
+from lab10.errors import UserError
+
+FORMAT_VERSION = 1
+
+
+class Workdir:
+    """A run's folder; nothing is created before `write_config`.
+
+    Attributes:
+      path: the folder, as the user named it.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path).expanduser()
+
+    @property
+    def config_path(self) -> Path:
+        """Of config.json."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """Of metrics.jsonl."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Of the folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for one training process; the system frees it if the process dies.
+
+        Raises:
+          UserError: another process trains there, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / "lock", "a")
+        except OSError as error:
+            raise UserError(f"The workdir {self.path} cannot be written ({error.strerror}). Name another with --workdir.") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"Another process is training in {self.path}. Wait for it, or name another --workdir.") from error
+            yield
+
+    def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
+        """Records the experiment, or checks that the one recorded would give the same result.
+
+        Raises:
+          UserError: the folder holds a run of another config, or something that is no run.
+        """
+        if self.config_path.exists():
+            self._require_same(experiment, dataset)
+        elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name != "lock"):
+            raise UserError(f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. Name a new folder with --workdir.")
+        if dataset.vocabulary is not None:
+            write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
+        value = {
+            "format": FORMAT_VERSION,
+            "experiment": to_json(experiment),
+            "dataset": {"version": dataset.version, "content_sha256": dataset.content_sha256, "spec": spec_to_json(dataset.spec)},
+            "made_with": made_with(),
+        }
+        write_atomically(self.config_path, json.dumps(value, indent=1).encode())
+
+    def _require_same(self, experiment: Experiment, dataset: OpenDataset) -> None:
+        recorded = self.read_experiment()
+        differing = differing_fields(recorded, experiment)
+        if "--epochs" in differing or "--steps" in differing:
+            # A longer run is the same run gone on, unless the schedule would have been another from the start.
+            if not experiment.optimizer.schedule.depends_on_duration and self._longer(recorded, experiment):
+                differing = [field for field in differing if field not in ("--epochs", "--steps")]
+        if self._read()["dataset"]["content_sha256"] != dataset.content_sha256:
+            differing.append("the dataset's content")
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run of another config; these differ: {', '.join(differing)}.\n"
+                "Name a new folder with --workdir, or give the fields the values in its config.json to go on with it."
+            )
+
+    @staticmethod
+    def _longer(before: Experiment, now: Experiment) -> bool:
+        if before.steps is not None and now.steps is not None:
+            return now.steps >= before.steps
+        if before.epochs is not None and now.epochs is not None:
+            return now.epochs >= before.epochs
+        return False
+
+    def read_experiment(self) -> Experiment:
+        """The recorded experiment.
+
+        Raises:
+          UserError: the folder is no run of this version of lab10.
+        """
+        return from_json(self._read()["experiment"])
+
+    def read_spec(self) -> Spec:
+        """The recorded description of the dataset.
+
+        Raises:
+          UserError: the folder is no run of this version of lab10.
+        """
+        return spec_from_json(self._read()["dataset"]["spec"])
+
+    def read_vocabulary(self) -> Sequence[bytes]:
+        """The recorded words of a text dataset, most frequent first."""
+        try:
+            words = (self.path / "vocabulary.txt").read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.path} has no vocabulary.txt ({error.strerror}); copy the run's folder whole.") from error
+        return words.split(b"\n") if words else []
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.config_path.read_bytes())
+        except FileNotFoundError as error:
+            raise UserError(f"{self.path} is no run: it has no config.json. Give a folder that scripts/train.py wrote, such as runs/mnist_pca.") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.config_path} cannot be read ({error}).") from error
+        if not isinstance(value, dict) or value.get("format") != FORMAT_VERSION or not {"experiment", "dataset"} <= value.keys():
+            raise UserError(f"{self.config_path} is not a config of this version of lab10 (format {FORMAT_VERSION}).")
+        return value
+
+    def record_evaluation(self, split: str, entry: dict[str, Any]) -> int:
+        """Notes that a split has been read, and returns how often it now has been."""
+        path = self.path / "evaluations" / "log.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            before = sum(json.loads(line)["split"] == split for line in file if line.strip())
+            file.write(json.dumps({"split": split} | entry) + "\n")
+        return before + 1
+
+
+def made_with() -> dict[str, Any]:
+    """Versions and device, for whoever compares two runs."""
+    packages = ("lab10", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+    device = jax.devices()[0]
+    return {
+        "revision": _revision(),
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+        "device": f"{device.platform}: {device.device_kind}",
+        "devices": jax.device_count(),
+    }
+
+
+def _revision() -> str | None:
+    """The git revision of the project, `-dirty` where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new one whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,24 @@
+"""Downloads and prepares TFDS datasets, or prepares files fetched by hand: `python scripts/prepare_data.py mnist imdb_reviews`."""
+
+from pathlib import Path
+from typing import Any
+
+from lab10.arguments import Parser
+from lab10.cli import run_script
+
+
+def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+    parser = Parser(__doc__)
+    parser.add_argument("names", metavar="NAME", nargs="+", help="TFDS datasets, or mnist_sample, synthetic_reviews")
+    parser.add_argument("--data-dir", metavar="DIR", help="where to prepare them (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)")
+    parser.add_argument("--manual-dir", type=Path, metavar="DIR", help="a folder of the dataset's original files, instead of a download")
+    args = parser.parse_args(arguments)
+
+    from lab10.data.preparation import prepare
+
+    prepared = {name: str(prepare(name, args.data_dir, args.manual_dir)) for name in args.names}
+    return {"prepared": prepared}, "\n".join(f"{name}: {folder}" for name, folder in prepared.items())
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,40 @@
+"""Draws pictures, their reconstructions and the difference side by side; writes latent vectors where asked."""
+
+from pathlib import Path
+from typing import Any
+
+from lab10.arguments import add_split, run_parser
+from lab10.cli import run_script
+from lab10.errors import UserError
+
+
+def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+    parser = run_parser(__doc__)
+    add_split(parser)
+    parser.add_argument("--indices", type=int, nargs="+", default=list(range(10)), metavar="I", help="pictures, by position in the split (default: the first ten)")
+    parser.add_argument("--output", type=Path, metavar="PNG", help="where the picture goes (default: DIR/reconstructions-SPLIT-STEP.png)")
+    parser.add_argument("--latents", type=Path, metavar="NPZ", help="also write latents, labels and examples of the whole split there")
+    args = parser.parse_args(arguments)
+
+    import numpy as np
+
+    from lab10.inspection import AutoencoderRun, load
+
+    run = load(args.directory, args.checkpoint)
+    if not isinstance(run, AutoencoderRun):
+        raise run.cannot("reconstruct pictures")
+    figure, result = run.compare(args.split, args.indices)
+    output = args.output or Path(args.directory) / f"reconstructions-{args.split}-{run.step}.png"
+    result |= {"split": args.split, "step": run.step, "output": str(output)}
+    try:
+        figure.savefig(output, format="png")
+        if args.latents:
+            np.savez(args.latents, **run.latents(args.split))
+            result["latents"] = str(args.latents)
+    except OSError as error:
+        raise UserError(f"{error.filename or output} cannot be written ({error.strerror}). Name another with --output.") from error
+    return result, f"{output}: {len(args.indices)} pictures, mean error {np.mean(result['reconstruction_error']):.4f}"
+
+
+if __name__ == "__main__":
+    run_script(main)

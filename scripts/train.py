@@ -1,0 +1,26 @@
+"""Trains an experiment, or goes on with it: `python scripts/train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]`."""
+
+from typing import Any
+
+from lab10.cli import describe, run_script
+from lab10.overrides import parse_training_arguments
+
+
+def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+    experiment, directory = parse_training_arguments(arguments)
+
+    from lab10.inspection import load
+    from lab10.plots import plot_history
+    from lab10.training.loop import train
+    from lab10.workdir import Workdir
+
+    workdir = Workdir(directory)
+    result = train(experiment, workdir)
+    plot_history(workdir.metrics_path, workdir.path / "history.png")
+    load(directory).draw(workdir.path)
+    text = f"{directory}: step {result['step']}, validation {describe(result['validation'])}; best at step {result['best']['step']}"
+    return result, text
+
+
+if __name__ == "__main__":
+    run_script(main)
