@@ -4,6 +4,7 @@ With `--json`, standard output is exactly one JSON object (`{"error": …}` wher
 and everything else goes to standard error.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -42,9 +43,12 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     """
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
+    signal.signal(signal.SIGTERM, _terminated)
     arguments = [argument for argument in arguments if argument != "--json"]
     try:
-        result, text = main(arguments)
+        # Libraries print too; with --json they must not print where the result goes.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            result, text = main(arguments)
         _print(json.dumps(result) if as_json else text)
         _exit(EXIT_OK)
     except UserError as error:
@@ -64,6 +68,11 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     if as_json:
         _print(json.dumps({"error": message}))
     _exit(status)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    """SIGTERM outside of training, where there is nothing to save."""
+    raise Interrupted("Terminated.", number)
 
 
 def _print(text: str) -> None:

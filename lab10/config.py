@@ -3,12 +3,12 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import cattrs
 from cattrs.strategies import configure_tagged_union, include_subclasses
 
-from lab10.data.dataset import Dataset
+from lab10.data.dataset import Dataset, Spec
 from lab10.data.transforms import Transform
 from lab10.errors import UserError
 from lab10.fields import option, require_at_least, running
@@ -20,6 +20,8 @@ from lab10.tasks.task import Task
 
 # Every family of kinds that can stand in a config, inner ones first.
 FAMILIES: tuple[type, ...] = (Transform, Schedule, Dataset, Model, Task, Optimizer)
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,29 +84,29 @@ class Experiment:
 def _converter() -> cattrs.Converter:
     import_all()
     converter = cattrs.Converter(forbid_extra_keys=True)
-    for family in FAMILIES:
+    for family in (*FAMILIES, Spec):
         include_subclasses(family, converter, union_strategy=functools.partial(configure_tagged_union, tag_name="kind"))
     return converter
 
 
-def to_json(experiment: Experiment) -> dict[str, Any]:
-    """The config as JSON's types; each part carries its class name as `kind`."""
-    return _converter().unstructure(experiment)
+def to_json(value: Any, cls: type) -> dict[str, Any]:
+    """A config of this class (an `Experiment`, or a member of a family) as JSON's types; each part carries its class name as `kind`."""
+    return _converter().unstructure(value, unstructure_as=cls)
 
 
-def from_json(value: Any) -> Experiment:
+def from_json(value: Any, cls: type[T]) -> T:
     """The inverse of `to_json`. Nothing but the named kinds of `lab10` is ever constructed.
 
     Raises:
       UserError: it is not a config of this version of the project.
     """
     try:
-        return _converter().structure(value, Experiment)
+        return _converter().structure(value, cls)
     except UserError:
         raise
     except Exception as error:
         problems = "; ".join(cattrs.transform_error(error)[:3])
-        raise UserError(f"This is not a config that lab10 can read: {problems}.") from error
+        raise UserError(f"config.json holds no {cls.__name__} that this version of lab10 can read: {problems}.") from error
 
 
 def differing_fields(before: Experiment, now: Experiment) -> list[str]:

@@ -11,7 +11,7 @@ def running(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"defines_result": False})
 
 
-def require_at_least(minimum: float, config: Any, *names: str, prefix: str = "") -> None:
+def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -> None:
     """Refuses numbers below `minimum` in the named fields of a config; None passes.
 
     Raises:

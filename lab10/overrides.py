@@ -6,15 +6,16 @@ import importlib.util
 import io
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from lab10.config import FAMILIES, Experiment
 from lab10.errors import UserError
 from lab10.fields import option
-from lab10.kinds import closest, find_kind
+from lab10.kinds import closest, find_kind, kinds_of
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -67,11 +68,15 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> tup
     default, arguments = _choose_kinds(default, arguments)
     with_workdir = dataclasses.make_dataclass(
         "Arguments",
-        [("experiment", tyro.conf.OmitArgPrefixes[Experiment]), ("workdir", str, dataclasses.field(default=f"runs/{name}"))],
+        [("experiment", Annotated[Experiment, tyro.conf.arg(name="")]), ("workdir", str, dataclasses.field(default=f"runs/{name}"))],
         frozen=True,
         kw_only=True,
     )
-    with_workdir.__doc__ = f"Trains {name}. The same command again goes on from the last checkpoint."
+    choices = "\n".join(f"  {flag} {'|'.join(kinds_of(family))}" for flag, family in _parts(default))
+    with_workdir.__doc__ = (
+        f"Trains {name}. The same command again goes on from the last checkpoint.\n\n"
+        f"Another kind for a part, whose own fields can then be set:\n{choices}"
+    )
     parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}")
     return parsed.experiment, parsed.workdir
 
@@ -85,6 +90,14 @@ def _displace_duration(default: Experiment, arguments: list[str]) -> Experiment:
     if "--epochs" in arguments:
         return dataclasses.replace(default, epochs=1, steps=None)
     return default
+
+
+def _parts(config: Any, prefix: str = "") -> Iterator[tuple[str, type]]:
+    """The options of the parts of a config that come in kinds, and their families."""
+    for field in dataclasses.fields(config):
+        if field.type in FAMILIES:
+            yield option(prefix + field.name), field.type
+            yield from _parts(getattr(config, field.name), f"{prefix}{field.name}.")
 
 
 def _choose_kinds(config: Any, arguments: list[str], prefix: str = "") -> tuple[Any, list[str]]:
@@ -122,6 +135,6 @@ def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
     except SystemExit as error:
         if not error.code:
             raise
-        lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", said.getvalue()).splitlines()]
-        kept = [line for line in lines if line and not re.fullmatch(r"[-─╭╮╰╯│ ]+", line)]
-        raise UserError("\n".join(kept[:9])) from None
+        # Plain text: without the frame that tyro draws around it.
+        lines = [line.strip("─╭╮╰╯│ -\t") if not line.strip("│ ").startswith("--") else line.strip("│ ") for line in said.getvalue().splitlines()]
+        raise UserError("\n".join([line for line in lines if line][:9])) from None

@@ -23,7 +23,6 @@ import jax
 
 from lab10.config import Experiment, differing_fields, from_json, to_json
 from lab10.data.dataset import OpenDataset, Spec
-from lab10.data.spec_json import spec_from_json, spec_to_json
 from lab10.errors import UserError
 
 FORMAT_VERSION = 1
@@ -87,8 +86,8 @@ class Workdir:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
         value = {
             "format": FORMAT_VERSION,
-            "experiment": to_json(experiment),
-            "dataset": {"version": dataset.version, "content_sha256": dataset.content_sha256, "spec": spec_to_json(dataset.spec)},
+            "experiment": to_json(experiment, Experiment),
+            "dataset": {"version": dataset.version, "content_sha256": dataset.content_sha256, "spec": to_json(dataset.spec, Spec)},
             "made_with": made_with(),
         }
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
@@ -122,7 +121,7 @@ class Workdir:
         Raises:
           UserError: the folder is no run of this version of lab10.
         """
-        return from_json(self._read()["experiment"])
+        return from_json(self._read()["experiment"], Experiment)
 
     def read_spec(self) -> Spec:
         """The recorded description of the dataset.
@@ -130,7 +129,7 @@ class Workdir:
         Raises:
           UserError: the folder is no run of this version of lab10.
         """
-        return spec_from_json(self._read()["dataset"]["spec"])
+        return from_json(self._read()["dataset"]["spec"], Spec)
 
     def read_vocabulary(self) -> Sequence[bytes]:
         """The recorded words of a text dataset, most frequent first."""

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import jax
 import numpy as np
@@ -19,15 +19,21 @@ Batch = dict[str, jax.Array]
 SplitName = Literal["train", "validation", "test"]
 
 
-class Spec(Protocol):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec(abc.ABC):
     """What a model and a checkpoint need to know of a dataset: enough to work without it."""
 
-    kind: ClassVar[str]
-    class_names: tuple[str, ...]
+    # What the examples are, for messages.
+    holds: ClassVar[str]
 
+    class_names: tuple[str, ...] = ()
+    """The names of the labels, in order; none where there are no labels."""
+
+    @abc.abstractmethod
     def example(self) -> HostBatch:
         """A batch of one blank example, for shapes and dtypes."""
 
+    @abc.abstractmethod
     def decode(self, batch: Batch) -> Batch:
         """Raw rows as the model takes them, with `targets`. Pure; runs on the device."""
 

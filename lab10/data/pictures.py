@@ -7,20 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
-from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Split, SplitName, refuse_empty
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName, refuse_empty
 from lab10.data.sources import Source, import_tfds, open_source
 from lab10.errors import UserError
 
 
-@dataclasses.dataclass(frozen=True)
-class PictureSpec:
-    """Size and classes of a picture dataset; `largest` is the pixel value that stands for 1."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PictureSpec(Spec):
+    """Size of the pictures, and `largest`, the pixel value that stands for 1."""
+
+    holds: ClassVar[str] = "pictures"
 
     height: int
     width: int
     largest: int
-    class_names: tuple[str, ...] = ()
-    kind: ClassVar[str] = "pictures"
 
     @property
     def pixels(self) -> int:
@@ -79,7 +79,7 @@ class Pictures(Dataset):
         height, width, _ = source.records[0][name].shape if len(source) else (1, 1, 1)
         label = dict(source.features.items()).get("label")
         classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
-        return name, PictureSpec(height, width, int(np.iinfo(feature.np_dtype).max), classes)
+        return name, PictureSpec(height=height, width=width, largest=int(np.iinfo(feature.np_dtype).max), class_names=classes)
 
     def _materialise(self, source: Source, feature: str, spec: PictureSpec) -> tuple[Arrays, str]:
         """`pixels` [examples, pixels] in the pictures' own integer type; `labels` int32 [examples], -1 where there are none."""

@@ -1,7 +1,9 @@
 """Preparing TFDS datasets: the one place that needs TensorFlow, and the network unless the files are at hand."""
 
+import contextlib
 import importlib.util
 import socket
+import sys
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
     try:
         builder = tfds.builder(name, data_dir=root, file_format="array_record")
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        raise UserError(f"TFDS knows no dataset {name!r}{closest(name, [*tfds.list_builders(), *SAMPLES])}") from error
+        raise UserError(f"TFDS knows no dataset {name!r}{closest(name, [*tfds.list_builders(with_community_datasets=False), *SAMPLES])}") from error
     if builder.is_prepared():
         return Path(builder.data_dir)
     if importlib.util.find_spec("tensorflow") is None:
@@ -48,7 +50,8 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
     console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}", markup=False)
     try:
         config = tfds.download.DownloadConfig(manual_dir=manual_dir and manual_dir.absolute())
-        builder.download_and_prepare(download_config=config, file_format="array_record")
+        with contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare(download_config=config, file_format="array_record")
     except Exception as error:  # whatever a dataset's own code raises
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise UserError(

@@ -6,20 +6,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
-from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Split, SplitName, refuse_empty
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName, refuse_empty
 from lab10.data.sources import Source, import_tfds, open_source
 from lab10.data.text import build_vocabulary, ids_of, pad, ranks_of
 from lab10.errors import UserError
 from lab10.fields import require_at_least
 
 
-@dataclasses.dataclass(frozen=True)
-class ReviewSpec:
-    """`num_ids`: ids lie below it; `class_names`: of the labels, in order."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReviewSpec(Spec):
+    """Ids of words lie below `num_ids`."""
+
+    holds: ClassVar[str] = "reviews"
 
     num_ids: int
-    class_names: tuple[str, ...]
-    kind: ClassVar[str] = "reviews"
 
     def example(self) -> HostBatch:
         """A review of one word: `inputs` int32 [1, 1]."""
@@ -78,7 +78,7 @@ class Reviews(Dataset):
             of_split = self._materialise(self._source("test"), text, label, words, words_digest)[0] if split == "test" else arrays
             return self._split(split, of_split)
 
-        return OpenDataset(ReviewSpec(self.num_ids(len(words)), classes), source.version, digest, open_split, words)
+        return OpenDataset(ReviewSpec(num_ids=self.num_ids(len(words)), class_names=classes), source.version, digest, open_split, words)
 
     def num_ids(self, words: int) -> int:
         """Ids lie below this, for a vocabulary of that many words."""

@@ -1,8 +1,10 @@
 """Opening prepared TFDS datasets without TensorFlow, and the errors a user meets there."""
 
+import contextlib
 import dataclasses
 import importlib
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +88,7 @@ def open_builder(name: str, root: Path) -> Any:
     try:
         builder = tfds.builder(name, data_dir=root)
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        known = [*tfds.list_builders(), *SAMPLES]
+        known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
         raise UserError(
             f"TFDS knows no dataset {name!r}{closest(name, known)}\n{_how_to_bring_data(name, root)}"
         ) from error
@@ -110,10 +112,11 @@ def prepare_sample(builder: Any) -> None:
     tfds = import_tfds()
     console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}")
     try:
-        builder.download_and_prepare(
-            file_format="array_record",
-            download_config=tfds.download.DownloadConfig(compute_stats=tfds.download.ComputeStatsMode.SKIP),
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS prints, and standard output is the script's result
+            builder.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(compute_stats=tfds.download.ComputeStatsMode.SKIP),
+            )
     except FileExistsError:
         pass  # another process has just prepared it
     except OSError as error:

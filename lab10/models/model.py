@@ -41,7 +41,7 @@ class Model(abc.ABC):
                 raise UserError(f"{option('model.' + name)} is {widths}; expected at least 1.")
 
 
-def require_spec(model: Model, spec: Spec, expected: type) -> None:
+def require_spec(model: Model, spec: Spec, expected: type[Spec]) -> None:
     """Refuses a dataset of another kind than a model reads."""
     if not isinstance(spec, expected):
-        raise UserError(f"The model {type(model).__name__} reads {expected.kind}, and the dataset holds {spec.kind}.")  # type: ignore[attr-defined]
+        raise UserError(f"The model {type(model).__name__} reads {expected.holds}, and the dataset holds {spec.holds}.")

@@ -1,0 +1,56 @@
+# make demo    both labs trained on the offline samples, with pictures to look at
+# make test    all tests
+# make lint    ruff and the type checker
+# Each does all the set-up it needs, in .venv/, from Python and a package index alone.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Today's versions; empty it to take the newest: make test CONSTRAINTS=
+CONSTRAINTS ?= constraints.txt
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+
+.PHONY: demo test lint test-prepare clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python scripts/train.py imdb_lstm --workdir runs/demo_reviews --data.name synthetic_reviews --data.max-length 50 --epochs 4
+	$(BIN)/python scripts/evaluate.py runs/demo_reviews
+	$(BIN)/python scripts/predict.py runs/demo_reviews "i expected something dull but got something brilliant" "i expected something brilliant but got something dull"
+	$(BIN)/python scripts/train.py imdb_bag_of_words --workdir runs/demo_bag_of_words --data.name synthetic_reviews --epochs 4
+	$(BIN)/python scripts/evaluate.py runs/demo_bag_of_words
+	$(BIN)/python scripts/train.py mnist_pca --workdir runs/demo_pca --data.name mnist_sample --epochs 20
+	$(BIN)/python scripts/evaluate.py runs/demo_pca
+	$(BIN)/python scripts/train.py mnist_autoencoder --workdir runs/demo_autoencoder --data.name mnist_sample --epochs 60
+	$(BIN)/python scripts/evaluate.py runs/demo_autoencoder
+	$(BIN)/python scripts/reconstruct.py runs/demo_autoencoder
+	@echo
+	@echo "Look at runs/demo_*/history.png and runs/demo_*/reconstructions*.png"
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Preparing mnist by TFDS from its four original files, in MNIST_FILES; TensorFlow in an environment of its own.
+export MNIST_FILES ?= $(TFDS_DATA_DIR)/downloads/manual
+test-prepare: .venv-prepare/.installed
+	.venv-prepare/bin/python -m pytest tests/preparation
+
+$(VENV)/.installed: setup.cfg $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[demo,test]'
+	touch $@
+
+.venv-prepare/.installed: setup.cfg $(CONSTRAINTS)
+	$(MAKE) .venv-prepare-install VENV=.venv-prepare
+	touch $@
+
+.PHONY: .venv-prepare-install
+.venv-prepare-install:
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable '.[prepare,test]'
+
+clean:
+	rm -rf .venv .venv-prepare build *.egg-info .pytest_cache .mypy_cache .ruff_cache

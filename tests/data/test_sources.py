@@ -1,0 +1,96 @@
+"""What a user is told where a dataset is not what, or where, it should be."""
+
+import socket
+
+import pytest
+
+from lab10.data import preparation
+from lab10.data.sources import SAMPLES, data_root, open_builder, open_source
+from lab10.errors import UserError
+
+
+@pytest.fixture
+def empty_root(tmp_path, monkeypatch):
+    """A data folder in which nothing is prepared, on a machine without a network."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+
+    def refuse(*_, **__):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    return tmp_path
+
+
+def lines_of(error) -> list[str]:
+    lines = str(error.value).splitlines()
+    assert len(lines) <= 10
+    return lines
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("mnits", "mnist"), ("imdb_review", "imdb_reviews"), ("synthetic_review", "synthetic_reviews")])
+def test_an_unknown_dataset_is_answered_with_the_closest_name(empty_root, typo, meant):
+    with pytest.raises(UserError, match=f"no dataset '{typo}'; did you mean '{meant}'") as error:
+        open_source(typo, "train")
+    lines_of(error)
+
+
+def test_a_dataset_that_is_not_prepared_says_how_to_bring_it(empty_root):
+    with pytest.raises(UserError, match="mnist is not prepared in") as error:
+        open_source("mnist", "train")
+    message = "\n".join(lines_of(error))
+    for advice in (str(empty_root), "TFDS_DATA_DIR", "--data.dir", "scripts/prepare_data.py mnist", *SAMPLES):
+        assert advice in message
+
+
+def test_preparing_without_a_network_says_so_at_once(empty_root, monkeypatch):
+    monkeypatch.setattr(preparation.importlib.util, "find_spec", lambda name: object())  # as if TensorFlow were there
+    with pytest.raises(UserError, match="cannot be reached") as error:
+        preparation.prepare("mnist", None, None)
+    assert "--manual-dir" in "\n".join(lines_of(error))
+
+
+def test_preparing_without_tensorflow_names_the_extra(empty_root, monkeypatch):
+    monkeypatch.setattr(preparation.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"lab10\[prepare\]"):
+        preparation.prepare("mnist", None, None)
+
+
+def test_preparing_from_a_folder_that_is_none_says_so(empty_root, monkeypatch):
+    monkeypatch.setattr(preparation.importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(UserError, match="--manual-dir .* is no folder"):
+        preparation.prepare("mnist", None, empty_root / "absent")
+
+
+def test_preparing_an_unknown_dataset_names_the_closest(empty_root):
+    with pytest.raises(UserError, match="did you mean 'fashion_mnist'"):
+        preparation.prepare("fashion_mnits", None, None)
+
+
+def test_an_unknown_split_is_answered_with_the_splits_there_are():
+    with pytest.raises(UserError, match="has no split 'tset'; it has 'test', 'train'|it has 'train', 'test'") as error:
+        open_source("synthetic_reviews", "tset")
+    assert "--data.train-split or --data.test-split" in "\n".join(lines_of(error))
+
+
+def test_the_data_lie_where_the_field_says_else_the_variable_else_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert data_root(None) == tmp_path
+    assert data_root(str(tmp_path / "other")) == tmp_path / "other"
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    assert data_root(None).name == "tensorflow_datasets"
+
+
+def test_a_sample_is_prepared_on_the_way_and_read_by_position(cache_dir):
+    source = open_source("synthetic_reviews", "test")
+    assert len(source) == 2000
+    assert str(cache_dir) in str(open_builder("synthetic_reviews", cache_dir / "samples").data_dir)
+    chunks = list(source.chunks(700))
+    assert [len(chunk) for chunk in chunks] == [700, 700, 600]
+    assert chunks[1][0]["text"] == source.records[700]["text"]
+    assert source.version == "synthetic_reviews/1.0.0"
+
+
+def test_the_fingerprint_tells_splits_apart():
+    train, test = (open_source("synthetic_reviews", split).fingerprint for split in ("train", "test"))
+    assert train != test
+    assert train == open_source("synthetic_reviews", "train").fingerprint

@@ -1,0 +1,85 @@
+"""Transforms of training batches: pure, and blind to padding."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab10.data.transforms import GaussianNoise, NoTransform, Transform, WordDropout
+from lab10.errors import UserError
+
+tokens = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=4, max_size=4).map(lambda rows: jnp.asarray(rows, jnp.int32))
+keys = st.integers(0, 2**31 - 1).map(jax.random.key)
+
+
+def pictures(seed=0):
+    pixels = jax.random.uniform(jax.random.key(seed), (4, 200))
+    return {"inputs": pixels, "targets": pixels, "mask": jnp.ones(4, bool), "labels": jnp.arange(4)}
+
+
+def test_no_transform_gives_the_batch_back():
+    batch = pictures()
+    after = NoTransform()(batch, jax.random.key(0))
+    assert after.keys() == batch.keys() and all(after[name] is batch[name] for name in batch)
+
+
+def test_noise_changes_the_inputs_and_nothing_else():
+    batch = pictures()
+    after = GaussianNoise(deviation=0.3)(batch, jax.random.key(1))
+    noise = np.asarray(after["inputs"] - batch["inputs"])
+    assert abs(noise.std() - 0.3) < 0.05 and abs(noise.mean()) < 0.05
+    assert all(after[name] is batch[name] for name in ("targets", "mask", "labels"))
+    assert after["inputs"].dtype == batch["inputs"].dtype
+
+
+@given(keys)
+def test_noise_of_deviation_zero_is_none(key):
+    np.testing.assert_array_equal(GaussianNoise(deviation=0.0)(pictures(), key)["inputs"], pictures()["inputs"])
+
+
+@given(tokens, keys, st.floats(0, 0.99))
+def test_word_dropout_never_touches_padding_and_never_makes_any(inputs, key, rate):
+    after = np.asarray(WordDropout(rate=rate, replacement_id=2)({"inputs": inputs}, key)["inputs"])
+    np.testing.assert_array_equal(after == 0, np.asarray(inputs) == 0)
+    assert np.all((after == inputs) | (after == 2))
+    assert after.dtype == np.int32
+
+
+@given(tokens, keys)
+def test_word_dropout_of_rate_zero_is_the_identity(inputs, key):
+    np.testing.assert_array_equal(WordDropout(rate=0.0)({"inputs": inputs}, key)["inputs"], inputs)
+
+
+def test_word_dropout_replaces_its_share_of_words():
+    words = jnp.full((100, 100), 7)
+    after = WordDropout(rate=0.3, replacement_id=5)({"inputs": words, "targets": words}, jax.random.key(0))
+    assert abs(float(jnp.mean(after["inputs"] == 5)) - 0.3) < 0.03
+    assert after["targets"] is words
+
+
+@pytest.mark.parametrize("transform", [GaussianNoise(), WordDropout(rate=0.5)])
+def test_a_transform_is_a_function_of_batch_and_key(transform):
+    batch = pictures() if isinstance(transform, GaussianNoise) else {"inputs": jnp.full((20, 20), 7)}
+    once, again, otherwise = (transform(batch, jax.random.key(seed))["inputs"] for seed in (3, 3, 4))
+    np.testing.assert_array_equal(once, again)
+    assert np.any(np.asarray(once) != np.asarray(otherwise))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"), [(GaussianNoise, {"deviation": -0.1}), (GaussianNoise, {"deviation": float("nan")}), (WordDropout, {"rate": 1.0}), (WordDropout, {"rate": -0.1})]
+)
+def test_values_out_of_range_are_refused(kind, fields):
+    with pytest.raises(UserError, match="--data.transform." + next(iter(fields))):
+        kind(**fields)
+
+
+def test_a_replacement_that_is_padding_is_refused():
+    with pytest.raises(UserError, match=r"--data\.transform\.replacement-id"):
+        WordDropout(replacement_id=0)
+
+
+def test_a_transform_that_says_nothing_is_no_transform():
+    with pytest.raises(TypeError, match="does not say what it does"):
+        Transform()({"inputs": jnp.zeros(1)}, jax.random.key(0))

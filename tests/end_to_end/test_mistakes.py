@@ -1,0 +1,110 @@
+"""Mistakes that a user can make, and the message that each is answered with."""
+
+import json
+
+import pytest
+
+from lab10.errors import UserError
+from lab10.overrides import parse_training_arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("mnist_pcaa",), "mnist_pca"),
+        (("mnist_pca", "--optimizer.learning-rat", "1"), "--optimizer.learning-rate"),
+        (("mnist_pca", "--batch-size", "many"), "--batch-size"),
+        (("mnist_pca", "--data.name", "mnist"), "TFDS_DATA_DIR"),
+        (("mnist_pca", "--data.name", "fashion_mnst"), "fashion_mnist"),
+        (("mnist_pca", "--data.name", "mnist_sample", "--data.test-split", "nope", "--data.train-split", "nope"), "'train'"),
+        (("mnist_pca", "--data.name", "synthetic_reviews"), "pictures"),
+        (("imdb_lstm", "--data.name", "mnist_sample"), "text"),
+        (("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", "2"), "--data.max-length"),
+        ((), "usage"),
+    ],
+)
+def test_a_mistake_in_a_training_command(scripts, tmp_path, arguments, words):
+    missing = ("--data.dir", tmp_path / "nothing", "--workdir", tmp_path / "run") if arguments else ()
+    assert words in scripts.refusal("train", *arguments, *missing)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--batch-size", "0"), "--batch-size"),
+        (("--data.validation-share", "1"), "--data.validation-share"),
+        (("--epochs", "1", "--steps", "5"), "--epochs"),
+        (("--optimizer", "adan"), "Adam"),
+        (("--optimizer",), "needs a value"),
+        (("--model.latent", "0"), "--model.latent"),
+        (("--select-by", "accuracy"), "reconstruction_error"),
+        (("--optimizer.learning-rate", "nan"), "--optimizer.learning-rate"),
+        (("--data", "reviews", "--data.num-words", "3"), "--data.num-words"),
+        (("--data.transform", "gaussiannoise", "--data.transform.deviation", "-1"), "--data.transform.deviation"),
+    ],
+)
+def test_a_value_that_no_run_can_have(arguments, words):
+    with pytest.raises(UserError, match=words):
+        parse_training_arguments(["mnist_pca", *arguments])
+
+
+def test_a_run_of_another_config_is_refused_and_the_fields_named(scripts, linear_run, linear_arguments):
+    said = scripts.refusal("train", *linear_arguments, "--workdir", linear_run[0], "--batch-size", 7, "--optimizer.b1", 0.5)
+    assert "--batch-size" in said
+    assert "--optimizer.b1" in said
+    assert "--workdir" in said
+
+
+def test_a_folder_that_is_no_run_is_not_written_to(scripts, linear_arguments, tmp_path):
+    (tmp_path / "thesis.txt").write_text("four years of work")
+    assert "thesis.txt" in scripts.refusal("train", *linear_arguments, "--workdir", tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "four years of work"
+
+
+def test_a_finished_run_is_left_as_it_is(scripts, linear_run, linear_arguments):
+    workdir, answer = linear_run
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.suffix in (".jsonl", "") and path.name != "lock"}
+    again = scripts.answer("train", *linear_arguments, "--workdir", workdir)
+    assert {key: again[key] for key in ("step", "validation", "best")} == {key: answer[key] for key in ("step", "validation", "best")}
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("script", ["evaluate", "reconstruct", "predict"])
+def test_a_folder_without_a_run_or_a_checkpoint(scripts, linear_run, tmp_path, script):
+    assert "config.json" in scripts.refusal(script, tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_bytes((linear_run[0] / "config.json").read_bytes())
+    assert "no checkpoint" in scripts.refusal(script, tmp_path / "empty")
+
+
+def test_a_checkpoint_that_is_not_there(scripts, linear_run):
+    assert "160, 200" in scripts.refusal("evaluate", linear_run[0], "--checkpoint", "7")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "experiment": {"kind": "Nope"}, "dataset": {}}'])
+def test_a_config_that_is_not_one(scripts, tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    assert "config" in scripts.refusal("evaluate", tmp_path)
+
+
+def test_a_spec_that_is_not_one(scripts, linear_run, tmp_path):
+    config = json.loads((linear_run[0] / "config.json").read_text())
+    config["dataset"]["spec"] = {"kind": "sounds"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "config.json" in scripts.refusal("evaluate", tmp_path)
+
+
+def test_the_wrong_script_for_a_run(scripts, linear_run, lstm_run):
+    assert "cannot classify texts" in scripts.refusal("predict", linear_run[0], "a text")
+    assert "cannot reconstruct pictures" in scripts.refusal("reconstruct", lstm_run[0])
+
+
+def test_pictures_that_are_not_there(scripts, linear_run, tmp_path):
+    assert "0 to 999" in scripts.refusal("reconstruct", linear_run[0], "--indices", 1000, "--output", tmp_path / "out.png")
+    assert "cannot be written" in scripts.refusal("reconstruct", linear_run[0], "--output", tmp_path / "no" / "folder" / "out.png")
+
+
+def test_preparing_what_cannot_be_prepared(scripts, tmp_path):
+    assert "imdb_reviews" in scripts.refusal("prepare_data", "imdb_review", "--data-dir", tmp_path)
+    said = scripts.refusal("prepare_data", "mnist", "--data-dir", tmp_path)
+    assert "lab10[prepare]" in said or "cannot be reached" in said

@@ -1,0 +1,95 @@
+"""The linear autoencoder from training to pictures."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lab10
+
+
+def test_a_run_leaves_what_the_contract_names(linear_run):
+    workdir, answer = linear_run
+    assert answer.keys() >= {"workdir", "step", "parameters", "train_seconds", "validation", "best"}
+    assert (answer["step"], answer["parameters"]) == (200, 2 * 64 * 784)
+    for name in ("config.json", "metrics.jsonl", "checkpoints", "history.png", "reconstructions.png", "tensorboard"):
+        assert (workdir / name).exists(), name
+
+
+def test_lines_of_metrics_come_at_the_cadence_asked_for(linear_run):
+    lines = [json.loads(line) for line in (linear_run[0] / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["split"] == "train"] == [50, 100, 150, 200]
+    assert [line["step"] for line in lines if line["split"] == "validation"] == [80, 160, 200]
+    assert not any(line["split"] == "test" for line in lines)
+
+
+@pytest.mark.parametrize("split", ["validation"])
+def test_a_restored_checkpoint_gives_the_metrics_of_the_process_that_saved_it_to_the_last_bit(scripts, linear_run, split):
+    workdir, answer = linear_run
+    evaluated = scripts.answer("evaluate", workdir, "--split", split, "--checkpoint", "latest")
+    assert {name: evaluated[name] for name in answer["validation"]} == answer["validation"]
+
+
+def test_evaluation_of_a_moved_run_counts_and_writes_each_error(scripts, linear_run, tmp_path):
+    moved = tmp_path / "elsewhere" / "moved"
+    shutil.copytree(linear_run[0], moved)
+    first, second = (scripts.answer("evaluate", moved) for _ in range(2))
+    assert (first["read_count"], second["read_count"]) == (1, 2)
+    assert first["split"] == "test"
+    assert first["examples"] == 1000
+    assert first["pca_reconstruction_error"] < first["reconstruction_error"]
+    rows = np.genfromtxt(first["per_example"], delimiter=",", names=True)
+    assert len(rows) == 1000
+    np.testing.assert_allclose(rows["reconstruction_error"].mean(), first["reconstruction_error"], rtol=1e-6)
+
+
+def test_reconstructions_and_latents_are_written(scripts, linear_run, tmp_path):
+    answer = scripts.answer(
+        "reconstruct", linear_run[0], "--indices", 3, 1, "--output", tmp_path / "out.png", "--latents", tmp_path / "latents.npz"
+    )
+    assert answer["indices"] == [3, 1]
+    assert len(answer["reconstruction_error"]) == len(answer["pca_reconstruction_error"]) == 2
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.format == "PNG"
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+    latents = np.load(tmp_path / "latents.npz", allow_pickle=False)
+    assert latents["latents"].shape == (1000, 64)
+    assert sorted(set(latents["labels"].tolist())) == list(range(10))
+
+
+def test_a_run_is_used_from_a_notebook(scripts, linear_run, monkeypatch):
+    monkeypatch.setenv("LAB10_CACHE_DIR", scripts.environment["LAB10_CACHE_DIR"])
+    run = lab10.load(linear_run[0])
+    x = np.random.default_rng(0).random((3, 784), np.float32)
+    z = run.encode(x)
+    assert z.shape == (3, 64)
+    np.testing.assert_allclose(run.decode(z), run.reconstruct(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(z, x @ np.asarray(run.params["encoder"]["dense_0"]["kernel"]), rtol=1e-3, atol=1e-4)
+    assert run.config.model.latent == 64
+    with pytest.raises(lab10.errors.UserError, match="divide by 255"):
+        run.encode(np.zeros((1, 784), np.uint8))
+    with pytest.raises(lab10.errors.UserError, match="784"):
+        run.encode(np.zeros((1, 10)))
+    with pytest.raises(lab10.errors.UserError, match="cannot classify"):
+        run.predict(["text"])
+
+
+def test_a_run_starts_from_anothers_parameters(scripts, linear_run, tmp_path):
+    workdir, _ = linear_run
+    arguments = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 1, "--workdir", tmp_path / "second", "--start-from", workdir)
+    # One step of a learning rate of 0 leaves the first run's parameters as they were.
+    answer = scripts.answer("train", *arguments, "--optimizer.learning-rate", 0)
+    best = scripts.answer("evaluate", workdir, "--split", "validation", "--checkpoint", "best")
+    assert answer["validation"]["loss"] == best["loss"]
+    said = scripts.refusal("train", *arguments[:-3], tmp_path / "third", *arguments[-2:], "--model.latent", 32)
+    assert "--start-from" in said
+
+
+def test_a_transform_and_another_optimizer_are_chosen_on_the_command_line(scripts, tmp_path):
+    arguments = ("--data.name", "mnist_sample", "--steps", 3, "--workdir", tmp_path / "run", "--profile-steps", 2)
+    scripts.answer("train", "mnist_autoencoder_lab", *arguments, "--data.transform", "gaussiannoise", "--optimizer", "sgd", "--model.dtype", "bfloat16")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
+    assert config["data"]["transform"] == {"kind": "GaussianNoise", "deviation": 0.1}
+    assert config["optimizer"]["kind"] == "SGD"

@@ -1,0 +1,95 @@
+"""Autoencoders: shapes, initialisers, activations, dtype."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lab10.data.pictures import PictureSpec
+from lab10.data.reviews import ReviewSpec
+from lab10.errors import UserError
+from lab10.models.autoencoder import ACTIVATIONS, LinearAutoencoder, MLPAutoencoder
+from lab10.training.state import count_parameters, init_params
+
+MNIST, SMALL = PictureSpec(28, 28, 255), PictureSpec(3, 4, 255)
+
+
+def test_the_linear_autoencoder_is_two_matrices_drawn_as_in_the_lab():
+    params = init_params(LinearAutoencoder(latent=64).build(MNIST), MNIST, seed=0)
+    assert jax.tree.map(jnp.shape, params) == {"encoder": {"dense_0": {"kernel": (784, 64)}}, "decoder": {"dense_0": {"kernel": (64, 784)}}}
+    for part in params.values():
+        kernel = np.asarray(part["dense_0"]["kernel"])
+        np.testing.assert_allclose(kernel.std(), np.sqrt(6 / (64 + 784)), rtol=0.02)
+        assert abs(kernel.mean()) < 0.002
+        assert np.abs(kernel).max() > 3 * kernel.std(), "a normal distribution reaches further than a uniform one"
+
+
+def test_the_linear_autoencoder_is_linear():
+    module = LinearAutoencoder(latent=2).build(SMALL)
+    params = init_params(module, SMALL, seed=3)
+    x = jax.random.uniform(jax.random.key(0), (5, 12))
+    encoder, decoder = params["encoder"]["dense_0"]["kernel"], params["decoder"]["dense_0"]["kernel"]
+    np.testing.assert_allclose(module.apply({"params": params}, x), x @ encoder @ decoder, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(module.apply({"params": params}, -2 * x), -2 * module.apply({"params": params}, x), rtol=1e-5, atol=1e-6)
+
+
+def test_the_defaults_are_the_labs_deep_autoencoder():
+    params = init_params(MLPAutoencoder().build(MNIST), MNIST, seed=0)
+    shapes = [part[f"dense_{place}"]["kernel"].shape for part in (params["encoder"], params["decoder"]) for place in (0, 1)]
+    assert shapes == [(784, 256), (256, 64), (64, 256), (256, 784)]
+    assert count_parameters(params) == 784 * 256 + 256 + 256 * 64 + 64 + 64 * 256 + 256 + 256 * 784 + 784
+    for part in params.values():
+        for dense in part.values():
+            limit = np.sqrt(6 / sum(dense["kernel"].shape))
+            assert 0.99 * limit < np.abs(dense["kernel"]).max() <= limit
+            assert not np.any(dense["bias"])
+
+
+def test_an_mlp_equals_its_layers_written_out():
+    module = MLPAutoencoder(latent=2, encoder_widths=(5,), decoder_widths=(4,), activation="tanh", output="sigmoid").build(SMALL)
+    params = jax.tree.map(lambda p: p + 0.1, init_params(module, SMALL, seed=0))
+    x = jax.random.uniform(jax.random.key(0), (3, 12))
+
+    def dense(part, place, x):
+        layer = params[part][f"dense_{place}"]
+        return x @ layer["kernel"] + layer["bias"][None]
+
+    latents = dense("encoder", 1, jnp.tanh(dense("encoder", 0, x)))
+    expected = jax.nn.sigmoid(dense("decoder", 1, jnp.tanh(dense("decoder", 0, latents))))
+    np.testing.assert_allclose(module.apply({"params": params}, x, method="encode"), latents, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(module.apply({"params": params}, latents, method="decode"), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(module.apply({"params": params}, x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("output", ["linear", "sigmoid"])
+def test_any_depth_width_and_activation_reconstructs_pictures(activation, output):
+    module = MLPAutoencoder(latent=3, encoder_widths=(6, 5), decoder_widths=(), activation=activation, output=output).build(SMALL)
+    reconstruction, _ = module.init_with_output(jax.random.key(0), jax.random.uniform(jax.random.key(1), (2, 12)))
+    assert reconstruction.shape == (2, 12) and np.all(np.isfinite(reconstruction))
+    if output == "sigmoid":
+        assert np.all((reconstruction > 0) & (reconstruction < 1))
+
+
+@pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
+def test_bfloat16_keeps_parameters_latents_and_pictures_float32(kind):
+    x = jax.random.uniform(jax.random.key(1), (2, 12))
+    module = kind(latent=3, dtype="bfloat16").build(SMALL)
+    reconstruction, variables = module.init_with_output(jax.random.key(0), x)
+    latents = module.apply(variables, x, method="encode")
+    assert {leaf.dtype for leaf in (reconstruction, latents, *jax.tree.leaves(variables))} == {jnp.dtype("float32")}
+    in_float32 = kind(latent=3).build(SMALL).apply(variables, x)
+    np.testing.assert_allclose(reconstruction, in_float32, atol=0.1)
+    assert np.any(np.asarray(reconstruction) != np.asarray(in_float32))
+
+
+@pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
+def test_texts_are_no_pictures(kind):
+    with pytest.raises(UserError, match="reads pictures, and the dataset holds reviews"):
+        kind().build(ReviewSpec(10, ("a", "b")))
+
+
+@pytest.mark.parametrize(("fields", "option"), [({"latent": 0}, "latent"), ({"encoder_widths": (0,)}, "encoder-widths"), ({"decoder_widths": (3, -1)}, "decoder-widths")])
+def test_widths_below_one_are_refused(fields, option):
+    with pytest.raises(UserError, match=f"--model.{option}"):
+        MLPAutoencoder(**fields)

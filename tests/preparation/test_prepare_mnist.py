@@ -1,0 +1,49 @@
+"""Preparing MNIST with TensorFlow from its original files, through the real script. Run by `make test-prepare`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="only the extra `prepare` brings TensorFlow")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def manual_dir():
+    folder = Path(os.environ.get("MNIST_FILES", "nowhere"))
+    if not folder.is_dir():
+        pytest.skip("needs MNIST_FILES, a folder of MNIST's four original files")
+    return folder.absolute()
+
+
+def test_mnist_is_prepared_from_its_files_and_read_without_tensorflow(tmp_path, manual_dir):
+    environment = os.environ | {"LAB10_CACHE_DIR": str(tmp_path / "cache")}
+    environment.pop("TFDS_DATA_DIR", None)
+    prepare = [sys.executable, "scripts/prepare_data.py", "mnist", "--data-dir", tmp_path / "data", "--manual-dir", manual_dir, "--json"]
+    done = subprocess.run(prepare, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["prepared"]["mnist"].startswith(str(tmp_path / "data"))
+
+    read = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from lab10.data.pictures import Pictures\n"
+        f"data = Pictures(name='mnist', dir={str(tmp_path / 'data')!r}).open()\n"
+        "train, held_out, test = (data.open_split(split) for split in ('train', 'validation', 'test'))\n"
+        "assert (len(train), len(held_out), len(test)) == (54000, 6000, 10000)\n"
+        "assert data.spec.pixels == 784 and test.batch(test.rows)['inputs'].sum() == 264_963_003, test.batch(test.rows)['inputs'].sum()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", read], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_without_the_files_is_answered_without_a_traceback(tmp_path):
+    prepare = [sys.executable, "scripts/prepare_data.py", "mnist", "--data-dir", tmp_path / "data", "--manual-dir", tmp_path / "nothing"]
+    done = subprocess.run(prepare, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "--manual-dir" in done.stderr

@@ -1,0 +1,125 @@
+"""Configs of every kind: through JSON and back, and what tells two of them apart."""
+
+import dataclasses
+import json
+import types
+import typing
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from lab10.config import FAMILIES, Experiment, differing_fields, from_json, to_json
+from lab10.data.dataset import Dataset
+from lab10.errors import UserError
+from lab10.fields import option
+from lab10.kinds import kinds_of
+from lab10.models.model import Model
+from lab10.optimizers import Optimizer
+from lab10.tasks.task import Task
+
+# Fields whose values are bounded on both sides; all others take any value of their type that is large enough.
+SHARES = {"validation_share": st.floats(0, 1, exclude_max=True), "rate": st.floats(0, 1, exclude_min=True, exclude_max=True)}
+
+
+def values(name: str, hint: object) -> st.SearchStrategy:
+    """Values for a field of this name and type."""
+    if hint in FAMILIES:
+        return st.sampled_from(sorted(kinds_of(hint).values(), key=lambda kind: kind.__name__)).flatmap(configs)
+    if name in SHARES:
+        return SHARES[name]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return st.sampled_from(arguments)
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of([st.none() if argument is type(None) else values(name, argument) for argument in arguments])
+    if origin is tuple:
+        return st.lists(values(name, arguments[0]), max_size=3).map(tuple)
+    plain = {int: st.integers(1, 10**6), float: st.floats(0, 1e9), bool: st.booleans(), str: st.text(max_size=8)}
+    return plain[hint]
+
+
+@st.composite
+def configs(draw, cls: type):
+    """A config of this class with any values that it accepts."""
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: draw(values(field.name, hints[field.name])) for field in dataclasses.fields(cls)}
+    if cls is Experiment:
+        fields["select_by"] = draw(st.sampled_from(sorted(fields["task"].metrics)))
+        fields[draw(st.sampled_from(("epochs", "steps")))] = None
+        fields |= {"steps": 7} if fields["epochs"] is None and fields["steps"] is None else {}
+    if "index_from" in fields:  # far above the reserved ids, and they apart: the rest is the vocabulary's test
+        fields |= {"index_from": 5, "start_id": draw(st.none() | st.integers(1, 2)), "unknown_id": draw(st.none() | st.integers(3, 4))}
+        fields["num_words"] = draw(st.none() | st.integers(6, 10**6))
+    try:
+        return cls(**fields)
+    except UserError:
+        assume(False)
+
+
+def leaves(config: object, path: tuple[str, ...] = ()):
+    """Every plain field of a config: its path, its dataclass field and its owner."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, (*path, field.name))
+        else:
+            yield (*path, field.name), field, config
+
+
+def replaced(config: object, path: tuple[str, ...], value: object):
+    inner = value if len(path) == 1 else replaced(getattr(config, path[0]), path[1:], value)
+    return dataclasses.replace(config, **{path[0]: inner})
+
+
+@given(configs(Experiment))
+@settings(max_examples=100)
+def test_encoding_and_decoding_a_config_is_the_identity(experiment):
+    decoded = from_json(json.loads(json.dumps(to_json(experiment))))
+    assert decoded == experiment
+    assert [type(getattr(decoded, field.name)) for field in dataclasses.fields(Experiment)] == [
+        type(getattr(experiment, field.name)) for field in dataclasses.fields(Experiment)
+    ]
+    assert differing_fields(experiment, decoded) == []
+
+
+@pytest.mark.parametrize("kind", [kind for family in (Dataset, Model, Task, Optimizer) for kind in kinds_of(family).values()])
+def test_every_kind_is_written_with_its_name(kind):
+    @given(configs(kind))
+    @settings(max_examples=3)
+    def check(part):
+        family = next(family for family in FAMILIES if isinstance(part, family))
+        field = next(field.name for field in dataclasses.fields(Experiment) if field.type is family)
+        base = dict.fromkeys(("data", "model", "task", "optimizer"))
+        for name in base:
+            hint = typing.get_type_hints(Experiment)[name]
+            base[name] = min(kinds_of(hint).items())[1]()
+        experiment = Experiment(**(base | {field: part}), epochs=1)
+        assert to_json(experiment)[field]["kind"] == kind.__name__
+        assert from_json(json.loads(json.dumps(to_json(experiment)))) == experiment
+
+    check()
+
+
+@given(configs(Experiment), st.data())
+@settings(max_examples=100)
+def test_the_one_field_that_differs_is_the_one_named(experiment, data):
+    path, field, owner = data.draw(st.sampled_from(list(leaves(experiment))))
+    value = data.draw(values(field.name, typing.get_type_hints(type(owner))[field.name]))
+    assume(value != getattr(owner, field.name))
+    try:
+        changed = replaced(experiment, path, value)
+    except UserError:
+        assume(False)
+    defines_result = field.metadata.get("defines_result", True)
+    assert differing_fields(experiment, changed) == ([option(".".join(path))] if defines_result else [])
+    assert differing_fields(changed, experiment) == differing_fields(experiment, changed)
+
+
+@given(configs(Experiment), configs(Experiment))
+def test_another_kind_of_a_part_is_named(before, now):
+    differing = differing_fields(before, now)
+    for part in ("data", "model", "task", "optimizer", "data.transform", "optimizer.schedule"):
+        owner, _, name = part.rpartition(".")
+        kinds = {type(getattr(getattr(experiment, owner) if owner else experiment, name)) for experiment in (before, now)}
+        assert (option(part) in differing) == (len(kinds) == 2)

@@ -1,0 +1,146 @@
+"""Padding never says anything: not to the LSTM, not to its gradients, not to the bag of words."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab10.data.reviews import ReviewSpec
+from lab10.data.text import pad
+from lab10.models.lstm import LSTMCell, MaskedLSTM
+from lab10.models.sentiment import LSTM, BagOfWords, multi_hot
+
+NUM_IDS, LONGEST, BATCH = 30, 6, 3
+LENGTHS = (6, 9, 14)  # few, since each is compiled
+SPEC = ReviewSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
+
+reviews = st.lists(st.lists(st.integers(1, NUM_IDS - 1), max_size=LONGEST), min_size=BATCH, max_size=BATCH)
+sides = st.sampled_from(("front", "back"))
+seeds = st.integers(0, 3)
+
+
+@functools.cache
+def classifier(model):
+    """Logits of padded rows under parameters that are random in every entry, biases too."""
+    module = model.build(SPEC)
+
+    @jax.jit
+    def logits(seed, tokens):
+        params = module.init(jax.random.key(seed), jnp.ones((1, 1), jnp.int32))
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(jax.random.key(seed + 100), len(leaves))
+        leaves = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+        return module.apply(jax.tree.unflatten(structure, leaves), tokens)
+
+    return logits
+
+
+def padded(rows, length, side):
+    return pad([np.array(row, np.int32) for row in rows], length, side=side, keep="last")
+
+
+@given(reviews, seeds, sides, st.sampled_from(LENGTHS[1:]))
+def test_the_amount_of_padding_does_not_matter(rows, seed, side, length):
+    logits = classifier(LSTM(embedding_features=5, hidden=4))
+    np.testing.assert_allclose(logits(seed, padded(rows, length, side)), logits(seed, padded(rows, LENGTHS[0], side)), rtol=1e-5, atol=2e-6)
+
+
+@given(reviews, seeds, st.sampled_from(LENGTHS))
+def test_padding_in_front_and_behind_agree(rows, seed, length):
+    logits = classifier(LSTM(embedding_features=5, hidden=4))
+    np.testing.assert_allclose(logits(seed, padded(rows, length, "front")), logits(seed, padded(rows, length, "back")), rtol=1e-5, atol=2e-6)
+
+
+@given(reviews, seeds)
+def test_the_lstm_reads_the_order_of_words(rows, seed):
+    """Guards the two tests above: a classifier that ignores its input would pass them."""
+    logits = classifier(LSTM(embedding_features=5, hidden=4))
+    rows[0] = [1, 2, 3]
+    here, there = logits(seed, padded(rows, 6, "front")), logits(seed, padded([[3, 2, 1], *rows[1:]], 6, "front"))
+    assert abs(here[0, 0] - there[0, 0]) > 1e-5
+    np.testing.assert_allclose(here[1:], there[1:], atol=2e-6)
+
+
+@pytest.fixture(scope="module")
+def lstm():
+    """A masked LSTM over [3, 5, 2], and the jit-compiled gradient of all its outputs with respect to the features."""
+    module = MaskedLSTM(4)
+    params = module.init(jax.random.key(0), jnp.zeros((BATCH, 5, 2)), jnp.ones((BATCH, 5), bool))
+
+    def total(features, mask):
+        (cell, hidden), outputs = module.apply(params, features, mask)
+        return jnp.sum(cell) + jnp.sum(hidden) + jnp.sum(jnp.sin(outputs))
+
+    return jax.jit(functools.partial(module.apply, params)), jax.jit(jax.grad(total))
+
+
+masks = st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=BATCH, max_size=BATCH).map(lambda rows: np.array(rows, bool))
+
+
+@given(masks, st.integers(0, 2**32 - 1))
+def test_a_row_of_padding_alone_gives_the_initial_carry(lstm, mask, seed):
+    apply, _ = lstm
+    mask[1] = False
+    features = np.random.default_rng(seed).normal(size=(BATCH, 5, 2)).astype(np.float32)
+    (cell, hidden), outputs = apply(features, mask)
+    assert not np.any(cell[1]) and not np.any(hidden[1]) and not np.any(outputs[1])
+    assert all(np.any(cell[row]) for row in range(BATCH) if mask[row].any())
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_a_masked_step_leaves_any_carry_as_it_was(seed, mask):
+    random = np.random.default_rng(seed)
+    carry = tuple(jnp.asarray(random.normal(size=(4, 3)), jnp.float32) for _ in range(2))
+    features, mask = jnp.asarray(random.normal(size=(4, 2)), jnp.float32), np.array(mask)
+    (cell, hidden), output = cell_step()(carry, (features, jnp.asarray(mask)))
+    np.testing.assert_array_equal(np.asarray(cell)[~mask], np.asarray(carry[0])[~mask])
+    np.testing.assert_array_equal(np.asarray(hidden)[~mask], np.asarray(carry[1])[~mask])
+    np.testing.assert_array_equal(output, hidden)
+    assert np.all(np.asarray(hidden)[mask] != np.asarray(carry[1])[mask])
+
+
+@functools.cache
+def cell_step():
+    cell = LSTMCell(3)
+    zeros = jnp.zeros((4, 3))
+    params = cell.init(jax.random.key(1), (zeros, zeros), (jnp.zeros((4, 2)), jnp.ones(4, bool)))
+    return jax.jit(functools.partial(cell.apply, params))
+
+
+@given(masks, st.integers(0, 2**32 - 1))
+def test_no_gradient_flows_to_padded_positions(lstm, mask, seed):
+    _, gradient = lstm
+    features = np.random.default_rng(seed).normal(size=(BATCH, 5, 2)).astype(np.float32)
+    towards = np.asarray(gradient(features, mask))
+    assert not np.any(towards[~mask])
+    assert np.all(np.any(towards[mask] != 0, axis=-1))
+
+
+def test_the_embedding_of_padding_gets_no_gradient():
+    module = LSTM(embedding_features=5, hidden=4).build(SPEC)
+    tokens = jnp.asarray(padded([[1, 2], [3], []], 6, "front"))
+    params = module.init(jax.random.key(0), tokens)
+    gradient = jax.grad(lambda params: jnp.sum(module.apply(params, tokens)))(params)["params"]["embedding"]["embedding"]
+    assert not np.any(gradient[0]) and not np.any(gradient[4:])
+    assert np.all(np.any(gradient[1:4] != 0, axis=-1))
+
+
+@given(reviews, seeds, st.sampled_from(LENGTHS[1:]), st.randoms(use_true_random=False))
+def test_a_bag_of_words_ignores_padding_order_and_repetition(rows, seed, length, random):
+    logits = classifier(BagOfWords(widths=(4,)))
+    changed = []
+    for row in rows:
+        row = row + [random.choice(row) for _ in range(LONGEST - len(row))] if row else row
+        random.shuffle(row)
+        changed.append(row)
+    np.testing.assert_array_equal(logits(seed, padded(changed, length, "back")), logits(seed, padded(rows, LENGTHS[0], "front")))
+
+
+@given(reviews)
+def test_a_multi_hot_row_marks_the_ids_that_occur(rows):
+    expected = [[float(column in row) for column in range(NUM_IDS)] for row in rows]
+    np.testing.assert_array_equal(multi_hot(jnp.asarray(padded(rows, 6, "front")), NUM_IDS), expected)

@@ -1,0 +1,112 @@
+"""Exact PCA: no linear autoencoder is better on the data it was fitted on."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab10.data.pictures import PictureSpec
+from lab10.models.autoencoder import LinearAutoencoder
+from lab10.models.pca import fit_pca
+from lab10.tasks.reconstruction import Reconstruction
+
+ROWS, LATENT = 40, 3
+SPEC = PictureSpec(3, 4, 255)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def pictures(seed: int, rows: int = ROWS) -> np.ndarray:
+    """Rows in [0, 1] in which some directions matter more than others, far from centred."""
+    random = np.random.default_rng(seed)
+    mixed = random.normal(size=(rows, SPEC.pixels)) * np.geomspace(1, 0.05, SPEC.pixels) @ random.normal(size=(SPEC.pixels, SPEC.pixels))
+    return (1 / (1 + np.exp(-mixed - random.normal()))).astype(np.float32)
+
+
+@functools.cache
+def autoencoder():
+    """The module's loss on float32 rows, and a step of Adam on it."""
+    module, optimizer = LinearAutoencoder(latent=LATENT).build(SPEC), optax.adam(3e-2)
+
+    def loss(params, x):
+        return jnp.mean(Reconstruction().per_example(module.apply({"params": params}, x), {"targets": x})["loss"])
+
+    @jax.jit
+    def step(params, state, x):
+        updates, state = optimizer.update(jax.grad(loss)(params, x), state)
+        return optax.apply_updates(params, updates), state
+
+    return jax.jit(loss), optimizer.init, step
+
+
+def matrices(encoder, decoder):
+    return {name: {"dense_0": {"kernel": np.asarray(kernel, np.float32)}} for name, kernel in (("encoder", encoder), ("decoder", decoder))}
+
+
+def pca_loss(x, centred=False):
+    return fit_pca([x], LATENT, centred=centred).errors(x.astype(np.float64)).mean()
+
+
+@given(seeds, seeds, st.sampled_from((0.1, 0.3, 1.0)), st.integers(0, 12))
+def test_no_linear_autoencoder_beats_exact_pca_on_the_data_it_was_fitted_on(data_seed, weight_seed, scale, steps):
+    x, random = pictures(data_seed), np.random.default_rng(weight_seed)
+    loss, init, step = autoencoder()
+    params = matrices(scale * random.normal(size=(SPEC.pixels, LATENT)), scale * random.normal(size=(LATENT, SPEC.pixels)))
+    state = init(params)
+    for _ in range(steps):
+        params, state = step(params, state, x)
+    assert float(loss(params, x)) >= pca_loss(x) * (1 - 1e-5)
+
+
+@given(seeds, st.integers(1, 12))
+def test_the_best_linear_autoencoder_is_exact_pca(data_seed, steps):
+    x = pictures(data_seed)
+    loss, init, step = autoencoder()
+    components = fit_pca([x], LATENT, centred=False).components
+    params = matrices(components.T, components)
+    np.testing.assert_allclose(float(loss(params, x)), pca_loss(x), rtol=1e-5)
+    state = init(params)
+    for _ in range(steps):  # whatever else training may find from there
+        params, state = step(params, state, x)
+    assert float(loss(params, x)) >= pca_loss(x) * (1 - 1e-5)
+
+
+@given(seeds, seeds)
+def test_least_squares_on_any_latents_does_not_beat_exact_pca(data_seed, weight_seed):
+    """The best decoder of a random encoder: much closer to the optimum than random pairs of matrices."""
+    x = pictures(data_seed).astype(np.float64)
+    latents = x @ np.random.default_rng(weight_seed).normal(size=(SPEC.pixels, LATENT))
+    decoder = np.linalg.lstsq(latents, x, rcond=None)[0]
+    assert np.sum((latents @ decoder - x) ** 2, axis=1).mean() >= pca_loss(x) * (1 - 1e-5)
+
+
+@given(seeds, st.lists(st.integers(0, ROWS), max_size=5), st.booleans())
+def test_the_chunks_in_which_rows_come_do_not_matter(seed, cuts, centred):
+    x = pictures(seed)
+    whole, chunked = fit_pca([x], LATENT, centred=centred), fit_pca(np.split(x, sorted(cuts)), LATENT, centred=centred)
+    np.testing.assert_allclose(chunked.mean, whole.mean, rtol=1e-9)
+    x = x.astype(np.float64)
+    np.testing.assert_allclose(chunked.errors(x).mean(), whole.errors(x).mean(), rtol=1e-7)
+
+
+@given(seeds)
+def test_centring_does_no_harm_on_the_data_fitted(seed):
+    x = pictures(seed)
+    assert pca_loss(x, centred=True) <= pca_loss(x, centred=False) * (1 + 1e-9)
+
+
+@given(seeds, st.integers(1, SPEC.pixels + 3), st.booleans())
+@settings(max_examples=30)
+def test_components_are_orthonormal_and_ordered_by_what_they_explain(seed, latent, centred):
+    x = pictures(seed).astype(np.float64)
+    pca = fit_pca([x], latent, centred=centred)
+    assert pca.components.shape == (min(latent, SPEC.pixels), SPEC.pixels)
+    np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(len(pca.components)), atol=1e-10)
+    explained = np.mean(pca.encode(x) ** 2, axis=0)
+    assert np.all(np.diff(explained) <= 1e-9 * explained[0])
+    if latent >= SPEC.pixels:
+        np.testing.assert_allclose(pca.reconstruct(x), x, atol=1e-9)
+    np.testing.assert_allclose(pca.errors(x).mean() + explained.sum(), np.mean(np.sum((x - pca.mean) ** 2, axis=1)), rtol=1e-9)

@@ -1,0 +1,206 @@
+"""Checkpoints: what is saved comes back to the bit, the right ones are kept, damage is noticed."""
+
+import shutil
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab10.errors import UserError
+from lab10.metrics import Metrics
+from lab10.training.checkpoints import Checkpoints, digest
+
+
+def trees(seed=0, width=3):
+    """Parameters and an optimizer's state, with awkward numbers among them."""
+    random = np.random.default_rng(seed)
+    kernel = random.normal(size=(4, width)).astype(np.float32)
+    kernel[0] = [np.float32(1e-42), -0.0, np.nextafter(np.float32(1), np.float32(2))][:width] + [0.1] * (width - 3)
+    params = {"dense": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(random.normal(size=width), jnp.float32)}}
+    return {"params": params, "opt_state": optax.adam(1e-3).init(params)}
+
+
+def abstract(of):
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), of)
+
+
+def opened(directory, select_by="loss", higher_is_better=False):
+    return Checkpoints(directory / "checkpoints", select_by, higher_is_better)
+
+
+def assert_same_to_the_bit(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert (np.asarray(ours).dtype, np.asarray(ours).tobytes()) == (np.asarray(theirs).dtype, np.asarray(theirs).tobytes())
+
+
+def test_what_is_saved_is_restored_to_the_bit(tmp_path):
+    saved, since = trees(), Metrics({"loss": 0.1 + 0.2, "accuracy": 3.0}, 7.0)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(5, saved, since, {"loss": 1 / 3})
+    with opened(tmp_path) as checkpoints:
+        restored = checkpoints.restore_latest(abstract(saved))
+    assert restored.step == 5
+    assert_same_to_the_bit(restored.trees, saved)
+    assert (restored.since_line.totals, restored.since_line.count) == (since.totals, since.count)
+    assert restored.validation == {"loss": 1 / 3}
+
+
+def test_the_parameters_alone_can_be_restored(tmp_path):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(1, trees(), Metrics.empty(), None)
+        restored = checkpoints.restore(1, {"params": abstract(trees()["params"])})
+    assert list(restored.trees) == ["params"]
+    assert_same_to_the_bit(restored.trees["params"], trees()["params"])
+
+
+def test_a_run_without_checkpoints_says_so(tmp_path):
+    with opened(tmp_path) as checkpoints:
+        assert checkpoints.steps() == []
+        assert checkpoints.restore_latest(abstract(trees())) is None
+        assert checkpoints.best_step() is None
+        with pytest.raises(UserError, match="has no checkpoint yet"):
+            checkpoints.find("best")
+
+
+def kept_after(losses, sign):
+    """The latest two, and the best of those measured, the later of equal ones."""
+    steps = range(10, 10 * (len(losses) + 1), 10)
+    kept, measured = set(), {}
+    for step, loss in zip(steps, losses, strict=True):
+        kept.add(step)
+        measured |= {step: loss} if loss is not None else {}
+        # A checkpoint that was once dropped cannot come back.
+        best = max((sign * value, place) for place, value in measured.items() if place in kept)[1] if measured.keys() & kept else None
+        kept &= set(sorted(kept)[-2:]) | {best}
+    return sorted(kept)
+
+
+@given(st.lists(st.none() | st.sampled_from((0.25, 0.5, 1.0, 2.0)), min_size=1, max_size=7), st.booleans())
+@settings(max_examples=12)
+def test_the_latest_two_and_the_best_are_kept_and_never_more(tmp_path_factory, losses, higher_is_better):
+    directory, sign = tmp_path_factory.mktemp("run"), 1 if higher_is_better else -1
+    with opened(directory, higher_is_better=higher_is_better) as checkpoints:
+        for place, loss in enumerate(losses, start=1):
+            checkpoints.save(10 * place, {"params": {"x": jnp.full(2, place)}}, Metrics.empty(), None if loss is None else {"loss": loss})
+            assert checkpoints.steps() == kept_after(losses[:place], sign)
+    measured = {10 * place: sign * loss for place, loss in enumerate(losses, start=1) if loss is not None}
+    with opened(directory, higher_is_better=higher_is_better) as checkpoints:
+        assert checkpoints.find("latest") == 10 * len(losses)
+        assert checkpoints.find("best") == (max((value, step) for step, value in measured.items())[1] if measured else 10 * len(losses))
+        for step in checkpoints.steps():
+            assert checkpoints.find(str(step)) == step
+
+
+@pytest.mark.parametrize("asked", ["15", "-1", "bets", "", "²"])
+def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(tmp_path, asked):
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(10, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)
+        with pytest.raises(UserError, match="expected best, latest or one of the steps 10"):
+            checkpoints.find(asked)
+
+
+@pytest.fixture(scope="module")
+def saved_twice(tmp_path_factory):
+    """A run with whole checkpoints of the steps 1 and 2."""
+    directory = tmp_path_factory.mktemp("run")
+    with opened(directory) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, trees(seed=step), Metrics.empty(), {"loss": 1 / step})
+    return directory
+
+
+def array_files(checkpoint):
+    """The files that hold the bytes of arrays; the rest describes them."""
+    return sorted(path for path in checkpoint.rglob("d/*") if path.is_file())
+
+
+def all_files(checkpoint):
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.stat().st_size)
+
+
+@pytest.fixture
+def damageable(saved_twice, tmp_path):
+    shutil.copytree(saved_twice, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_a_flipped_byte_in_an_array_file_is_noticed(saved_twice, tmp_path_factory, data):
+    directory = tmp_path_factory.mktemp("damaged") / "run"
+    shutil.copytree(saved_twice, directory)
+    path = data.draw(st.sampled_from(array_files(directory / "checkpoints" / "2")).map(str))
+    content = bytearray(open(path, "rb").read())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    with open(path, "wb") as file:
+        file.write(content)
+    assert_restores_step_1_or_the_same_step_2(directory)
+
+
+@given(st.data())
+@settings(max_examples=25)
+def test_any_damage_to_any_file_is_answered_by_the_checkpoint_before(saved_twice, tmp_path_factory, data):
+    directory = tmp_path_factory.mktemp("damaged") / "run"
+    shutil.copytree(saved_twice, directory)
+    path = data.draw(st.sampled_from(all_files(directory / "checkpoints" / "2")))
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[place] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[place:]
+    path.write_bytes(content)
+    assert_restores_step_1_or_the_same_step_2(directory)
+
+
+def assert_restores_step_1_or_the_same_step_2(directory):
+    """Damage may hit bytes that mean nothing; then the arrays are right all the same."""
+    with opened(directory) as checkpoints:
+        restored = checkpoints.restore_latest(abstract(trees()))
+    assert restored.step in (1, 2)
+    assert_same_to_the_bit(restored.trees, trees(seed=restored.step))
+
+
+def test_a_truncated_array_file_is_noticed_and_the_checkpoint_before_taken(damageable):
+    for path in array_files(damageable / "checkpoints" / "2"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with opened(damageable) as checkpoints:
+        with pytest.raises(UserError, match="checkpoints/2"):
+            checkpoints.restore(2, abstract(trees()))
+        assert checkpoints.restore_latest(abstract(trees())).step == 1
+
+
+def test_where_no_checkpoint_is_whole_the_run_does_not_start_afresh(damageable):
+    for step in ("1", "2"):
+        for path in array_files(damageable / "checkpoints" / step):
+            path.write_bytes(b"")
+    with opened(damageable) as checkpoints, pytest.raises(UserError, match="No checkpoint in .* can be restored"):
+        checkpoints.restore_latest(abstract(trees()))
+
+
+def test_another_models_shapes_are_refused(saved_twice):
+    with opened(saved_twice) as checkpoints:
+        for other in (trees(width=5), trees() | {"params": {"other": jnp.ones(3)}}):
+            with pytest.raises(UserError, match="cannot be read as a checkpoint of this model"):
+                checkpoints.restore(2, abstract(other))
+
+
+def test_a_moved_run_is_restored(damageable):
+    moved = damageable.rename(damageable.with_name("elsewhere"))
+    with opened(moved) as checkpoints:
+        assert_same_to_the_bit(checkpoints.restore(2, abstract(trees())).trees, trees(seed=2))
+
+
+@pytest.mark.parametrize("change", [lambda x: x.at[0].set(-x[0]), lambda x: x.astype(ml_dtypes.bfloat16), lambda x: x.reshape(1, -1)])
+def test_the_digest_tells_values_types_and_shapes_apart(change):
+    x = jnp.array([0.0, 1.0, 2.0])
+    assert digest({"x": x}) == digest({"x": np.asarray(x)})
+    assert digest({"x": change(x)}) != digest({"x": x})
+    assert digest({"y": x}) != digest({"x": x})

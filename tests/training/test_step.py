@@ -1,0 +1,260 @@
+"""The compiled steps: the mean over real rows, the update rules in NumPy, meshes, dtypes, what is not finite."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab10.data.batching import fill
+from lab10.data.pictures import Pictures
+from lab10.data.transforms import GaussianNoise
+from lab10.models.autoencoder import MLPAutoencoder
+from lab10.models.sentiment import LSTM
+from lab10.optimizers import SGD, Adam, RMSprop
+from lab10.training.step import Program
+
+RATE = 0.01
+
+
+def pictures(rows, seed=0):
+    return {"inputs": np.random.default_rng(seed).integers(0, 256, (rows, 12), np.uint8)}
+
+
+def reviews(rows, seed=0):
+    random = np.random.default_rng(seed)
+    tokens = random.integers(1, 40, (rows, 7)) * (np.arange(7) >= random.integers(0, 7, (rows, 1)))
+    return {"inputs": tokens.astype(np.int32), "labels": random.integers(0, 2, rows, np.int32)}
+
+
+def host(params):
+    """A copy that no step can take away: steps are given their state for good."""
+    return jax.tree.map(np.array, jax.device_get(params))
+
+
+def steps(program, batches, params=None):
+    """The state after these batches, and the reports."""
+    state, reports = program.start(program.init_params() if params is None else params), []
+    for batch in batches:
+        state, report = program.train_step(state, batch)
+        reports.append(report)
+    return state, reports
+
+
+def assert_close(one, other, rtol=1e-5, atol=1e-7):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "reviews"])
+def test_a_padded_batch_gives_the_update_of_the_unpadded_one(kind, request):
+    make, spec = request.getfixturevalue(f"{kind[:-1]}_experiment"), request.getfixturevalue(f"{kind[:-1]}_spec")
+    program = Program(make(optimizer=SGD(learning_rate=RATE)), spec, 10)
+    batch = {"pictures": pictures, "reviews": reviews}[kind](5)
+    filled = fill(batch, 9)
+    filled["inputs"] = np.concatenate([batch["inputs"], filled["inputs"][5:] + 3])  # whatever stands in the rows that only fill
+    (exact, (of_exact,)), (padded, (of_padded,)) = steps(program, [fill(batch, 5)]), steps(program, [filled])
+    assert_close(padded.params, exact.params)
+    assert_close(of_padded.metrics.totals, of_exact.metrics.totals)
+    assert of_padded.metrics.count == of_exact.metrics.count == 5
+    per_example = jax.device_get(program.evaluate_step(program.init_params(), fill(batch, 5)))
+    np.testing.assert_allclose(of_exact.metrics.totals["loss"], per_example["loss"].sum(), rtol=1e-5)
+
+
+def linear_gradients(params, inputs):
+    """Of the mean over rows of |x E D - x|², worked out by hand, float64."""
+    x = inputs.astype(np.float64) / 255
+    encoder, decoder = (params[part]["dense_0"]["kernel"].astype(np.float64) for part in ("encoder", "decoder"))
+    error = x @ encoder @ decoder - x
+    return {
+        "encoder": {"dense_0": {"kernel": 2 / len(x) * x.T @ error @ decoder.T}},
+        "decoder": {"dense_0": {"kernel": 2 / len(x) * (x @ encoder).T @ error}},
+    }
+
+
+def rmsprop_in_numpy(params, gradients, state, step):
+    """Keras 3: v ← 0.9 v + 0.1 g²; p ← p − rate g / √(v + 1e-7)."""
+    velocity = jax.tree.map(lambda v, g: 0.9 * v + 0.1 * g**2, state or jax.tree.map(np.zeros_like, gradients), gradients)
+    return jax.tree.map(lambda p, g, v: p - RATE * g / np.sqrt(v + 1e-7), params, gradients, velocity), velocity
+
+
+def adam_in_numpy(params, gradients, state, step):
+    """Kingma and Ba 2015, algorithm 1, with β = 0.9, 0.999 and Keras's ε = 1e-7."""
+    zeros = jax.tree.map(np.zeros_like, gradients)
+    first, second = state or (zeros, zeros)
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
+    second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, gradients)
+
+    def update(p, m, v):
+        return p - RATE * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-7)
+
+    return jax.tree.map(update, params, first, second), (first, second)
+
+
+def sgd_in_numpy(params, gradients, state, step):
+    return jax.tree.map(lambda p, g: p - RATE * g, params, gradients), None
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rule"),
+    [(RMSprop(learning_rate=RATE), rmsprop_in_numpy), (Adam(learning_rate=RATE), adam_in_numpy), (SGD(learning_rate=RATE), sgd_in_numpy)],
+    ids=["RMSprop", "Adam", "SGD"],
+)
+def test_updates_equal_the_formulas_with_kerass_constants(optimizer, rule, picture_experiment, picture_spec):
+    program = Program(picture_experiment(optimizer=optimizer), picture_spec, 10)
+    batches = [pictures(6, seed) for seed in range(3)]
+    state, expected, memory = program.start(program.init_params()), host(program.init_params()), None
+    for step, batch in enumerate(batches, start=1):
+        state, _ = program.train_step(state, fill(batch, 6))
+        expected, memory = rule(expected, linear_gradients(expected, batch["inputs"]), memory, step)
+        assert_close(host(state.params), expected, rtol=1e-4, atol=1e-5)
+    assert int(state.step) == 3
+
+
+def test_a_loss_that_is_not_finite_is_reported(picture_experiment, picture_spec):
+    program = Program(picture_experiment(), picture_spec, 10)
+    params = host(program.init_params())
+    assert steps(program, [fill(pictures(6), 6)], params)[1][0].finite
+    for bad in (np.nan, np.inf):
+        damaged = jax.tree.map(np.copy, params)
+        damaged["decoder"]["dense_0"]["kernel"][0, 0] = bad
+        assert not steps(program, [fill(pictures(6), 6)], damaged)[1][0].finite
+
+
+def test_a_parameter_that_is_not_finite_is_reported_although_the_loss_was(picture_experiment, picture_spec):
+    program = Program(picture_experiment(optimizer=SGD(learning_rate=3e38)), picture_spec, 10)
+    _, (report,) = steps(program, [fill(pictures(6), 6)])
+    assert np.isfinite(report.metrics.totals["loss"])
+    assert not report.finite
+
+
+@pytest.mark.parametrize("model", [LSTM(embedding_features=4, hidden=3, dtype="bfloat16"), MLPAutoencoder(latent=2, encoder_widths=(5,), dtype="bfloat16")])
+def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(model, review_experiment, picture_experiment, review_spec, picture_spec):
+    texts = isinstance(model, LSTM)
+    make, spec, batch = (review_experiment, review_spec, reviews(6)) if texts else (picture_experiment, picture_spec, pictures(6))
+    state, (report,) = steps(Program(make(model=model), spec, 10), [fill(batch, 6)])
+    floating = [leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16]
+    assert {leaf.dtype for leaf in (*floating, report.metrics.totals["loss"])} == {np.dtype("float32")}
+    _, (in_float32,) = steps(Program(make(model=type(model)(**{**vars(model), "dtype": "float32"})), spec, 10), [fill(batch, 6)])
+    np.testing.assert_allclose(report.metrics.totals["loss"], in_float32.metrics.totals["loss"], rtol=0.05)
+    assert report.metrics.totals["loss"] != in_float32.metrics.totals["loss"], "it did compute in bfloat16"
+
+
+def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(picture_experiment, picture_spec):
+    """With noise, so that the randomness of each step is part of it."""
+    experiment = picture_experiment(data=Pictures(transform=GaussianNoise()))
+    batches = [fill(pictures(6, seed), 6) for seed in range(4)]
+    whole, reports = steps(Program(experiment, picture_spec, 10), batches)
+    half, _ = steps(Program(experiment, picture_spec, 10), batches[:2])
+    program = Program(experiment, picture_spec, 10)
+    state = program.start(half.params, half.opt_state, int(half.step))
+    for batch in batches[2:]:
+        state, report = program.train_step(state, batch)
+    assert_close(state, whole, rtol=0, atol=0)
+    np.testing.assert_array_equal(report.metrics.totals["loss"], reports[-1].metrics.totals["loss"])
+
+
+def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evaluation(picture_experiment, picture_spec, split_of):
+    noisy, clean = Pictures(transform=GaussianNoise(deviation=0.5)), Pictures()
+    still = SGD(learning_rate=0.0)
+    batch = fill(pictures(6), 6)
+    programs = {name: Program(picture_experiment(optimizer=still, **fields), picture_spec, 10) for name, fields in {
+        "noisy": {"data": noisy}, "reseeded": {"data": noisy, "seed": 1}, "clean": {"data": clean}}.items()}  # fmt: skip
+    params = host(programs["clean"].init_params())
+    losses = {name: [report.metrics.totals["loss"].item() for report in steps(program, [batch, batch], params)[1]] for name, program in programs.items()}
+    assert losses["clean"][0] == losses["clean"][1]
+    assert len({*losses["noisy"], *losses["reseeded"], losses["clean"][0]}) == 5
+    evaluated = [programs[name].evaluate(params, split_of(**pictures(6))).metrics["loss"] for name in ("noisy", "clean")]
+    assert evaluated[0] == evaluated[1]
+
+
+@pytest.fixture(scope="module")
+def by_batch_size(review_experiment, review_spec):
+    """Programs that differ in the batch size of evaluation alone; made once, since each is compiled."""
+    return {size: Program(review_experiment(evaluation_batch_size=size), review_spec) for size in (4, 7, 20)}
+
+
+@given(st.integers(1, 20), st.sampled_from((4, 7)))
+@settings(max_examples=20)
+def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, examples, size):
+    split, in_parts, at_once = split_of(**reviews(examples)), by_batch_size[size], by_batch_size[20]
+    params = at_once.init_params()
+    one, other = in_parts.evaluate(params, split), at_once.evaluate(params, split)
+    assert one.metrics.keys() == {"loss", "accuracy"}
+    assert one.metrics["accuracy"] == other.metrics["accuracy"] == np.mean(other.per_example["accuracy"], dtype=np.float64)
+    np.testing.assert_allclose(one.metrics["loss"], other.metrics["loss"], rtol=1e-5)
+    assert_close(one.per_example, other.per_example, atol=1e-6)
+    assert {len(column) for column in one.per_example.values()} == {examples}
+    np.testing.assert_array_equal(one.per_example["label"], split.batch(np.arange(examples))["labels"])
+
+
+def test_abstract_trees_describe_the_real_ones(review_experiment, review_spec):
+    program = Program(review_experiment(), review_spec, 10)
+    params = program.init_params()
+    for abstract, real in ((program.abstract_params(), params), (program.abstract_opt_state(), program.start(params).opt_state)):
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), real)
+
+
+# A few steps of both tasks on as many devices as the environment makes, as JSON.
+SOME_STEPS = """
+import json
+import jax, numpy as np
+from lab10.config import Experiment
+from lab10.data.batching import fill
+from lab10.data.pictures import Pictures, PictureSpec
+from lab10.data.reviews import Reviews, ReviewSpec
+from lab10.models.autoencoder import LinearAutoencoder
+from lab10.models.sentiment import LSTM
+from lab10.optimizers import Adam, RMSprop
+from lab10.tasks.classification import Classification
+from lab10.tasks.reconstruction import Reconstruction
+from lab10.training.step import Program
+
+random = np.random.default_rng(0)
+pictures = {"inputs": random.integers(0, 256, (11, 12), np.uint8)}
+reviews = {"inputs": random.integers(0, 40, (11, 7), np.int32), "labels": random.integers(0, 2, 11, np.int32)}
+lstm = LSTM(embedding_features=4, hidden=3)
+runs = [
+    (Experiment(data=Pictures(), model=LinearAutoencoder(latent=2), task=Reconstruction(), optimizer=Adam(), steps=4), PictureSpec(3, 4, 255), pictures),
+    (Experiment(data=Reviews(), model=lstm, task=Classification(), optimizer=RMSprop(), steps=4), ReviewSpec(40, ("neg", "pos")), reviews),
+]
+said = {"devices": jax.device_count(), "rows": [], "losses": [], "params": []}
+for experiment, spec, examples in runs:
+    program = Program(experiment, spec, 4)
+    state = program.start(program.init_params())
+    rows = program.padded_size(11)
+    for _ in range(4):
+        batch = jax.device_put(fill(examples, rows), program.rows)
+        state, report = program.train_step(state, batch)
+        said["losses"].append(float(report.metrics.totals["loss"]) / float(report.metrics.count))
+        assert bool(report.finite)
+    said["rows"].append(rows)
+    said["params"].append([np.asarray(leaf).ravel().tolist() for leaf in jax.tree.leaves(state.params)])
+print(json.dumps(said))
+"""
+
+
+def test_eight_devices_train_like_one():
+    said = []
+    for devices in (1, 8):
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "PYTHONPATH": os.pathsep.join(path for path in (os.getcwd(), *sys.path) if path),
+        }
+        done = subprocess.run([sys.executable, "-c", SOME_STEPS], env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        said.append(json.loads(done.stdout))
+    one, eight = said
+    assert (one["devices"], eight["devices"]) == (1, 8)
+    assert (one["rows"], eight["rows"]) == ([11, 11], [16, 16])
+    np.testing.assert_allclose(eight["losses"], one["losses"], rtol=1e-5)
+    for ours, theirs in zip(sum(one["params"], []), sum(eight["params"], []), strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-5)
