@@ -27,8 +27,9 @@ def import_all() -> None:
 def kinds_of(family: type) -> dict[str, type]:
     """The concrete kinds of a family (its leaf classes), by class name."""
     import_all()
-    found = {}
-    for subclass in family.__subclasses__():
+    found: dict[str, type] = {}
+    subclasses: list[type] = family.__subclasses__()
+    for subclass in subclasses:
         found |= kinds_of(subclass) if subclass.__subclasses__() else {subclass.__name__: subclass}
     return found
 

@@ -17,7 +17,7 @@ class Metrics(struct.PyTreeNode):
       count: the number of examples.
     """
 
-    totals: dict[str, jax.Array | float]
+    totals: Mapping[str, jax.Array | float]
     count: jax.Array | float
 
     @classmethod
@@ -29,7 +29,7 @@ class Metrics(struct.PyTreeNode):
     @classmethod
     def empty(cls) -> "Metrics":
         """Of no examples: merging it changes nothing."""
-        return cls({}, 0)
+        return cls({}, 0.0)
 
     def merge(self, other: "Metrics") -> "Metrics":
         """The metrics of both sets of examples."""

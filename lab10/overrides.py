@@ -31,7 +31,8 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
         known = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
         raise UserError(f"There is no experiment {name!r}{closest(name, known)} Expected a path to a .py file or one of: {', '.join(known)}.")
     spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not isinstance(getattr(module, "experiment", None), Experiment):

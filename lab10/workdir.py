@@ -129,7 +129,7 @@ class Workdir:
         Raises:
           UserError: the folder is no run of this version of lab10.
         """
-        return from_json(self._read()["dataset"]["spec"], Spec)
+        return from_json(self._read()["dataset"]["spec"], Spec)  # type: ignore[type-abstract]
 
     def read_vocabulary(self) -> Sequence[bytes]:
         """The recorded words of a text dataset, most frequent first."""
@@ -150,8 +150,12 @@ class Workdir:
             raise UserError(f"{self.config_path} is not a config of this version of lab10 (format {FORMAT_VERSION}).")
         return value
 
-    def record_evaluation(self, split: str, entry: dict[str, Any]) -> int:
-        """Notes that a split has been read, and returns how often it now has been."""
+    def count_reading(self, split: str, entry: dict[str, Any]) -> int:
+        """Notes that a split has been read, and returns how often it now has been.
+
+        Raises:
+          OSError: the folder cannot be written.
+        """
         path = self.path / "evaluations" / "log.jsonl"
         path.parent.mkdir(exist_ok=True)
         with open(path, "a+", encoding="utf-8") as file:

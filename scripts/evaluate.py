@@ -2,23 +2,25 @@
 
 from typing import Any
 
-from lab10.arguments import add_split, run_parser
+from lab10.arguments import add_split, data_fields, run_parser
 from lab10.cli import describe, run_script
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = run_parser(__doc__)
     add_split(parser)
+    parser.add_argument(
+        "--data.too-long", dest="data.too_long", choices=("drop", "truncate"), help="what becomes of long reviews, if not what the run was trained with"
+    )
     args = parser.parse_args(arguments)
 
     from lab10.inspection import load
 
-    result = load(args.directory, args.checkpoint).evaluate(args.split)
+    result = load(args.directory, args.checkpoint, **data_fields(args)).evaluate(args.split)
     metrics = {name: value for name, value in result.items() if isinstance(value, float)}
-    text = (
-        f"{args.split}, {result['examples']} examples, step {result['step']}: {describe(metrics)}\n"
-        f"Read {result['read_count']} time(s) in this workdir. Each example: {result['per_example']}"
-    )
+    text = f"{args.split}, {result['examples']} examples, step {result['step']}: {describe(metrics)}"
+    if result["per_example"]:
+        text += f"\nThis workdir has now read {args.split} {result['read_count']} time(s). Each example: {result['per_example']}"
     return result, text
 
 

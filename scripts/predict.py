@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from lab10.arguments import run_parser
+from lab10.arguments import data_fields, run_parser
 from lab10.cli import console, run_script
 
 
@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     from lab10.inspection import ReviewsRun, load
 
-    run = load(args.directory, args.checkpoint)
+    run = load(args.directory, args.checkpoint, **data_fields(args))
     if not isinstance(run, ReviewsRun):
         raise run.cannot("classify texts")
     if not args.texts and sys.stdin.isatty():

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lab10.arguments import add_split, run_parser
+from lab10.arguments import add_split, data_fields, run_parser
 from lab10.cli import run_script
 from lab10.errors import UserError
 
@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     from lab10.inspection import AutoencoderRun, load
 
-    run = load(args.directory, args.checkpoint)
+    run = load(args.directory, args.checkpoint, **data_fields(args))
     if not isinstance(run, AutoencoderRun):
         raise run.cannot("reconstruct pictures")
     figure, result = run.compare(args.split, args.indices)
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     try:
         figure.savefig(output, format="png")
         if args.latents:
-            np.savez(args.latents, **run.latents(args.split))
+            np.savez(args.latents, **run.latents(args.split))  # type: ignore[arg-type]
             result["latents"] = str(args.latents)
     except OSError as error:
         raise UserError(f"{error.filename or output} cannot be written ({error.strerror}). Name another with --output.") from error

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab10.cli import describe, run_script
+from lab10.cli import Interrupted, describe, run_script
 from lab10.overrides import parse_training_arguments
 
 
@@ -15,7 +15,11 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     from lab10.workdir import Workdir
 
     workdir = Workdir(directory)
-    result = train(experiment, workdir)
+    try:
+        result = train(experiment, workdir)
+    except Interrupted:
+        plot_history(workdir.metrics_path, workdir.path / "history.png")
+        raise
     plot_history(workdir.metrics_path, workdir.path / "history.png")
     load(directory).draw(workdir.path)
     text = f"{directory}: step {result['step']}, validation {describe(result['validation'])}; best at step {result['best']['step']}"

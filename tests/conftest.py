@@ -42,7 +42,7 @@ def picture_spec() -> Any:
     """Pictures of 3 × 4 pixels in 8 bits."""
     from lab10.data.pictures import PictureSpec
 
-    return PictureSpec(3, 4, 255)
+    return PictureSpec(height=3, width=4, largest=255)
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ class Pictures(Dataset):
         tfds = import_tfds()
         images = [key for key, feature in source.features.items() if isinstance(feature, tfds.features.Image)]
         name = self.picture_feature or (images[0] if len(images) == 1 else None)
-        if name not in images:
+        if name is None or name not in images:
             raise UserError(
                 f"{self.name} is no dataset of pictures that can be told apart: its fields with pictures are "
                 f"{', '.join(images) or 'none'}.\nName one with --data.picture-feature, or another dataset with --data.name."

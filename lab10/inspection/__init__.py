@@ -1,7 +1,10 @@
 """A finished or running run, restored from its workdir alone: `run = load(DIR)`."""
 
+import dataclasses
 import os
+from typing import Any
 
+from lab10.errors import UserError
 from lab10.inspection.pictures import AutoencoderRun
 from lab10.inspection.reviews import ReviewsRun
 from lab10.inspection.run import Run
@@ -10,21 +13,26 @@ from lab10.workdir import Workdir
 __all__ = ["AutoencoderRun", "ReviewsRun", "Run", "load"]
 
 
-def load(directory: str | os.PathLike[str], checkpoint: str | int = "best") -> Run:
+def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **data: Any) -> Run:
     """Restores a checkpoint of a run, wherever its folder was moved.
 
     Args:
       directory: the run's workdir.
       checkpoint: `best` by validation, `latest`, or a step.
+      **data: fields of the config's dataset to read it otherwise than in training, such as `dir`
+        on another machine, or `too_long="truncate"` for reviews of any length.
 
     Returns:
       A `ReviewsRun` or an `AutoencoderRun`, with `params` and `config`.
 
     Raises:
-      UserError: the folder is no run, or has no such checkpoint.
+      UserError: the folder is no run, has no such checkpoint, or its dataset no such field.
     """
     workdir = Workdir(os.fspath(directory))
     experiment, spec = workdir.read_experiment(), workdir.read_spec()
+    if unknown := data.keys() - {field.name for field in dataclasses.fields(experiment.data)}:
+        raise UserError(f"A dataset of {spec.holds} has no field {', '.join(sorted(unknown))}.")
+    experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, **data))
     for cls in (AutoencoderRun, ReviewsRun):
         if cls.inspects(experiment, spec):
             return cls(workdir, experiment, spec, str(checkpoint))

@@ -1,5 +1,6 @@
 """A restored classifier of texts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -31,9 +32,9 @@ class ReviewsRun(Run):
         assert isinstance(experiment.data, Reviews)
         self._reviews = experiment.data
         self._rank = {word: place for place, word in enumerate(workdir.read_vocabulary(), start=1)}
-        self._forward = jax.jit(lambda params, tokens: probabilities(self._module.apply({"params": params}, tokens)))
+        self._forward = jax.jit(lambda params, tokens: probabilities(self._program.forward(params, tokens)))
 
-    def predict(self, texts: list[str] | list[bytes]) -> list[dict[str, Any]]:
+    def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
         """The class of each text; any text has one, an empty one and one that is not UTF-8 too.
 
         Returns:
@@ -49,7 +50,7 @@ class ReviewsRun(Run):
                 best = int(of_classes.argmax())
                 predictions.append(
                     {
-                        "text": text if isinstance(text, str) else text.decode("utf-8", "replace"),
+                        "text": text.decode("utf-8", "replace") if isinstance(text, bytes) else text,
                         "probability": float(of_classes[best]),
                         "label": self.spec.class_names[best],
                         "probabilities": dict(zip(self.spec.class_names, map(float, of_classes), strict=True)),

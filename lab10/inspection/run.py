@@ -3,12 +3,14 @@
 import csv
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from lab10.cli import console
 from lab10.config import Experiment
 from lab10.data.dataset import OpenDataset, Spec, SplitName
 from lab10.errors import UserError
@@ -55,17 +57,28 @@ class Run:
 
         Returns:
           `split`, `examples`, `step`, the metrics, `read_count` (how often this split has now been
-          evaluated in this workdir) and `per_example` (the path of the CSV file).
+          evaluated in this workdir) and `per_example` (the path of the CSV file); the last two are
+          None where the workdir cannot be written.
         """
         examples = self._dataset.open_split(split)
         evaluation = self._program.evaluate(self.params, examples)
         metrics = evaluation.metrics | self._further_metrics(split)
         result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
-        result["read_count"] = self._workdir.record_evaluation(split, {"step": self.step, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **metrics})
-        stem = self._workdir.path / "evaluations" / f"{split}-{self.step}"
-        result["per_example"] = str(_write_csv(stem.with_suffix(".csv"), {"example": examples.rows, **evaluation.per_example}))
-        stem.with_suffix(".json").write_text(json.dumps(result, indent=1))
+        result |= self._record(result, {"example": examples.rows, **evaluation.per_example})
         return result
+
+    def _record(self, result: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Writes an evaluation into the workdir and says where."""
+        split = result["split"]
+        try:
+            count = self._workdir.count_reading(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
+            stem = self._workdir.path / "evaluations" / f"{split}-{count}"  # by count: no evaluation overwrites another
+            recorded = {"read_count": count, "per_example": str(_write_csv(stem.with_suffix(".csv"), columns))}
+            stem.with_suffix(".json").write_text(json.dumps(result | recorded, indent=1))
+            return recorded
+        except OSError as error:
+            console.print(f"The evaluation is not recorded: {self._workdir.path} cannot be written ({error.strerror}).", markup=False)
+            return {"read_count": None, "per_example": None}
 
     def _further_metrics(self, split: SplitName) -> dict[str, float]:
         """What a kind of run compares itself with."""
@@ -86,7 +99,7 @@ class Run:
         """Pictures of pictures; an autoencoder's."""
         raise self.cannot("reconstruct pictures")
 
-    def predict(self, texts: list[str] | list[bytes]) -> list[dict[str, Any]]:
+    def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
         """Classes of texts; a text classifier's."""
         raise self.cannot("classify texts")
 

@@ -106,10 +106,10 @@ class LinearAutoencoder(AutoencoderModel):
         self.require_widths("latent")
 
     def build(self, spec: Spec) -> Autoencoder:
-        require_spec(self, spec, PictureSpec)
+        pictures = require_spec(self, spec, PictureSpec)
         # The lab's: rnorm(sd = sqrt(6 / (latent_size + input_size))).
-        normal = nn.initializers.normal((6 / (self.latent + spec.pixels)) ** 0.5)
-        return Autoencoder((self.latent,), (spec.pixels,), "identity", "identity", False, normal, self.compute_dtype())
+        normal = nn.initializers.normal((6 / (self.latent + pictures.pixels)) ** 0.5)
+        return Autoencoder((self.latent,), (pictures.pixels,), "identity", "identity", False, normal, self.compute_dtype())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class MLPAutoencoder(AutoencoderModel):
         self.require_widths("latent", "encoder_widths", "decoder_widths")
 
     def build(self, spec: Spec) -> Autoencoder:
-        require_spec(self, spec, PictureSpec)
+        pictures = require_spec(self, spec, PictureSpec)
         output = "identity" if self.output == "linear" else "sigmoid"
-        encoder, decoder = (*self.encoder_widths, self.latent), (*self.decoder_widths, spec.pixels)
+        encoder, decoder = (*self.encoder_widths, self.latent), (*self.decoder_widths, pictures.pixels)
         return Autoencoder(encoder, decoder, self.activation, output, True, nn.initializers.glorot_uniform(), self.compute_dtype())

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -11,6 +11,7 @@ from lab10.data.dataset import Spec
 from lab10.errors import UserError
 from lab10.fields import option
 
+S = TypeVar("S", bound=Spec)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -41,7 +42,12 @@ class Model(abc.ABC):
                 raise UserError(f"{option('model.' + name)} is {widths}; expected at least 1.")
 
 
-def require_spec(model: Model, spec: Spec, expected: type[Spec]) -> None:
-    """Refuses a dataset of another kind than a model reads."""
+def require_spec(model: Model, spec: Spec, expected: type[S]) -> S:
+    """The spec, if it is of the kind that the model reads.
+
+    Raises:
+      UserError: it is of another kind.
+    """
     if not isinstance(spec, expected):
         raise UserError(f"The model {type(model).__name__} reads {expected.holds}, and the dataset holds {spec.holds}.")
+    return spec

@@ -94,9 +94,9 @@ class LSTM(Model):
         self.require_widths("embedding_features", "hidden")
 
     def build(self, spec: Spec) -> LSTMClassifier:
-        require_spec(self, spec, ReviewSpec)
+        reviews = require_spec(self, spec, ReviewSpec)
         # The lab's embedding has one row more than there are ids, and so has this one, to compare parameter by parameter.
-        return LSTMClassifier(spec.num_ids + 1, self.embedding_features, self.hidden, num_logits(spec), self.compute_dtype())
+        return LSTMClassifier(reviews.num_ids + 1, self.embedding_features, self.hidden, num_logits(reviews), self.compute_dtype())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,5 +110,5 @@ class BagOfWords(Model):
         self.require_widths("widths")
 
     def build(self, spec: Spec) -> BagOfWordsClassifier:
-        require_spec(self, spec, ReviewSpec)
-        return BagOfWordsClassifier(spec.num_ids, self.widths, num_logits(spec), self.compute_dtype())
+        reviews = require_spec(self, spec, ReviewSpec)
+        return BagOfWordsClassifier(reviews.num_ids, self.widths, num_logits(reviews), self.compute_dtype())

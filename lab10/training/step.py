@@ -86,15 +86,18 @@ class Program:
         opt_state = self._optimizer.init(params) if opt_state is None else opt_state
         return jax.device_put(TrainState(jnp.int32(step), params, opt_state), self.replicated)
 
+    def forward(self, params: Params, inputs: jax.Array) -> jax.Array:
+        """The module's outputs."""
+        return self.module.apply({"params": params}, inputs)  # type: ignore[return-value]
+
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
         """One update by the mean loss over the batch's examples."""
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._experiment.seed), 1), state.step)
         batch = self._experiment.data.transform(self._spec.decode(batch), key)
 
-        def loss(params: Params) -> tuple[jax.Array, Metrics]:
-            outputs = self.module.apply({"params": params}, batch["inputs"])
-            metrics = Metrics.of(self._experiment.task.per_example(outputs, batch), batch["mask"])
+        def loss(params: Params) -> tuple[jax.Array | float, Metrics]:
+            metrics = Metrics.of(self._experiment.task.per_example(self.forward(params, batch["inputs"]), batch), batch["mask"])
             return metrics.totals["loss"] / metrics.count, metrics
 
         gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
@@ -109,7 +112,7 @@ class Program:
     def evaluate_step(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
         """The task's metrics and predictions of each row, without any transform."""
         batch = self._spec.decode(batch)
-        outputs = self.module.apply({"params": params}, batch["inputs"])
+        outputs = self.forward(params, batch["inputs"])
         return self._experiment.task.per_example(outputs, batch) | self._experiment.task.predictions(outputs, batch)
 
     def evaluate(self, params: Params, split: Split) -> Evaluation:

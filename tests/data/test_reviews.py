@@ -93,7 +93,7 @@ def test_the_vocabulary_is_of_the_whole_train_split_whatever_is_held_out(opened)
 
 
 def test_ids_lie_below_num_ids(opened):
-    assert opened(num_words=None).spec == ReviewSpec(11 + 4, ("neg", "pos"))
+    assert opened(num_words=None).spec == ReviewSpec(num_ids=11 + 4, class_names=("neg", "pos"))
     assert opened(num_words=8).spec.num_ids == 8
     inputs = rows_of(opened(num_words=None, validation_share=0.0).open_split("train"))["inputs"]
     assert inputs.max() == 14
@@ -128,7 +128,7 @@ def test_the_sample_opens_by_its_name():
     dataset = config.open()
     train, validation, test = (dataset.open_split(split) for split in ("train", "validation", "test"))
     assert [len(split) for split in (train, validation, test)] == [6000, 2000, 2000]
-    assert dataset.spec == ReviewSpec(10_000, ("neg", "pos"))
+    assert dataset.spec == ReviewSpec(num_ids=10_000, class_names=("neg", "pos"))
     assert dataset.version == "synthetic_reviews/1.0.0"
     batch = train.batch(np.array([5, 0]))
     assert batch["inputs"].shape == (2, 250) and set(batch["labels"]) <= {0, 1}

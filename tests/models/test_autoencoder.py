@@ -11,7 +11,7 @@ from lab10.errors import UserError
 from lab10.models.autoencoder import ACTIVATIONS, LinearAutoencoder, MLPAutoencoder
 from lab10.training.state import count_parameters, init_params
 
-MNIST, SMALL = PictureSpec(28, 28, 255), PictureSpec(3, 4, 255)
+MNIST, SMALL = PictureSpec(height=28, width=28, largest=255), PictureSpec(height=3, width=4, largest=255)
 
 
 def test_the_linear_autoencoder_is_two_matrices_drawn_as_in_the_lab():
@@ -86,7 +86,7 @@ def test_bfloat16_keeps_parameters_latents_and_pictures_float32(kind):
 @pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
 def test_texts_are_no_pictures(kind):
     with pytest.raises(UserError, match="reads pictures, and the dataset holds reviews"):
-        kind().build(ReviewSpec(10, ("a", "b")))
+        kind().build(ReviewSpec(num_ids=10, class_names=("a", "b")))
 
 
 @pytest.mark.parametrize(("fields", "option"), [({"latent": 0}, "latent"), ({"encoder_widths": (0,)}, "encoder-widths"), ({"decoder_widths": (3, -1)}, "decoder-widths")])

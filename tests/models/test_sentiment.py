@@ -78,7 +78,7 @@ def test_bfloat16_computes_near_float32_on_the_same_parameters(model):
 @pytest.mark.parametrize("model", [LSTM(), BagOfWords()])
 def test_pictures_are_no_texts(model):
     with pytest.raises(UserError, match="reads reviews, and the dataset holds pictures"):
-        model.build(PictureSpec(2, 2, 255))
+        model.build(PictureSpec(height=2, width=2, largest=255))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def replaced(config: object, path: tuple[str, ...], value: object):
 @given(configs(Experiment))
 @settings(max_examples=100)
 def test_encoding_and_decoding_a_config_is_the_identity(experiment):
-    decoded = from_json(json.loads(json.dumps(to_json(experiment))))
+    decoded = from_json(json.loads(json.dumps(to_json(experiment, Experiment))), Experiment)
     assert decoded == experiment
     assert [type(getattr(decoded, field.name)) for field in dataclasses.fields(Experiment)] == [
         type(getattr(experiment, field.name)) for field in dataclasses.fields(Experiment)
@@ -95,8 +95,8 @@ def test_every_kind_is_written_with_its_name(kind):
             hint = typing.get_type_hints(Experiment)[name]
             base[name] = min(kinds_of(hint).items())[1]()
         experiment = Experiment(**(base | {field: part}), epochs=1)
-        assert to_json(experiment)[field]["kind"] == kind.__name__
-        assert from_json(json.loads(json.dumps(to_json(experiment)))) == experiment
+        assert to_json(experiment, Experiment)[field]["kind"] == kind.__name__
+        assert from_json(json.loads(json.dumps(to_json(experiment, Experiment))), Experiment) == experiment
 
     check()
 

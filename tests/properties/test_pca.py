@@ -15,7 +15,7 @@ from lab10.models.pca import fit_pca
 from lab10.tasks.reconstruction import Reconstruction
 
 ROWS, LATENT = 40, 3
-SPEC = PictureSpec(3, 4, 255)
+SPEC = PictureSpec(height=3, width=4, largest=255)
 seeds = st.integers(0, 2**32 - 1)
 
 

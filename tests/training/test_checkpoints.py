@@ -45,11 +45,18 @@ def test_what_is_saved_is_restored_to_the_bit(tmp_path):
     with opened(tmp_path) as checkpoints:
         checkpoints.save(5, saved, since, {"loss": 1 / 3})
     with opened(tmp_path) as checkpoints:
-        restored = checkpoints.restore_latest(abstract(saved))
+        restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step == 5
     assert_same_to_the_bit(restored.trees, saved)
     assert (restored.since_line.totals, restored.since_line.count) == (since.totals, since.count)
     assert restored.validation == {"loss": 1 / 3}
+
+
+def test_saving_leaves_what_it_was_given_as_it_was(tmp_path):
+    saved = trees()
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(5, saved, Metrics.empty(), {"loss": 0.5})
+    assert list(saved) == ["params", "opt_state"]
 
 
 def test_the_parameters_alone_can_be_restored(tmp_path):
@@ -136,11 +143,10 @@ def damageable(saved_twice, tmp_path):
 def test_a_flipped_byte_in_an_array_file_is_noticed(saved_twice, tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("damaged") / "run"
     shutil.copytree(saved_twice, directory)
-    path = data.draw(st.sampled_from(array_files(directory / "checkpoints" / "2")).map(str))
-    content = bytearray(open(path, "rb").read())
+    path = data.draw(st.sampled_from(array_files(directory / "checkpoints" / "2")))
+    content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    with open(path, "wb") as file:
-        file.write(content)
+    path.write_bytes(content)
     assert_restores_step_1_or_the_same_step_2(directory)
 
 

@@ -178,15 +178,15 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
 @pytest.fixture(scope="module")
 def by_batch_size(review_experiment, review_spec):
     """Programs that differ in the batch size of evaluation alone; made once, since each is compiled."""
-    return {size: Program(review_experiment(evaluation_batch_size=size), review_spec) for size in (4, 7, 20)}
+    programs = {size: Program(review_experiment(evaluation_batch_size=size), review_spec) for size in (4, 7, 20)}
+    return programs, programs[20].init_params()
 
 
 @given(st.integers(1, 20), st.sampled_from((4, 7)))
 @settings(max_examples=20)
 def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, examples, size):
-    split, in_parts, at_once = split_of(**reviews(examples)), by_batch_size[size], by_batch_size[20]
-    params = at_once.init_params()
-    one, other = in_parts.evaluate(params, split), at_once.evaluate(params, split)
+    (programs, params), split = by_batch_size, split_of(**reviews(examples))
+    one, other = programs[size].evaluate(params, split), programs[20].evaluate(params, split)
     assert one.metrics.keys() == {"loss", "accuracy"}
     assert one.metrics["accuracy"] == other.metrics["accuracy"] == np.mean(other.per_example["accuracy"], dtype=np.float64)
     np.testing.assert_allclose(one.metrics["loss"], other.metrics["loss"], rtol=1e-5)
@@ -222,8 +222,8 @@ pictures = {"inputs": random.integers(0, 256, (11, 12), np.uint8)}
 reviews = {"inputs": random.integers(0, 40, (11, 7), np.int32), "labels": random.integers(0, 2, 11, np.int32)}
 lstm = LSTM(embedding_features=4, hidden=3)
 runs = [
-    (Experiment(data=Pictures(), model=LinearAutoencoder(latent=2), task=Reconstruction(), optimizer=Adam(), steps=4), PictureSpec(3, 4, 255), pictures),
-    (Experiment(data=Reviews(), model=lstm, task=Classification(), optimizer=RMSprop(), steps=4), ReviewSpec(40, ("neg", "pos")), reviews),
+    (Experiment(data=Pictures(), model=LinearAutoencoder(latent=2), task=Reconstruction(), optimizer=Adam(), steps=4), PictureSpec(height=3, width=4, largest=255), pictures),
+    (Experiment(data=Reviews(), model=lstm, task=Classification(), optimizer=RMSprop(), steps=4), ReviewSpec(num_ids=40, class_names=("neg", "pos")), reviews),
 ]
 said = {"devices": jax.device_count(), "rows": [], "losses": [], "params": []}
 for experiment, spec, examples in runs:

@@ -1,0 +1,66 @@
+"""The lines of metrics: appended, taken out where a run goes back, readable after a crash."""
+
+import json
+
+import pytest
+
+from lab10.training.metrics_log import MetricsLog, read_lines
+from lab10.workdir import Workdir
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    return Workdir(tmp_path)
+
+
+def write(workdir, start, steps):
+    with MetricsLog(workdir, start) as log:
+        for step in steps:
+            log.write(step, step / 10, "train", {"loss": 1 / step, "accuracy": 0.5})
+            log.flush()
+
+
+def test_a_line_is_one_object_with_step_epoch_split_and_metrics(workdir):
+    write(workdir, 0, [3])
+    (line,) = workdir.metrics_path.read_text().splitlines()
+    assert json.loads(line) == {"step": 3, "epoch": 0.3, "split": "train", "loss": 1 / 3, "accuracy": 0.5}
+
+
+def test_a_run_that_goes_back_to_a_checkpoint_writes_its_lines_again_and_none_twice(workdir):
+    write(workdir, 0, [10, 20, 30, 40])
+    before = workdir.metrics_path.read_bytes()
+    write(workdir, 20, [30, 40])
+    assert workdir.metrics_path.read_bytes() == before
+    write(workdir, 40, [])
+    assert workdir.metrics_path.read_bytes() == before
+
+
+@pytest.mark.parametrize("torn", ['{"step": 20, "epo', '{"step": 20}garbage', "\x00\x00\x00"])
+def test_a_line_that_a_crash_has_torn_is_left_out(workdir, torn):
+    write(workdir, 0, [10])
+    with open(workdir.metrics_path, "a") as file:
+        file.write(torn)
+    assert [line["step"] for line in read_lines(workdir.metrics_path)] == [10]
+    write(workdir, 10, [20])
+    assert [line["step"] for line in read_lines(workdir.metrics_path)] == [10, 20]
+
+
+def test_where_there_is_no_file_there_are_no_lines(tmp_path):
+    assert read_lines(tmp_path / "metrics.jsonl") == []
+
+
+def test_every_prefix_of_the_file_reads_as_its_whole_lines(workdir):
+    write(workdir, 0, [1, 2, 3])
+    content = workdir.metrics_path.read_bytes()
+    for length in range(len(content) + 1):
+        workdir.metrics_path.write_bytes(content[:length])
+        whole = content[:length].count(b"\n")
+        # The last line may lack no more than its newline.
+        assert len(read_lines(workdir.metrics_path)) in (whole, whole + (content[length : length + 1] == b"\n"))
+
+
+def test_events_for_tensorboard_are_written_once_there_is_something_to_write(workdir):
+    write(workdir, 0, [])
+    assert not (workdir.path / "tensorboard").exists()
+    write(workdir, 0, [1])
+    assert list((workdir.path / "tensorboard").glob("events*"))
