@@ -9,9 +9,9 @@ from lab10.tasks.reconstruction import Reconstruction
 
 experiment = Experiment(
     data=Pictures(name="mnist"),
-    model=MLPAutoencoder(encoder_widths=(256,), latent=64, decoder_widths=(256,), activation="tanh", output="sigmoid"),
+    model=MLPAutoencoder(encoder_widths=(256,), latent=64, decoder_widths=(256,), activation="elu", output="sigmoid"),
     task=Reconstruction(),
-    optimizer=Adam(learning_rate=2e-3, schedule=Cosine()),
+    optimizer=Adam(learning_rate=4e-3, schedule=Cosine()),
     batch_size=128,
     epochs=30,
 )

@@ -63,7 +63,14 @@ def picture_experiment() -> Callable[..., Any]:
     from lab10.tasks.reconstruction import Reconstruction
 
     def make(**fields: Any) -> Experiment:
-        default = {"data": Pictures(), "model": LinearAutoencoder(latent=2), "task": Reconstruction(), "optimizer": Adam(), "steps": 10, "batch_size": 6}
+        default = {
+            "data": Pictures(),
+            "model": LinearAutoencoder(latent=2),
+            "task": Reconstruction(),
+            "optimizer": Adam(),
+            "steps": 10,
+            "batch_size": 6,
+        }
         return Experiment(**(default | fields))
 
     return make

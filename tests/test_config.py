@@ -14,7 +14,8 @@ from lab10.optimizers import Optimizer
 
 def test_the_length_of_a_run_is_given_in_steps_or_epochs(picture_experiment):
     by_epochs = picture_experiment(steps=None, epochs=3, batch_size=32)
-    assert by_epochs.steps_per_epoch(100) == 4 and by_epochs.total_steps(100) == 12
+    assert by_epochs.steps_per_epoch(100) == 4
+    assert by_epochs.total_steps(100) == 12
     assert by_epochs.steps_per_epoch(96) == 3
     assert picture_experiment(steps=7).total_steps(100) == 7
 

@@ -64,7 +64,8 @@ def test_every_field_is_set_by_its_path(parse, arguments, path, value):
     found = parse(*arguments)
     for name in path.split("."):
         found = getattr(found, name)
-    assert found == value and type(found) is type(value)
+    assert found == value
+    assert type(found) is type(value)
 
 
 def test_another_kind_is_chosen_by_its_name_and_its_fields_set(parse):
@@ -79,19 +80,26 @@ def test_parts_of_parts_have_kinds_too(parse):
     assert parse("--optimizer.schedule", "cosine", "--optimizer.schedule.final", "0.1").optimizer.schedule == Cosine(final=0.1)
     assert parse("--optimizer.schedule", "steps", "--optimizer.schedule.at", "10", "20").optimizer.schedule == Steps(at=(10, 20))
     both = parse("--optimizer", "adam", "--optimizer.schedule", "cosine", "--data.transform", "worddropout", "--data.transform.rate", "0.2")
-    assert both.optimizer.schedule == Cosine() and both.data.transform == WordDropout(rate=0.2)
+    assert both.optimizer.schedule == Cosine()
+    assert both.data.transform == WordDropout(rate=0.2)
     assert parse("--data.transform", "notransform").data.transform == NoTransform()
 
 
 def test_a_misspelt_field_is_answered_with_the_closest(parse):
-    for typo, meant in (("--bach-size", "--batch-size"), ("--optimizer.learning-rat", "--optimizer.learning-rate"), ("--data.max-lenght", "--data.max-length")):
+    for typo, meant in (
+        ("--bach-size", "--batch-size"),
+        ("--optimizer.learning-rat", "--optimizer.learning-rate"),
+        ("--data.max-lenght", "--data.max-length"),
+    ):
         message = refusal(parse, typo, "3")
-        assert typo in message and meant in message
+        assert typo in message
+        assert meant in message
 
 
 def test_an_unknown_kind_is_answered_with_the_closest(parse):
     message = refusal(parse, "--optimizer", "adm")
-    assert "did you mean 'adam'" in message and "RMSprop" in message
+    assert "did you mean 'adam'" in message
+    assert "RMSprop" in message
     assert "--optimizer needs a value" in refusal(parse, "--optimizer")
 
 
@@ -119,10 +127,13 @@ def test_a_value_out_of_range_is_refused_and_its_option_named(parse, option, val
     assert option in refusal(parse, option, value)
 
 
-@pytest.mark.parametrize(("option", "value"), [("--batch-size", "many"), ("--batch-size", "1.5"), ("--data.padding", "left"), ("--optimizer.learning-rate", "fast")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--batch-size", "many"), ("--batch-size", "1.5"), ("--data.padding", "left"), ("--optimizer.learning-rate", "fast")]
+)
 def test_a_value_of_the_wrong_type_is_refused_and_its_option_named(parse, option, value):
     message = refusal(parse, option, value)
-    assert option in message and value in message
+    assert option in message
+    assert value in message
 
 
 def test_the_workdir_is_named_for_the_experiment_unless_given(review_experiment):
@@ -132,7 +143,8 @@ def test_the_workdir_is_named_for_the_experiment_unless_given(review_experiment)
 
 def test_a_page_is_found_by_name_or_by_path(tmp_path):
     experiment, name = load_experiment("mnist_autoencoder_lab")
-    assert isinstance(experiment.model, MLPAutoencoder) and name == "mnist_autoencoder_lab"
+    assert isinstance(experiment.model, MLPAutoencoder)
+    assert name == "mnist_autoencoder_lab"
     page = tmp_path / "mine.py"
     page.write_text("from lab10.overrides import load_experiment\nexperiment = load_experiment('mnist_pca')[0]\n")
     assert load_experiment(str(page)) == (load_experiment("mnist_pca")[0], "mine")
@@ -145,7 +157,7 @@ def test_a_misspelt_experiment_is_answered_with_the_closest():
     with pytest.raises(UserError, match="no experiment 'imdb_lsmt'; did you mean 'imdb_lstm'"):
         load_experiment("imdb_lsmt")
     for arguments in ([], ["--seed", "3"]):
-        with pytest.raises(UserError, match="usage: .*EXPERIMENT"):
+        with pytest.raises(UserError, match=r"usage: .*EXPERIMENT"):
             parse_training_arguments(arguments)
 
 
@@ -154,5 +166,12 @@ def test_every_field_is_in_the_help_with_its_meaning(parse, capsys):
         parse("--help")
     assert not stop.value.code
     said = capsys.readouterr().out
-    for words in ("--batch-size", "--optimizer.learning-rate", "--data.validation-share", "--model.hidden", "--workdir", "Examples in a training step"):
+    for words in (
+        "--batch-size",
+        "--optimizer.learning-rate",
+        "--data.validation-share",
+        "--model.hidden",
+        "--workdir",
+        "Examples in a training step",
+    ):
         assert words in said

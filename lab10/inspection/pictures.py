@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from lab10.config import Experiment
 from lab10.data.dataset import Spec, Split, SplitName
 from lab10.data.pictures import PictureSpec
 from lab10.errors import UserError
-from lab10.inspection.run import Rows, Run
+from lab10.inspection.run import Latents, Pixels, Run
 from lab10.models.autoencoder import AutoencoderModel, LinearAutoencoder
 from lab10.models.pca import PCA, fit_pca
 from lab10.plots import plot_reconstructions
@@ -39,7 +40,7 @@ class AutoencoderRun(Run):
         self._model = experiment.model
         self._methods = {name: jax.jit(functools.partial(self._module.apply, method=name)) for name in ("encode", "decode", "__call__")}
 
-    def encode(self, x: Rows) -> Rows:
+    def encode(self, x: ArrayLike) -> Latents:
         """Latent vectors, float32 [rows, latent].
 
         Raises:
@@ -47,7 +48,7 @@ class AutoencoderRun(Run):
         """
         return self._apply("encode", self._pixels(x))
 
-    def decode(self, z: Rows) -> Rows:
+    def decode(self, z: ArrayLike) -> Pixels:
         """Pictures of latent vectors, float32 [rows, pixels]; a linear output may leave [0, 1].
 
         Raises:
@@ -55,7 +56,7 @@ class AutoencoderRun(Run):
         """
         return self._apply("decode", _as_rows(z, self._model.latent, "latent vectors"))
 
-    def reconstruct(self, x: Rows) -> Rows:
+    def reconstruct(self, x: ArrayLike) -> Pixels:
         """`decode(encode(x))`, float32 [rows, pixels].
 
         Raises:
@@ -126,7 +127,7 @@ class AutoencoderRun(Run):
         batch = split.batch(positions)
         return batch["inputs"].astype(np.float32) / np.float32(self.spec.largest), batch["labels"]
 
-    def _pixels(self, x: Rows) -> np.ndarray:
+    def _pixels(self, x: ArrayLike) -> np.ndarray:
         if np.issubdtype(np.asarray(x).dtype, np.integer):
             raise UserError(f"Pixels are {np.asarray(x).dtype}; expected floats in [0, 1]: divide by {self.spec.largest}.")
         return _as_rows(x, self.spec.pixels, "pixels")
@@ -135,7 +136,7 @@ class AutoencoderRun(Run):
         return np.asarray(self._methods[method]({"params": self.params}, rows))
 
 
-def _as_rows(x: Rows, width: int, what: str) -> np.ndarray:
+def _as_rows(x: ArrayLike, width: int, what: str) -> np.ndarray:
     rows = np.asarray(x, np.float32)
     if rows.ndim != 2 or rows.shape[1] != width:
         raise UserError(f"Expected rows of {width} {what}, [rows, {width}]; got the shape {list(rows.shape)}.")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from lab10.cli import console
 from lab10.config import Experiment
@@ -18,7 +19,8 @@ from lab10.training.checkpoints import Checkpoints
 from lab10.training.step import Program
 from lab10.workdir import Workdir
 
-Rows = Float[np.ndarray, "rows features"]
+Pixels = Float[np.ndarray, "rows pixels"]
+Latents = Float[np.ndarray, "rows latent"]
 
 
 class Run:
@@ -87,15 +89,15 @@ class Run:
     def draw(self, directory: Path) -> None:
         """Writes what there is to look at after training."""
 
-    def encode(self, x: Rows) -> Rows:
+    def encode(self, x: ArrayLike) -> Latents:
         """Latent vectors of pictures; an autoencoder's."""
         raise self.cannot("encode pictures")
 
-    def decode(self, z: Rows) -> Rows:
+    def decode(self, z: ArrayLike) -> Pixels:
         """Pictures of latent vectors; an autoencoder's."""
         raise self.cannot("decode latent vectors")
 
-    def reconstruct(self, x: Rows) -> Rows:
+    def reconstruct(self, x: ArrayLike) -> Pixels:
         """Pictures of pictures; an autoencoder's."""
         raise self.cannot("reconstruct pictures")
 

@@ -7,6 +7,7 @@ of the metrics line under way and a digest of the arrays.
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import warnings
 from pathlib import Path
@@ -148,16 +149,25 @@ class Checkpoints:
         Raises:
           UserError: there are checkpoints, but none is whole.
         """
-        problem = None
+        problems: dict[int, UserError] = {}
         for step in reversed(self.steps()):
             try:
-                return self.restore(step, abstract_trees)
+                restored = self.restore(step, abstract_trees)
             except UserError as error:
-                problem = error
+                problems[step] = error
                 console.print(f"{error}\nTrying the checkpoint before it.", markup=False)
-        if problem is not None:
-            raise UserError(f"No checkpoint in {self._directory} can be restored. The last problem: {problem}")
+                continue
+            for damaged in problems:
+                self._set_aside(damaged)
+            return restored
+        if problems:
+            raise UserError(f"No checkpoint in {self._directory} can be restored. The last problem: {next(reversed(problems.values()))}")
         return None
+
+    def _set_aside(self, step: int) -> None:
+        """Takes a damaged checkpoint out of the sequence, under a name that is still free."""
+        names = (self._directory / f"{step}.damaged{suffix}" for suffix in itertools.chain([""], (f"-{count}" for count in itertools.count(2))))
+        (self._directory / str(step)).rename(next(name for name in names if not name.exists()))
 
     def _read_beside(self, step: int) -> dict[str, Any]:
         """What was saved beside the arrays."""

@@ -12,7 +12,8 @@ def test_a_filled_batch_has_zeros_and_a_mask_behind_its_examples():
     np.testing.assert_array_equal(batch["inputs"], [[0, 1, 2], [3, 4, 5], [0, 0, 0], [0, 0, 0]])
     np.testing.assert_array_equal(batch["labels"], [7, 8, 0, 0])
     np.testing.assert_array_equal(batch["mask"], [True, True, False, False])
-    assert batch["inputs"].dtype == np.uint8 and batch["labels"].dtype == np.int32
+    assert batch["inputs"].dtype == np.uint8
+    assert batch["labels"].dtype == np.int32
 
 
 def test_the_last_batch_of_an_epoch_is_partial_and_the_next_step_starts_an_epoch(split_of):

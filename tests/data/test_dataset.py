@@ -20,10 +20,12 @@ def test_train_and_validation_are_a_partition(share, examples, seed):
     data = Pictures(validation_share=share, validation_seed=seed)
     train, validation = data.rows_of("train", examples), data.rows_of("validation", examples)
     assert sorted([*train, *validation]) == list(range(examples))
-    assert list(train) == sorted(train) and list(validation) == sorted(validation)
+    assert list(train) == sorted(train)
+    assert list(validation) == sorted(validation)
     assert abs(len(validation) - share * examples) <= 1
     if examples >= 2:
-        assert len(train) > 0 and (len(validation) > 0) == (share > 0)
+        assert len(train) > 0
+        assert (len(validation) > 0) == (share > 0)
 
 
 @given(shares, st.integers(1, 300), st.integers(0, 2**40), st.integers(0, 2**40))

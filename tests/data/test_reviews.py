@@ -51,11 +51,15 @@ def test_texts_become_rows_of_ids_padded_in_front(opened):
     np.testing.assert_array_equal(batch["inputs"], [[0, 0, 0, 1, 4, 5], [0, 0, 0, 1, 8, 5], [0, 0, 0, 0, 0, 1], [1, 6, 4, 4, 4, 7]])
     np.testing.assert_array_equal(batch["labels"], [1, 0, 1, 1])
     np.testing.assert_array_equal(split.rows, [0, 1, 3, 4])
-    assert batch["inputs"].dtype == np.int32 and batch["labels"].dtype == np.int32
+    assert batch["inputs"].dtype == np.int32
+    assert batch["labels"].dtype == np.int32
 
 
 def test_long_reviews_can_be_truncated_instead_of_dropped(opened):
-    inputs = {keep: rows_of(opened(validation_share=0.0, max_length=4, too_long="truncate", keep=keep).open_split("train"))["inputs"] for keep in ("first", "last")}
+    inputs = {
+        keep: rows_of(opened(validation_share=0.0, max_length=4, too_long="truncate", keep=keep).open_split("train"))["inputs"]
+        for keep in ("first", "last")
+    }
     np.testing.assert_array_equal(inputs["first"][4], [1, 6, 4, 4])
     np.testing.assert_array_equal(inputs["last"][4], [4, 4, 4, 7])
     assert inputs["first"].shape == (5, 4)
@@ -131,7 +135,8 @@ def test_the_sample_opens_by_its_name():
     assert dataset.spec == ReviewSpec(num_ids=10_000, class_names=("neg", "pos"))
     assert dataset.version == "synthetic_reviews/1.0.0"
     batch = train.batch(np.array([5, 0]))
-    assert batch["inputs"].shape == (2, 250) and set(batch["labels"]) <= {0, 1}
+    assert batch["inputs"].shape == (2, 250)
+    assert set(batch["labels"]) <= {0, 1}
     again = dataclasses.replace(config, order_seed=9).open()
     assert again.content_sha256 == dataset.content_sha256
     np.testing.assert_array_equal(again.open_split("train").batch(np.array([5, 0]))["inputs"], batch["inputs"])

@@ -50,7 +50,8 @@ def test_four_reviews_in_five_have_a_twin_of_the_other_label():
     for block in range(0, len(texts), 10):
         for place in range(block, block + 8, 2):
             (one, label), (other, its_label) = texts[place : place + 2]
-            assert one != other and (label, its_label) == (1, 0)
+            assert one != other
+            assert (label, its_label) == (1, 0)
             assert bag(tokenize(one.encode())) == bag(tokenize(other.encode()))
         assert [label for _, label in texts[block + 8 : block + 10]] == [0, 1]
 
@@ -77,6 +78,8 @@ def test_the_digits_are_five_thousand_with_every_class_in_both_splits():
         records = [record for chunk in open_source("mnist_sample", split).chunks() for record in chunk]
         assert collections.Counter(int(record["label"]) for record in records) == dict.fromkeys(range(10), of_each)
         pictures = np.stack([record["image"] for record in records])
-        assert pictures.shape == (10 * of_each, 28, 28, 1) and pictures.dtype == np.uint8
+        assert pictures.shape == (10 * of_each, 28, 28, 1)
+        assert pictures.dtype == np.uint8
         assert len({picture.tobytes() for picture in pictures}) == len(pictures), "no picture comes twice"
-        assert 20 < pictures.mean() < 50 and pictures.max() == 255
+        assert 20 < pictures.mean() < 50
+        assert pictures.max() == 255

@@ -22,14 +22,16 @@ def pictures(seed=0):
 def test_no_transform_gives_the_batch_back():
     batch = pictures()
     after = NoTransform()(batch, jax.random.key(0))
-    assert after.keys() == batch.keys() and all(after[name] is batch[name] for name in batch)
+    assert after.keys() == batch.keys()
+    assert all(after[name] is batch[name] for name in batch)
 
 
 def test_noise_changes_the_inputs_and_nothing_else():
     batch = pictures()
     after = GaussianNoise(deviation=0.3)(batch, jax.random.key(1))
     noise = np.asarray(after["inputs"] - batch["inputs"])
-    assert abs(noise.std() - 0.3) < 0.05 and abs(noise.mean()) < 0.05
+    assert abs(noise.std() - 0.3) < 0.05
+    assert abs(noise.mean()) < 0.05
     assert all(after[name] is batch[name] for name in ("targets", "mask", "labels"))
     assert after["inputs"].dtype == batch["inputs"].dtype
 
@@ -68,7 +70,8 @@ def test_a_transform_is_a_function_of_batch_and_key(transform):
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields"), [(GaussianNoise, {"deviation": -0.1}), (GaussianNoise, {"deviation": float("nan")}), (WordDropout, {"rate": 1.0}), (WordDropout, {"rate": -0.1})]
+    ("kind", "fields"),
+    [(GaussianNoise, {"deviation": -0.1}), (GaussianNoise, {"deviation": float("nan")}), (WordDropout, {"rate": 1.0}), (WordDropout, {"rate": -0.1})],
 )
 def test_values_out_of_range_are_refused(kind, fields):
     with pytest.raises(UserError, match="--data.transform." + next(iter(fields))):

@@ -66,7 +66,8 @@ def test_an_mlp_equals_its_layers_written_out():
 def test_any_depth_width_and_activation_reconstructs_pictures(activation, output):
     module = MLPAutoencoder(latent=3, encoder_widths=(6, 5), decoder_widths=(), activation=activation, output=output).build(SMALL)
     reconstruction, _ = module.init_with_output(jax.random.key(0), jax.random.uniform(jax.random.key(1), (2, 12)))
-    assert reconstruction.shape == (2, 12) and np.all(np.isfinite(reconstruction))
+    assert reconstruction.shape == (2, 12)
+    assert np.all(np.isfinite(reconstruction))
     if output == "sigmoid":
         assert np.all((reconstruction > 0) & (reconstruction < 1))
 
@@ -89,7 +90,9 @@ def test_texts_are_no_pictures(kind):
         kind().build(ReviewSpec(num_ids=10, class_names=("a", "b")))
 
 
-@pytest.mark.parametrize(("fields", "option"), [({"latent": 0}, "latent"), ({"encoder_widths": (0,)}, "encoder-widths"), ({"decoder_widths": (3, -1)}, "decoder-widths")])
+@pytest.mark.parametrize(
+    ("fields", "option"), [({"latent": 0}, "latent"), ({"encoder_widths": (0,)}, "encoder-widths"), ({"decoder_widths": (3, -1)}, "decoder-widths")]
+)
 def test_widths_below_one_are_refused(fields, option):
     with pytest.raises(UserError, match=f"--model.{option}"):
         MLPAutoencoder(**fields)

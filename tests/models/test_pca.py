@@ -33,7 +33,8 @@ def test_encoding_and_reconstructing_rows():
     x = np.random.default_rng(1).normal(size=(20, 5))
     pca = fit_pca([x.astype(np.float32)], 3, centred=True)
     latents = pca.encode(x)
-    assert latents.shape == (20, 3) and pca.components.dtype == np.float64
+    assert latents.shape == (20, 3)
+    assert pca.components.dtype == np.float64
     np.testing.assert_allclose(pca.reconstruct(x), latents @ pca.components + pca.mean[None])
     np.testing.assert_allclose(pca.encode(pca.reconstruct(x)), latents, atol=1e-12)
 

@@ -53,7 +53,8 @@ def test_two_classes_have_one_logit_and_more_have_one_each():
 def test_a_classifier_takes_ids_and_gives_float32_logits(model, spec):
     tokens = jnp.array([[0, 1, 49], [0, 0, 0]], jnp.int32)
     logits, _ = model.build(spec).init_with_output(jax.random.key(0), tokens)
-    assert logits.shape == (2, num_logits(spec)) and logits.dtype == jnp.float32
+    assert logits.shape == (2, num_logits(spec))
+    assert logits.dtype == jnp.float32
     assert np.all(np.isfinite(logits))
 
 

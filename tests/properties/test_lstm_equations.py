@@ -14,9 +14,7 @@ from lab10.models.lstm import LSTMCell, MaskedLSTM
 # batch, time, features, hidden: few, since each is compiled.
 SHAPES = ((1, 1, 1, 1), (3, 7, 4, 5), (2, 12, 3, 2))
 
-cases = st.sampled_from(SHAPES).flatmap(
-    lambda shape: st.tuples(st.just(shape), numpy_strategies.arrays(bool, shape[:2]), st.integers(0, 2**32 - 1))
-)
+cases = st.sampled_from(SHAPES).flatmap(lambda shape: st.tuples(st.just(shape), numpy_strategies.arrays(bool, shape[:2]), st.integers(0, 2**32 - 1)))
 ALL, NONE = np.ones((3, 7), bool), np.zeros((3, 7), bool)
 FRONT = np.arange(7)[None] >= np.array([[2], [6], [7]])
 BACK = FRONT[:, ::-1].copy()

@@ -87,7 +87,9 @@ def test_a_row_of_padding_alone_gives_the_initial_carry(lstm, mask, seed):
     mask[1] = False
     features = np.random.default_rng(seed).normal(size=(BATCH, 5, 2)).astype(np.float32)
     (cell, hidden), outputs = apply(features, mask)
-    assert not np.any(cell[1]) and not np.any(hidden[1]) and not np.any(outputs[1])
+    assert not np.any(cell[1])
+    assert not np.any(hidden[1])
+    assert not np.any(outputs[1])
     assert all(np.any(cell[row]) for row in range(BATCH) if mask[row].any())
 
 
@@ -125,7 +127,8 @@ def test_the_embedding_of_padding_gets_no_gradient():
     tokens = jnp.asarray(padded([[1, 2], [3], []], 6, "front"))
     params = module.init(jax.random.key(0), tokens)
     gradient = jax.grad(lambda params: jnp.sum(module.apply(params, tokens)))(params)["params"]["embedding"]["embedding"]
-    assert not np.any(gradient[0]) and not np.any(gradient[4:])
+    assert not np.any(gradient[0])
+    assert not np.any(gradient[4:])
     assert np.all(np.any(gradient[1:4] != 0, axis=-1))
 
 

@@ -17,9 +17,13 @@ from lab10.training.checkpoints import Checkpoints, digest
 
 
 def trees(seed=0, width=3):
-    """Parameters and an optimizer's state, with awkward numbers among them."""
+    """Parameters and an optimizer's state, with awkward numbers among them.
+
+    The kernel has more than the 1,024 bytes that Orbax would put beside its checksummed metadata, and does
+    not compress, so that a flipped byte of it reads back as another number.
+    """
     random = np.random.default_rng(seed)
-    kernel = random.normal(size=(4, width)).astype(np.float32)
+    kernel = random.normal(size=(400, width)).astype(np.float32)
     kernel[0] = [np.float32(1e-42), -0.0, np.nextafter(np.float32(1), np.float32(2))][:width] + [0.1] * (width - 3)
     params = {"dense": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(random.normal(size=width), jnp.float32)}}
     return {"params": params, "opt_state": optax.adam(1e-3).init(params)}
@@ -47,7 +51,7 @@ def test_what_is_saved_is_restored_to_the_bit(tmp_path):
     with opened(tmp_path) as checkpoints:
         restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step == 5
-    assert_same_to_the_bit(restored.trees, saved)
+    assert_same_to_the_bit(restored.trees, trees())
     assert (restored.since_line.totals, restored.since_line.count) == (since.totals, since.count)
     assert restored.validation == {"loss": 1 / 3}
 
@@ -166,6 +170,14 @@ def test_any_damage_to_any_file_is_answered_by_the_checkpoint_before(saved_twice
     assert_restores_step_1_or_the_same_step_2(directory)
 
 
+@pytest.mark.parametrize("name", ["validation", "since_line", "sha256", "totals", "params", "opt_state", "format"])
+def test_metadata_without_one_of_their_names_are_damage(damageable, name):
+    path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
+    assert f'"{name}"' in path.read_text()
+    path.write_text(path.read_text().replace(f'"{name}"', f'"{name[:-1]}?"'))
+    assert_restores_step_1_or_the_same_step_2(damageable)
+
+
 def assert_restores_step_1_or_the_same_step_2(directory):
     """Damage may hit bytes that mean nothing; then the arrays are right all the same."""
     with opened(directory) as checkpoints:
@@ -187,7 +199,7 @@ def test_where_no_checkpoint_is_whole_the_run_does_not_start_afresh(damageable):
     for step in ("1", "2"):
         for path in array_files(damageable / "checkpoints" / step):
             path.write_bytes(b"")
-    with opened(damageable) as checkpoints, pytest.raises(UserError, match="No checkpoint in .* can be restored"):
+    with opened(damageable) as checkpoints, pytest.raises(UserError, match=r"No checkpoint in .* can be restored"):
         checkpoints.restore_latest(abstract(trees()))
 
 

@@ -1,5 +1,6 @@
 """The compiled steps: the mean over real rows, the update rules in NumPy, meshes, dtypes, what is not finite."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -135,7 +136,9 @@ def test_a_parameter_that_is_not_finite_is_reported_although_the_loss_was(pictur
     assert not report.finite
 
 
-@pytest.mark.parametrize("model", [LSTM(embedding_features=4, hidden=3, dtype="bfloat16"), MLPAutoencoder(latent=2, encoder_widths=(5,), dtype="bfloat16")])
+@pytest.mark.parametrize(
+    "model", [LSTM(embedding_features=4, hidden=3, dtype="bfloat16"), MLPAutoencoder(latent=2, encoder_widths=(5,), dtype="bfloat16")]
+)
 def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(model, review_experiment, picture_experiment, review_spec, picture_spec):
     texts = isinstance(model, LSTM)
     make, spec, batch = (review_experiment, review_spec, reviews(6)) if texts else (picture_experiment, picture_spec, pictures(6))
@@ -165,10 +168,11 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
     noisy, clean = Pictures(transform=GaussianNoise(deviation=0.5)), Pictures()
     still = SGD(learning_rate=0.0)
     batch = fill(pictures(6), 6)
-    programs = {name: Program(picture_experiment(optimizer=still, **fields), picture_spec, 10) for name, fields in {
-        "noisy": {"data": noisy}, "reseeded": {"data": noisy, "seed": 1}, "clean": {"data": clean}}.items()}  # fmt: skip
+    fields = {"noisy": {"data": noisy}, "reseeded": {"data": noisy, "seed": 1}, "clean": {"data": clean}}
+    programs = {name: Program(picture_experiment(optimizer=still, **given), picture_spec, 10) for name, given in fields.items()}
     params = host(programs["clean"].init_params())
-    losses = {name: [report.metrics.totals["loss"].item() for report in steps(program, [batch, batch], params)[1]] for name, program in programs.items()}
+    reports = {name: steps(program, [batch, batch], params)[1] for name, program in programs.items()}
+    losses = {name: [report.metrics.totals["loss"].item() for report in of_both] for name, of_both in reports.items()}
     assert losses["clean"][0] == losses["clean"][1]
     assert len({*losses["noisy"], *losses["reseeded"], losses["clean"][0]}) == 5
     evaluated = [programs[name].evaluate(params, split_of(**pictures(6))).metrics["loss"] for name in ("noisy", "clean")]
@@ -220,10 +224,11 @@ from lab10.training.step import Program
 random = np.random.default_rng(0)
 pictures = {"inputs": random.integers(0, 256, (11, 12), np.uint8)}
 reviews = {"inputs": random.integers(0, 40, (11, 7), np.int32), "labels": random.integers(0, 2, 11, np.int32)}
-lstm = LSTM(embedding_features=4, hidden=3)
+linear, lstm = LinearAutoencoder(latent=2), LSTM(embedding_features=4, hidden=3)
+of_pictures, of_reviews = PictureSpec(height=3, width=4, largest=255), ReviewSpec(num_ids=40, class_names=("neg", "pos"))
 runs = [
-    (Experiment(data=Pictures(), model=LinearAutoencoder(latent=2), task=Reconstruction(), optimizer=Adam(), steps=4), PictureSpec(height=3, width=4, largest=255), pictures),
-    (Experiment(data=Reviews(), model=lstm, task=Classification(), optimizer=RMSprop(), steps=4), ReviewSpec(num_ids=40, class_names=("neg", "pos")), reviews),
+    (Experiment(data=Pictures(), model=linear, task=Reconstruction(), optimizer=Adam(), steps=4), of_pictures, pictures),
+    (Experiment(data=Reviews(), model=lstm, task=Classification(), optimizer=RMSprop(), steps=4), of_reviews, reviews),
 ]
 said = {"devices": jax.device_count(), "rows": [], "losses": [], "params": []}
 for experiment, spec, examples in runs:
@@ -256,5 +261,5 @@ def test_eight_devices_train_like_one():
     assert (one["devices"], eight["devices"]) == (1, 8)
     assert (one["rows"], eight["rows"]) == ([11, 11], [16, 16])
     np.testing.assert_allclose(eight["losses"], one["losses"], rtol=1e-5)
-    for ours, theirs in zip(sum(one["params"], []), sum(eight["params"], []), strict=True):
+    for ours, theirs in zip(itertools.chain(*one["params"]), itertools.chain(*eight["params"]), strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-5)
