@@ -1,7 +1,7 @@
 """lab10: sentiment of reviews and autoencoders of pictures, in JAX.
 
-    run = lab10.load("runs/mnist_autoencoder")
-    run.reconstruct(pixels)
+run = lab10.load("runs/mnist_autoencoder")
+run.reconstruct(pixels)
 """
 
 from typing import TYPE_CHECKING, Any

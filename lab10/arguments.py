@@ -21,17 +21,32 @@ def run_parser(description: str | None) -> Parser:
     """A parser with what every inspection takes: the workdir and the checkpoint."""
     parser = Parser(description)
     parser.add_argument("directory", metavar="DIR", help="the run's workdir")
-    parser.add_argument("--checkpoint", default="best", metavar="best|latest|STEP", help="the checkpoint to restore (default: best)")
-    parser.add_argument("--data.dir", metavar="DIR", help="where TFDS datasets lie prepared, if not where the run found them")
-    parser.add_argument("--data.cache-dir", dest="data.cache_dir", metavar="DIR", help="where arrays are cached, if not where the run did")
+    parser.add_argument(
+        "--checkpoint", default="best", metavar="best|latest|STEP", help="the checkpoint to restore (default: best)"
+    )
+    parser.add_argument(
+        "--data.dir", metavar="DIR", help="where TFDS datasets lie prepared, if not where the run found them"
+    )
+    parser.add_argument(
+        "--data.cache-dir",
+        dest="data.cache_dir",
+        metavar="DIR",
+        help="where arrays are cached, if not where the run did",
+    )
     return parser
 
 
 def data_fields(args: argparse.Namespace) -> dict[str, Any]:
     """The given `--data.FIELD` options, as `lab10.load` takes them."""
-    return {name.removeprefix("data."): value for name, value in vars(args).items() if name.startswith("data.") and value is not None}
+    return {
+        name.removeprefix("data."): value
+        for name, value in vars(args).items()
+        if name.startswith("data.") and value is not None
+    }
 
 
 def add_split(parser: Parser) -> None:
     """Adds `--split`."""
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="the split to read (default: test)")
+    parser.add_argument(
+        "--split", default="test", choices=("train", "validation", "test"), help="the split to read (default: test)"
+    )

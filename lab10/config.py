@@ -66,10 +66,24 @@ class Experiment:
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
             raise UserError("Exactly one of --epochs and --steps must be given.")
-        require_at_least(1, self, "batch_size", "epochs", "steps", "evaluate_every", "evaluation_batch_size", "log_every", "checkpoint_every")
+        require_at_least(
+            1,
+            self,
+            "batch_size",
+            "epochs",
+            "steps",
+            "evaluate_every",
+            "evaluation_batch_size",
+            "log_every",
+            "checkpoint_every",
+        )
         require_at_least(0, self, "seed", "profile_steps")
+        if self.seed >= 2**32:
+            raise UserError(f"--seed is {self.seed}; expected below 2**32, the seeds that JAX tells apart.")
         if self.select_by not in self.task.metrics:
-            raise UserError(f"--select-by is {self.select_by!r}; {type(self.task).__name__} has the metrics {', '.join(self.task.metrics)}.")
+            raise UserError(
+                f"--select-by is {self.select_by!r}; {type(self.task).__name__} has the metrics {', '.join(self.task.metrics)}."
+            )
 
     def steps_per_epoch(self, examples: int) -> int:
         """Steps in a pass over `examples` examples; the last batch may be partial."""
@@ -106,13 +120,19 @@ def from_json(value: Any, cls: type[T]) -> T:
         raise
     except Exception as error:
         problems = "; ".join(cattrs.transform_error(error)[:3])
-        raise UserError(f"config.json holds no {cls.__name__} that this version of lab10 can read: {problems}.") from error
+        raise UserError(
+            f"config.json holds no {cls.__name__} that this version of lab10 can read: {problems}."
+        ) from error
 
 
 def differing_fields(before: Experiment, now: Experiment) -> list[str]:
     """The fields, as options, in which two experiments would compute different results."""
     flat_before, flat_now = _flatten(before), _flatten(now)
-    return [option(path) for path in sorted(flat_before.keys() | flat_now.keys()) if flat_before.get(path) != flat_now.get(path)]
+    return [
+        option(path)
+        for path in sorted(flat_before.keys() | flat_now.keys())
+        if flat_before.get(path) != flat_now.get(path)
+    ]
 
 
 def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -23,6 +23,18 @@ def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -
             raise UserError(f"{option(prefix + name)} is {value}; expected at least {minimum}.")
 
 
+def require_share(config: Any, *names: str, prefix: str = "") -> None:
+    """Refuses numbers below 0, and from 1 on, in the named fields of a config.
+
+    Raises:
+      UserError: names the field as it is written on the command line.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value < 1:
+            raise UserError(f"{option(prefix + name)} is {value}; expected at least 0 and below 1.")
+
+
 def option(path: str) -> str:
     """A field's path as it is written on the command line: `batch_size` → `--batch-size`."""
     return "--" + path.replace("_", "-")

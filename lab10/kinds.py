@@ -44,7 +44,9 @@ def find_kind(family: type, name: str) -> type:
     if name.casefold() in kinds:
         return kinds[name.casefold()]
     names = ", ".join(cls.__name__ for cls in kinds.values())
-    raise UserError(f"There is no {family.__name__} {name!r}{closest(name.casefold(), kinds)} Expected one of: {names}.")
+    raise UserError(
+        f"There is no {family.__name__} {name!r}{closest(name.casefold(), kinds)} Expected one of: {names}."
+    )
 
 
 def closest(name: str, names) -> str:

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
+
+# On the device, fetched to the host, or added up there.
+Scalar = jax.Array | np.ndarray | float
 
 
 class Metrics(struct.PyTreeNode):
@@ -17,8 +21,8 @@ class Metrics(struct.PyTreeNode):
       count: the number of examples.
     """
 
-    totals: Mapping[str, jax.Array | float]
-    count: jax.Array | float
+    totals: Mapping[str, Scalar]
+    count: Scalar
 
     @classmethod
     def of(cls, per_example: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> "Metrics":
@@ -34,9 +38,12 @@ class Metrics(struct.PyTreeNode):
     def merge(self, other: "Metrics") -> "Metrics":
         """The metrics of both sets of examples."""
         names = self.totals.keys() | other.totals.keys()
-        return Metrics({name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names}, self.count + other.count)
+        return Metrics(
+            {name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names}, self.count + other.count
+        )
 
     def means(self) -> dict[str, float]:
         """The mean of each metric over the examples; NaN where there are none."""
         count = float(self.count)
-        return {name: float(total) / count if count else math.nan for name, total in sorted(self.totals.items(), key=lambda item: (item[0] != "loss", item[0]))}
+        names = sorted(self.totals, key=lambda name: (name != "loss", name))  # the loss first
+        return {name: float(self.totals[name]) / count if count else math.nan for name in names}

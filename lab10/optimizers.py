@@ -9,7 +9,7 @@ import dataclasses
 import jax
 import optax
 
-from lab10.fields import require_at_least
+from lab10.fields import require_at_least, require_share
 from lab10.schedules import Constant, Schedule
 
 
@@ -40,7 +40,12 @@ class Optimizer(abc.ABC):
         if self.clip_norm is not None:
             parts.insert(0, optax.clip_by_global_norm(self.clip_norm))
         if self.weight_decay:
-            parts.insert(-1, optax.add_decayed_weights(self.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)))
+            parts.insert(
+                -1,
+                optax.add_decayed_weights(
+                    self.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+                ),
+            )
         return optax.chain(*parts)
 
 
@@ -52,6 +57,11 @@ class RMSprop(Optimizer):
     """Of the running mean of squared gradients."""
     epsilon: float = 1e-7
     """Added to the running mean."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_share(self, "decay", prefix="optimizer.")
+        require_at_least(0, self, "epsilon", prefix="optimizer.")
 
     def rule(self) -> optax.GradientTransformation:
         return optax.scale_by_rms(decay=self.decay, eps=self.epsilon, eps_in_sqrt=True)
@@ -68,6 +78,11 @@ class Adam(Optimizer):
     epsilon: float = 1e-7
     """Added to the square root."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        require_share(self, "b1", "b2", prefix="optimizer.")
+        require_at_least(0, self, "epsilon", prefix="optimizer.")
+
     def rule(self) -> optax.GradientTransformation:
         return optax.scale_by_adam(self.b1, self.b2, self.epsilon)
 
@@ -80,6 +95,10 @@ class SGD(Optimizer):
     """Share of the last update that goes on (Polyak 1964)."""
     nesterov: bool = False
     """Whether momentum looks ahead."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_share(self, "momentum", prefix="optimizer.")
 
     def rule(self) -> optax.GradientTransformation:
         return optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()

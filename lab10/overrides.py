@@ -29,7 +29,9 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
     path = Path(name) if name.endswith(".py") else EXPERIMENTS / f"{name}.py"
     if not path.is_file():
         known = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
-        raise UserError(f"There is no experiment {name!r}{closest(name, known)} Expected a path to a .py file or one of: {', '.join(known)}.")
+        raise UserError(
+            f"There is no experiment {name!r}{closest(name, known)} Expected a path to a .py file or one of: {', '.join(known)}."
+        )
     spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -63,13 +65,22 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> tup
     Besides typed fields, `--optimizer adam` or `--data.transform gaussiannoise` choose another kind
     for a part, whose fields the arguments after and before it then set.
     """
-    arguments = [re.sub("_", "-", argument) if re.fullmatch(r"--[\w.-]+", argument) else argument for argument in arguments]
-    arguments = [part for argument in arguments for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])]
+    arguments = [
+        re.sub("_", "-", argument) if re.fullmatch(r"--[\w.-]+", argument) else argument for argument in arguments
+    ]
+    arguments = [
+        part
+        for argument in arguments
+        for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])
+    ]
     default = _displace_duration(default, arguments)
     default, arguments = _choose_kinds(default, arguments)
     with_workdir = dataclasses.make_dataclass(
         "Arguments",
-        [("experiment", Annotated[Experiment, tyro.conf.arg(name="")]), ("workdir", str, dataclasses.field(default=f"runs/{name}"))],
+        [
+            ("experiment", Annotated[Experiment, tyro.conf.arg(name="")]),
+            ("workdir", str, dataclasses.field(default=f"runs/{name}")),
+        ],
         frozen=True,
         kw_only=True,
     )
@@ -137,5 +148,8 @@ def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
         if not error.code:
             raise
         # Plain text: without the frame that tyro draws around it.
-        lines = [line.strip("─╭╮╰╯│ -\t") if not line.strip("│ ").startswith("--") else line.strip("│ ") for line in said.getvalue().splitlines()]
+        lines = [
+            line.strip("─╭╮╰╯│ -\t") if not line.strip("│ ").startswith("--") else line.strip("│ ")
+            for line in said.getvalue().splitlines()
+        ]
         raise UserError("\n".join([line for line in lines if line][:9])) from None

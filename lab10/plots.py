@@ -15,7 +15,11 @@ TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc6", "#c44e2f"
 def plot_history(metrics_path: Path, output: Path) -> None:
     """Draws every metric of a metrics.jsonl over the epochs, one panel a metric, and writes a PNG."""
     lines = read_lines(metrics_path)
-    names = [name for name in dict.fromkeys(name for line in lines for name in line) if name not in ("step", "epoch", "split")]
+    names = [
+        name
+        for name in dict.fromkeys(name for line in lines for name in line)
+        if name not in ("step", "epoch", "split")
+    ]
     # A metric that is the loss under another name needs no panel of its own.
     names = [name for name in names if name == "loss" or any(line.get(name) != line.get("loss") for line in lines)]
     figure = Figure(figsize=(5.2 * max(len(names), 1), 3.6), dpi=120, layout="constrained")
@@ -24,7 +28,9 @@ def plot_history(metrics_path: Path, output: Path) -> None:
             points = [(line["epoch"], line[name]) for line in lines if line["split"] == split and name in line]
             if points:
                 marker = "o" if len(points) < 40 else None
-                axes.plot(*zip(*points, strict=True), color=colour, label=split, marker=marker, markersize=3, linewidth=1.3)
+                axes.plot(
+                    *zip(*points, strict=True), color=colour, label=split, marker=marker, markersize=3, linewidth=1.3
+                )
         values = np.array([line[name] for line in lines if name in line])
         if name == "loss" and values.min() > 0 and values.max() / values.min() > 20:
             axes.set_yscale("log")
@@ -54,7 +60,13 @@ def plot_reconstructions(
     for name, reconstruction in reconstructions.items():
         errors = [f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)]
         rows.append((name, np.clip(reconstruction, 0, 1), errors))
-        rows.append((f"{name}\n− input" if len(reconstructions) > 1 else "difference", np.clip(reconstruction, 0, 1) - inputs, [""] * len(inputs)))
+        rows.append(
+            (
+                f"{name}\n− input" if len(reconstructions) > 1 else "difference",
+                np.clip(reconstruction, 0, 1) - inputs,
+                [""] * len(inputs),
+            )
+        )
     height = 0.95 * size[0] / size[1] + 0.22
     figure = Figure(figsize=(0.95 * len(inputs) + 1.2, height * len(rows) + 0.1), dpi=150, layout="constrained")
     grid = figure.subplots(len(rows), len(inputs), squeeze=False)

@@ -31,9 +31,15 @@ class Schedule:
           UserError: the warm-up does not end before the run.
         """
         if self.warmup_steps >= total_steps and self.warmup_steps > 0:
-            raise UserError(f"--optimizer.schedule.warmup-steps is {self.warmup_steps}; expected fewer than the run's {total_steps} steps.")
+            raise UserError(
+                f"--optimizer.schedule.warmup-steps is {self.warmup_steps}; expected fewer than the run's {total_steps} steps."
+            )
         after = self.after_warmup(total_steps - self.warmup_steps)
-        return optax.join_schedules([optax.linear_schedule(0.0, 1.0, self.warmup_steps), after], [self.warmup_steps]) if self.warmup_steps else after
+        return (
+            optax.join_schedules([optax.linear_schedule(0.0, 1.0, self.warmup_steps), after], [self.warmup_steps])
+            if self.warmup_steps
+            else after
+        )
 
     def after_warmup(self, steps: int) -> optax.Schedule:
         """The factor over the `steps` steps after the warm-up, starting at 1."""

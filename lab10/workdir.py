@@ -1,11 +1,11 @@
 """The folder of a run: what it holds, whose it is, and who may write to it.
 
-    config.json      the experiment, the dataset's description, and what it was made with
-    vocabulary.txt   the words of a text dataset, most frequent first, a line each
-    metrics.jsonl    one line of metrics an object; tensorboard/ holds the same as events
-    checkpoints/     one folder a checkpoint
-    history.png      the learning curves
-    evaluations/     metrics and every example's prediction or error, one pair of files an evaluation
+config.json      the experiment, the dataset's description, and what it was made with
+vocabulary.txt   the words of a text dataset, most frequent first, a line each
+metrics.jsonl    one line of metrics an object; tensorboard/ holds the same as events
+checkpoints/     one folder a checkpoint
+history.png      the learning curves
+evaluations/     metrics and every example's prediction or error, one pair of files an evaluation
 """
 
 import contextlib
@@ -64,12 +64,16 @@ class Workdir:
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / "lock", "a")
         except OSError as error:
-            raise UserError(f"The workdir {self.path} cannot be written ({error.strerror}). Name another with --workdir.") from error
+            raise UserError(
+                f"The workdir {self.path} cannot be written ({error.strerror}). Name another with --workdir."
+            ) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UserError(f"Another process is training in {self.path}. Wait for it, or name another --workdir.") from error
+                raise UserError(
+                    f"Another process is training in {self.path}. Wait for it, or name another --workdir."
+                ) from error
             yield
 
     def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
@@ -81,13 +85,19 @@ class Workdir:
         if self.config_path.exists():
             self._require_same(experiment, dataset)
         elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name != "lock"):
-            raise UserError(f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. Name a new folder with --workdir.")
+            raise UserError(
+                f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. Name a new folder with --workdir."
+            )
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
         value = {
             "format": FORMAT_VERSION,
             "experiment": to_json(experiment, Experiment),
-            "dataset": {"version": dataset.version, "content_sha256": dataset.content_sha256, "spec": to_json(dataset.spec, Spec)},
+            "dataset": {
+                "version": dataset.version,
+                "content_sha256": dataset.content_sha256,
+                "spec": to_json(dataset.spec, Spec),
+            },
             "made_with": made_with(),
         }
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
@@ -136,17 +146,25 @@ class Workdir:
         try:
             words = (self.path / "vocabulary.txt").read_bytes()
         except OSError as error:
-            raise UserError(f"{self.path} has no vocabulary.txt ({error.strerror}); copy the run's folder whole.") from error
+            raise UserError(
+                f"{self.path} has no vocabulary.txt ({error.strerror}); copy the run's folder whole."
+            ) from error
         return words.split(b"\n") if words else []
 
     def _read(self) -> dict[str, Any]:
         try:
             value = json.loads(self.config_path.read_bytes())
         except FileNotFoundError as error:
-            raise UserError(f"{self.path} is no run: it has no config.json. Give a folder that scripts/train.py wrote, such as runs/mnist_pca.") from error
+            raise UserError(
+                f"{self.path} is no run: it has no config.json. Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
+            ) from error
         except (OSError, ValueError) as error:
             raise UserError(f"{self.config_path} cannot be read ({error}).") from error
-        if not isinstance(value, dict) or value.get("format") != FORMAT_VERSION or not {"experiment", "dataset"} <= value.keys():
+        if (
+            not isinstance(value, dict)
+            or value.get("format") != FORMAT_VERSION
+            or not {"experiment", "dataset"} <= value.keys()
+        ):
             raise UserError(f"{self.config_path} is not a config of this version of lab10 (format {FORMAT_VERSION}).")
         return value
 

@@ -10,7 +10,10 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = run_parser(__doc__)
     add_split(parser)
     parser.add_argument(
-        "--data.too-long", dest="data.too_long", choices=("drop", "truncate"), help="what becomes of long reviews, if not what the run was trained with"
+        "--data.too-long",
+        dest="data.too_long",
+        choices=("drop", "truncate"),
+        help="what becomes of long reviews, if not what the run was trained with",
     )
     args = parser.parse_args(arguments)
 

@@ -10,8 +10,12 @@ from lab10.cli import run_script
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = Parser(__doc__)
     parser.add_argument("names", metavar="NAME", nargs="+", help="TFDS datasets, or mnist_sample, synthetic_reviews")
-    parser.add_argument("--data-dir", metavar="DIR", help="where to prepare them (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)")
-    parser.add_argument("--manual-dir", type=Path, metavar="DIR", help="a folder of the dataset's original files, instead of a download")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="where to prepare them (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)"
+    )
+    parser.add_argument(
+        "--manual-dir", type=Path, metavar="DIR", help="a folder of the dataset's original files, instead of a download"
+    )
     args = parser.parse_args(arguments)
 
     from lab10.data.preparation import prepare

@@ -11,9 +11,23 @@ from lab10.errors import UserError
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = run_parser(__doc__)
     add_split(parser)
-    parser.add_argument("--indices", type=int, nargs="+", default=list(range(10)), metavar="I", help="pictures, by position in the split (default: the first ten)")
-    parser.add_argument("--output", type=Path, metavar="PNG", help="where the picture goes (default: DIR/reconstructions-SPLIT-STEP.png)")
-    parser.add_argument("--latents", type=Path, metavar="NPZ", help="also write latents, labels and examples of the whole split there")
+    parser.add_argument(
+        "--indices",
+        type=int,
+        nargs="+",
+        default=list(range(10)),
+        metavar="I",
+        help="pictures, by position in the split (default: the first ten)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="PNG",
+        help="where the picture goes (default: DIR/reconstructions-SPLIT-STEP.png)",
+    )
+    parser.add_argument(
+        "--latents", type=Path, metavar="NPZ", help="also write latents, labels and examples of the whole split there"
+    )
     args = parser.parse_args(arguments)
 
     import numpy as np
@@ -32,7 +46,9 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
             np.savez(args.latents, **run.latents(args.split))  # type: ignore[arg-type]
             result["latents"] = str(args.latents)
     except OSError as error:
-        raise UserError(f"{error.filename or output} cannot be written ({error.strerror}). Name another with --output.") from error
+        raise UserError(
+            f"{error.filename or output} cannot be written ({error.strerror}). Name another with --output."
+        ) from error
     return result, f"{output}: {len(args.indices)} pictures, mean error {np.mean(result['reconstruction_error']):.4f}"
 
 

@@ -87,7 +87,14 @@ def review_experiment() -> Callable[..., Any]:
 
     def make(**fields: Any) -> Experiment:
         model = LSTM(embedding_features=4, hidden=3)
-        default = {"data": Reviews(), "model": model, "task": Classification(), "optimizer": RMSprop(), "steps": 10, "batch_size": 6}
+        default = {
+            "data": Reviews(),
+            "model": model,
+            "task": Classification(),
+            "optimizer": RMSprop(),
+            "steps": 10,
+            "batch_size": 6,
+        }
         return Experiment(**(default | fields))
 
     return make

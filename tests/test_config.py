@@ -26,7 +26,9 @@ def test_exactly_one_of_steps_and_epochs_is_given(picture_experiment, fields):
         picture_experiment(**fields)
 
 
-@pytest.mark.parametrize("field", ["batch_size", "steps", "evaluation_batch_size", "evaluate_every", "checkpoint_every", "log_every"])
+@pytest.mark.parametrize(
+    "field", ["batch_size", "steps", "evaluation_batch_size", "evaluate_every", "checkpoint_every", "log_every"]
+)
 def test_counts_below_one_are_refused(picture_experiment, field):
     with pytest.raises(UserError, match="--" + field.replace("_", "-") + " is 0; expected at least 1"):
         picture_experiment(**{field: 0})
@@ -34,7 +36,9 @@ def test_counts_below_one_are_refused(picture_experiment, field):
 
 def test_selection_is_by_a_metric_of_the_task(picture_experiment, review_experiment):
     assert review_experiment(select_by="accuracy").select_by == "accuracy"
-    with pytest.raises(UserError, match="--select-by is 'accuracy'; Reconstruction has the metrics loss, reconstruction_error"):
+    with pytest.raises(
+        UserError, match="--select-by is 'accuracy'; Reconstruction has the metrics loss, reconstruction_error"
+    ):
         picture_experiment(select_by="accuracy")
 
 

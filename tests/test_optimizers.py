@@ -41,12 +41,16 @@ def test_decay_is_decoupled_and_spares_biases():
 
 def test_the_schedule_scales_each_step():
     made = updates(SGD(learning_rate=2.0, schedule=Linear()), steps=10)
-    np.testing.assert_allclose([update["bias"][0] for update in made], [-8.0 * (1 - step / 10) for step in range(10)], rtol=1e-5)
+    np.testing.assert_allclose(
+        [update["bias"][0] for update in made], [-8.0 * (1 - step / 10) for step in range(10)], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_momentum_goes_on_with_a_share_of_the_last_update(nesterov):
-    made = [update["bias"][0].item() for update in updates(SGD(learning_rate=1.0, momentum=0.5, nesterov=nesterov), steps=3)]
+    made = [
+        update["bias"][0].item() for update in updates(SGD(learning_rate=1.0, momentum=0.5, nesterov=nesterov), steps=3)
+    ]
     velocity = np.array([4.0, 6.0, 7.0])  # v ← 0.5 v + g
     np.testing.assert_allclose(made, -(0.5 * velocity + 4.0 if nesterov else velocity), rtol=1e-6)
 

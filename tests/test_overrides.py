@@ -71,15 +71,30 @@ def test_every_field_is_set_by_its_path(parse, arguments, path, value):
 def test_another_kind_is_chosen_by_its_name_and_its_fields_set(parse):
     optimizer = parse("--optimizer", "adam", "--optimizer.b1", "0.8").optimizer
     assert optimizer == Adam(b1=0.8, learning_rate=0.5, clip_norm=2.0), "what both kinds have stays"
-    assert parse("--optimizer.momentum", "0.5", "--optimizer", "SGD").optimizer == SGD(momentum=0.5, learning_rate=0.5, clip_norm=2.0)
+    assert parse("--optimizer.momentum", "0.5", "--optimizer", "SGD").optimizer == SGD(
+        momentum=0.5, learning_rate=0.5, clip_norm=2.0
+    )
     assert parse("--optimizer=rmsprop").optimizer == RMSprop(learning_rate=0.5, clip_norm=2.0)
     assert parse("--model", "bagofwords", "--model.widths", "8", "4").model == BagOfWords(widths=(8, 4))
 
 
 def test_parts_of_parts_have_kinds_too(parse):
-    assert parse("--optimizer.schedule", "cosine", "--optimizer.schedule.final", "0.1").optimizer.schedule == Cosine(final=0.1)
-    assert parse("--optimizer.schedule", "steps", "--optimizer.schedule.at", "10", "20").optimizer.schedule == Steps(at=(10, 20))
-    both = parse("--optimizer", "adam", "--optimizer.schedule", "cosine", "--data.transform", "worddropout", "--data.transform.rate", "0.2")
+    assert parse("--optimizer.schedule", "cosine", "--optimizer.schedule.final", "0.1").optimizer.schedule == Cosine(
+        final=0.1
+    )
+    assert parse("--optimizer.schedule", "steps", "--optimizer.schedule.at", "10", "20").optimizer.schedule == Steps(
+        at=(10, 20)
+    )
+    both = parse(
+        "--optimizer",
+        "adam",
+        "--optimizer.schedule",
+        "cosine",
+        "--data.transform",
+        "worddropout",
+        "--data.transform.rate",
+        "0.2",
+    )
     assert both.optimizer.schedule == Cosine()
     assert both.data.transform == WordDropout(rate=0.2)
     assert parse("--data.transform", "notransform").data.transform == NoTransform()
@@ -128,7 +143,13 @@ def test_a_value_out_of_range_is_refused_and_its_option_named(parse, option, val
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--batch-size", "many"), ("--batch-size", "1.5"), ("--data.padding", "left"), ("--optimizer.learning-rate", "fast")]
+    ("option", "value"),
+    [
+        ("--batch-size", "many"),
+        ("--batch-size", "1.5"),
+        ("--data.padding", "left"),
+        ("--optimizer.learning-rate", "fast"),
+    ],
 )
 def test_a_value_of_the_wrong_type_is_refused_and_its_option_named(parse, option, value):
     message = refusal(parse, option, value)

@@ -47,12 +47,20 @@ def test_the_ones_that_do_not_look_at_the_duration_say_so():
 
 
 def test_a_warm_up_as_long_as_the_run_is_refused():
-    with pytest.raises(UserError, match=r"--optimizer\.schedule\.warmup-steps is 10; expected fewer than the run's 10 steps"):
+    with pytest.raises(
+        UserError, match=r"--optimizer\.schedule\.warmup-steps is 10; expected fewer than the run's 10 steps"
+    ):
         Cosine(warmup_steps=10).build(10)
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields"), [(Constant, {"warmup_steps": -1}), (Exponential, {"rate": 0.0}), (Exponential, {"rate": 1.5}), (Exponential, {"every": 0})]
+    ("kind", "fields"),
+    [
+        (Constant, {"warmup_steps": -1}),
+        (Exponential, {"rate": 0.0}),
+        (Exponential, {"rate": 1.5}),
+        (Exponential, {"every": 0}),
+    ],
 )
 def test_values_out_of_range_are_refused(kind, fields):
     with pytest.raises(UserError, match="--optimizer.schedule." + next(iter(fields)).replace("_", "-")):

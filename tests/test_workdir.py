@@ -104,7 +104,9 @@ with Workdir(sys.argv[1]).locked():
 
 
 def test_two_processes_cannot_train_in_one_folder_and_a_dead_one_frees_it(workdir):
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(workdir.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(workdir.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout.readline() == "locked\n"
         with pytest.raises(UserError, match="Another process is training"), workdir.locked():
             pass

@@ -16,7 +16,9 @@ from lab10.data.dataset import Batch, HostBatch, Split
 @functools.lru_cache(maxsize=2)
 def epoch_order(order_seed: int, epoch: int, examples: int) -> Int[np.ndarray, " examples"]:
     """The order of the examples in one epoch."""
-    return np.random.default_rng([order_seed, epoch]).permutation(examples)
+    order = np.random.default_rng([order_seed, epoch]).permutation(examples)
+    order.setflags(write=False)  # it is shared by all who ask again
+    return order
 
 
 @dataclasses.dataclass(frozen=True)

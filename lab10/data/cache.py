@@ -51,7 +51,12 @@ class ArrayWriter:
         """Writes the manifest, last: an entry without one is no entry."""
         for name, described in self._arrays.items():
             described["sha256"] = _sha256(self._folder / f"{name}.bin")
-        manifest = {"format": FORMAT_VERSION, "key": key, "arrays": self._arrays}
+        manifest = {
+            "format": FORMAT_VERSION,
+            "key": key,
+            "arrays": self._arrays,
+            "sha256": _content_sha256(self._arrays),
+        }
         (self._folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 
@@ -88,7 +93,9 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
             "Name a folder with room with LAB10_CACHE_DIR or --data.cache-dir."
         ) from error
     if opened is None:
-        raise UserError(f"The cache entry {entry} does not read back as it was written; is the disk failing? Try another --data.cache-dir.")
+        raise UserError(
+            f"The cache entry {entry} does not read back as it was written; is the disk failing? Try another --data.cache-dir."
+        )
     return opened
 
 
@@ -114,17 +121,27 @@ def _read(entry: Path, key: dict[str, Any]) -> tuple[Arrays, str] | None:
         manifest = json.loads((entry / "manifest.json").read_text())
         if manifest["format"] != FORMAT_VERSION or manifest["key"] != key:
             return None
-        arrays, digest = {}, hashlib.sha256()
+        if manifest["sha256"] != _content_sha256(manifest["arrays"]):
+            return None
+        arrays = {}
         for name, described in sorted(manifest["arrays"].items()):
-            path, dtype, shape = entry / f"{Path(name).name}.bin", np.dtype(described["dtype"]), tuple(described["shape"])
+            path, dtype, shape = (
+                entry / f"{Path(name).name}.bin",
+                np.dtype(described["dtype"]),
+                tuple(described["shape"]),
+            )
             size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
             if dtype.hasobject or path.stat().st_size != size or _sha256(path) != described["sha256"]:
                 return None
             arrays[name] = np.memmap(path, dtype, "r", shape=shape) if size else np.zeros(shape, dtype)
-            digest.update(f"{name} {described['dtype']} {described['shape']} {described['sha256']}\n".encode())
-        return arrays, digest.hexdigest()
+        return arrays, manifest["sha256"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _content_sha256(described: dict[str, Any]) -> str:
+    """Over the names, dtypes, shapes and digests of an entry's arrays."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lab10.data.transforms import NoTransform, Transform
 from lab10.errors import UserError
-from lab10.fields import running
+from lab10.fields import require_at_least, require_share, running
 
 # A batch on its way to the device, rows first: `inputs`, `labels` where the dataset has them, and
 # `mask`, false in rows that only fill the batch. `Spec.decode` adds `targets`.
@@ -101,11 +101,8 @@ class Dataset(abc.ABC):
     """Applied to each training batch on the device, for noise or augmentation."""
 
     def __post_init__(self):
-        if not 0 <= self.validation_share < 1:
-            raise UserError(f"--data.validation-share is {self.validation_share}; expected at least 0 and below 1, such as 0.1.")
-        for field in ("validation_seed", "order_seed"):
-            if getattr(self, field) < 0:
-                raise UserError(f"--data.{field.replace('_', '-')} is {getattr(self, field)}; expected at least 0.")
+        require_share(self, "validation_share", prefix="data.")
+        require_at_least(0, self, "validation_seed", "order_seed", prefix="data.")
 
     @abc.abstractmethod
     def open(self) -> OpenDataset:

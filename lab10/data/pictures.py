@@ -56,12 +56,16 @@ class Pictures(Dataset):
             of_split = self._materialise(self._source("test"), feature, spec)[0] if split == "test" else arrays
             rows = self.rows_of(split, len(of_split["pixels"]))
             refuse_empty(split, rows, self.name, "")
-            return Split(rows, lambda places: {"inputs": of_split["pixels"][places], "labels": of_split["labels"][places]})
+            return Split(
+                rows, lambda places: {"inputs": of_split["pixels"][places], "labels": of_split["labels"][places]}
+            )
 
         return OpenDataset(spec, source.version, digest, open_split)
 
     def _source(self, split: str) -> Source:
-        return open_source(self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir)
+        return open_source(
+            self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir
+        )
 
     def _describe(self, source: Source) -> tuple[str, PictureSpec]:
         """The picture's field, and size and classes of the dataset."""
@@ -75,11 +79,15 @@ class Pictures(Dataset):
             )
         feature = source.features[name]
         if feature.shape[-1] != 1 or np.dtype(feature.np_dtype) not in (np.uint8, np.uint16):
-            raise UserError(f"{self.name} has pictures of shape {feature.shape}, {feature.np_dtype}; expected one channel of integers.")
+            raise UserError(
+                f"{self.name} has pictures of shape {feature.shape}, {feature.np_dtype}; expected one channel of integers."
+            )
         height, width, _ = source.records[0][name].shape if len(source) else (1, 1, 1)
         label = dict(source.features.items()).get("label")
         classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
-        return name, PictureSpec(height=height, width=width, largest=int(np.iinfo(feature.np_dtype).max), class_names=classes)
+        return name, PictureSpec(
+            height=height, width=width, largest=int(np.iinfo(feature.np_dtype).max), class_names=classes
+        )
 
     def _materialise(self, source: Source, feature: str, spec: PictureSpec) -> tuple[Arrays, str]:
         """`pixels` [examples, pixels] in the pictures' own integer type; `labels` int32 [examples], -1 where there are none."""

@@ -38,13 +38,19 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
     try:
         builder = tfds.builder(name, data_dir=root, file_format="array_record")
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        raise UserError(f"TFDS knows no dataset {name!r}{closest(name, [*tfds.list_builders(with_community_datasets=False), *SAMPLES])}") from error
+        raise UserError(
+            f"TFDS knows no dataset {name!r}{closest(name, [*tfds.list_builders(with_community_datasets=False), *SAMPLES])}"
+        ) from error
     if builder.is_prepared():
         return Path(builder.data_dir)
     if importlib.util.find_spec("tensorflow") is None:
-        raise UserError(f"Preparing {name} needs TensorFlow, which training does not. Install it beside: pip install 'lab10[prepare]'")
+        raise UserError(
+            f"Preparing {name} needs TensorFlow, which training does not. Install it beside: pip install 'lab10[prepare]'"
+        )
     if manual_dir is not None and not manual_dir.is_dir():
-        raise UserError(f"--manual-dir {manual_dir} is no folder; expected one that holds the dataset's original files.")
+        raise UserError(
+            f"--manual-dir {manual_dir} is no folder; expected one that holds the dataset's original files."
+        )
     if manual_dir is None:
         _require_network(name, builder, root)
     console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}", markup=False)

@@ -62,11 +62,17 @@ class Reviews(Dataset):
         require_at_least(1, self, "num_words", "max_length", "start_id", "unknown_id", prefix="data.")
         reserved = [value for value in (self.start_id, self.unknown_id) if value is not None]
         if self.index_from < max(reserved, default=0):
-            raise UserError(f"--data.index-from is {self.index_from}; expected at least the reserved ids {reserved}, so that no word shares one.")
+            raise UserError(
+                f"--data.index-from is {self.index_from}; expected at least the reserved ids {reserved}, so that no word shares one."
+            )
         if len(set(reserved)) < len(reserved):
-            raise UserError(f"--data.start-id and --data.unknown-id are both {self.start_id}; expected two different ids.")
+            raise UserError(
+                f"--data.start-id and --data.unknown-id are both {self.start_id}; expected two different ids."
+            )
         if self.num_words is not None and self.num_words <= self.index_from:
-            raise UserError(f"--data.num-words is {self.num_words}; expected more than --data.index-from, {self.index_from}, which stand for no word.")
+            raise UserError(
+                f"--data.num-words is {self.num_words}; expected more than --data.index-from, {self.index_from}, which stand for no word."
+            )
 
     def open(self) -> OpenDataset:
         source = self._source("train")
@@ -75,10 +81,16 @@ class Reviews(Dataset):
         arrays, digest = self._materialise(source, text, label, words, words_digest)
 
         def open_split(split: SplitName) -> Split:
-            of_split = self._materialise(self._source("test"), text, label, words, words_digest)[0] if split == "test" else arrays
+            of_split = (
+                self._materialise(self._source("test"), text, label, words, words_digest)[0]
+                if split == "test"
+                else arrays
+            )
             return self._split(split, of_split)
 
-        return OpenDataset(ReviewSpec(num_ids=self.num_ids(len(words)), class_names=classes), source.version, digest, open_split, words)
+        return OpenDataset(
+            ReviewSpec(num_ids=self.num_ids(len(words)), class_names=classes), source.version, digest, open_split, words
+        )
 
     def num_ids(self, words: int) -> int:
         """Ids lie below this, for a vocabulary of that many words."""
@@ -86,7 +98,13 @@ class Reviews(Dataset):
 
     def encode(self, ranks: np.ndarray) -> np.ndarray:
         """The ids of a text whose words have these ranks, int32 [ids], not yet cut or padded."""
-        return ids_of(ranks, num_words=self.num_words, index_from=self.index_from, start_id=self.start_id, unknown_id=self.unknown_id)
+        return ids_of(
+            ranks,
+            num_words=self.num_words,
+            index_from=self.index_from,
+            start_id=self.start_id,
+            unknown_id=self.unknown_id,
+        )
 
     def pad(self, rows: list[np.ndarray], length: int) -> np.ndarray:
         """Rows of ids as an array, int32 [batch, length]."""
@@ -99,7 +117,9 @@ class Reviews(Dataset):
         if self.max_length is not None and self.too_long == "drop":
             rows = rows[lengths[rows] <= self.max_length]
         rows = rows[labels[rows] >= 0]  # TFDS's mark of an example without a label is -1
-        limit = "" if self.max_length is None else f" with a label and at most {self.max_length} ids (--data.max-length)"
+        limit = (
+            "" if self.max_length is None else f" with a label and at most {self.max_length} ids (--data.max-length)"
+        )
         refuse_empty(split, rows, self.name, limit)
         longest = int(lengths[rows].max())
         length = max(1, longest if self.max_length is None else self.max_length)
@@ -111,7 +131,9 @@ class Reviews(Dataset):
         return Split(rows, read)
 
     def _source(self, split: str) -> Source:
-        return open_source(self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir)
+        return open_source(
+            self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir
+        )
 
     def _describe(self, source: Source) -> tuple[str, str, tuple[str, ...]]:
         """The fields of text and label, and the names of the classes."""
@@ -142,7 +164,9 @@ class Reviews(Dataset):
         joined = arrays["words"].tobytes()
         return joined.split(b"\n") if joined else [], digest
 
-    def _materialise(self, source: Source, text: str, label: str, words: list[bytes], words_digest: str) -> tuple[Arrays, str]:
+    def _materialise(
+        self, source: Source, text: str, label: str, words: list[bytes], words_digest: str
+    ) -> tuple[Arrays, str]:
         """`ranks` int32 [words of all texts], `offsets` int64 [texts + 1] into it, `labels` int32 [texts].
 
         Ranks and not ids, so that one entry serves every setting of the fields above.
@@ -164,4 +188,6 @@ class Reviews(Dataset):
 
     def _entry(self, source: Source, what: str, fields: dict[str, Any], build: Any) -> tuple[Arrays, str]:
         key = {"reader": f"reviews 1 {what}", "source": source.fingerprint} | fields
-        return open_entry(cache_root(self.cache_dir), f"{source.version}-{source.fingerprint['split']}-{what}", key, build)
+        return open_entry(
+            cache_root(self.cache_dir), f"{source.version}-{source.fingerprint['split']}-{what}", key, build
+        )

@@ -72,7 +72,12 @@ def open_source(name: str, split: str, directory: str | None = None, cache_dir: 
             f"Prepare it again into another folder: python scripts/prepare_data.py {name} --data-dir FOLDER"
         ) from error
     info = builder.info.splits[split]
-    fingerprint = {"name": builder.info.full_name, "split": split, "shards": list(info.shard_lengths), "bytes": info.num_bytes}
+    fingerprint = {
+        "name": builder.info.full_name,
+        "split": split,
+        "shards": list(info.shard_lengths),
+        "bytes": info.num_bytes,
+    }
     return Source(builder.info.features, builder.info.full_name, records, fingerprint)
 
 

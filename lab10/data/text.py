@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int
 PADDING_ID = 0
 
 # Keras's Tokenizer drops these (its `filters`), and so does this: each becomes a space.
-_SEPARATORS = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n"
+_SEPARATORS = b'!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 _TRANSLATION = bytes.maketrans(
     _SEPARATORS + bytes(range(ord("A"), ord("Z") + 1)),
     b" " * len(_SEPARATORS) + bytes(range(ord("a"), ord("z") + 1)),

@@ -5,11 +5,12 @@ the device inside the training step, so it is `jax.numpy` on arrays of fixed sha
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from lab10.errors import UserError
+from lab10.fields import require_at_least, require_share
 
 Batch = dict[str, jax.Array]
 
@@ -17,6 +18,9 @@ Batch = dict[str, jax.Array]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Transform:
     """A pure function of a batch and a key. `targets` stays clean unless a transform changes it too."""
+
+    # What the examples must be (a spec's `holds`); None for any.
+    changes: ClassVar[str | None] = None
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         """Returns the changed batch.
@@ -40,12 +44,13 @@ class NoTransform(Transform):
 class GaussianNoise(Transform):
     """Adds normal noise to the inputs: a denoising autoencoder (Vincent et al. 2010, section 3.3)."""
 
+    changes: ClassVar[str | None] = "pictures"
+
     deviation: float = 0.1
     """Standard deviation of the noise, in units of the inputs (pixels lie in [0, 1])."""
 
     def __post_init__(self):
-        if not self.deviation >= 0:
-            raise UserError(f"--data.transform.deviation is {self.deviation}; expected at least 0.")
+        require_at_least(0, self, "deviation", prefix="data.transform.")
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         inputs = batch["inputs"]
@@ -57,14 +62,16 @@ class GaussianNoise(Transform):
 class WordDropout(Transform):
     """Replaces real words by the out-of-vocabulary id at random (Iyyer et al. 2015, section 3.1, replace rather than drop)."""
 
+    changes: ClassVar[str | None] = "reviews"
+
     rate: float = 0.1
     """Probability that a word is replaced."""
     replacement_id: int = 2
     """The id that stands for a word outside the vocabulary."""
 
     def __post_init__(self):
-        if not 0 <= self.rate < 1:
-            raise UserError(f"--data.transform.rate is {self.rate}; expected at least 0 and below 1.")
+        require_share(self, "rate", prefix="data.transform.")
+        require_at_least(1, self, "replacement_id", prefix="data.transform.")
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         tokens = batch["inputs"]

@@ -38,7 +38,10 @@ class AutoencoderRun(Run):
         super().__init__(workdir, experiment, spec, checkpoint)
         assert isinstance(experiment.model, AutoencoderModel)
         self._model = experiment.model
-        self._methods = {name: jax.jit(functools.partial(self._module.apply, method=name)) for name in ("encode", "decode", "__call__")}
+        self._methods = {
+            name: jax.jit(functools.partial(self._module.apply, method=name))
+            for name in ("encode", "decode", "__call__")
+        }
 
     def encode(self, x: ArrayLike) -> Latents:
         """Latent vectors, float32 [rows, latent].
@@ -93,7 +96,9 @@ class AutoencoderRun(Run):
         rows = {"reconstruction": self.reconstruct(pixels)}
         if isinstance(self._model, LinearAutoencoder):
             rows["exact PCA"] = self._pca.reconstruct(pixels).astype(np.float32)
-        errors = {name: np.sum((reconstruction - pixels) ** 2, axis=1).tolist() for name, reconstruction in rows.items()}
+        errors = {
+            name: np.sum((reconstruction - pixels) ** 2, axis=1).tolist() for name, reconstruction in rows.items()
+        }
         figure = plot_reconstructions(pixels, rows, (self.spec.height, self.spec.width))
         result: dict[str, Any] = {"indices": indices, "reconstruction_error": errors["reconstruction"]}
         if "exact PCA" in errors:
@@ -108,7 +113,9 @@ class AutoencoderRun(Run):
         figure.savefig(directory / "reconstructions.png")
 
     def _further_metrics(self, split: SplitName) -> dict[str, float]:
-        errors = [self._pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._dataset.open_split(split))]
+        errors = [
+            self._pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._dataset.open_split(split))
+        ]
         return {"pca_reconstruction_error": float(np.concatenate(errors).mean())}
 
     @functools.cached_property
@@ -129,7 +136,9 @@ class AutoencoderRun(Run):
 
     def _pixels(self, x: ArrayLike) -> np.ndarray:
         if np.issubdtype(np.asarray(x).dtype, np.integer):
-            raise UserError(f"Pixels are {np.asarray(x).dtype}; expected floats in [0, 1]: divide by {self.spec.largest}.")
+            raise UserError(
+                f"Pixels are {np.asarray(x).dtype}; expected floats in [0, 1]: divide by {self.spec.largest}."
+            )
         return _as_rows(x, self.spec.pixels, "pixels")
 
     def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:

@@ -46,7 +46,9 @@ class ReviewsRun(Run):
         predictions = []
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            for text, row, of_classes in zip(texts[start : start + BATCH], batch, self._probabilities(batch), strict=True):
+            for text, row, of_classes in zip(
+                texts[start : start + BATCH], batch, self._probabilities(batch), strict=True
+            ):
                 best = int(of_classes.argmax())
                 predictions.append(
                     {

@@ -79,7 +79,10 @@ class Run:
             stem.with_suffix(".json").write_text(json.dumps(result | recorded, indent=1))
             return recorded
         except OSError as error:
-            console.print(f"The evaluation is not recorded: {self._workdir.path} cannot be written ({error.strerror}).", markup=False)
+            console.print(
+                f"The evaluation is not recorded: {self._workdir.path} cannot be written ({error.strerror}).",
+                markup=False,
+            )
             return {"read_count": None, "per_example": None}
 
     def _further_metrics(self, split: SplitName) -> dict[str, float]:
@@ -108,7 +111,9 @@ class Run:
     def cannot(self, what: str) -> UserError:
         """The error that says what this kind of run is not for."""
         model, data = type(self.config.model).__name__, self.spec.holds
-        return UserError(f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. Give the workdir of a run that can.")
+        return UserError(
+            f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. Give the workdir of a run that can."
+        )
 
 
 def _write_csv(path: Path, columns: dict[str, np.ndarray]) -> Path:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -74,8 +74,12 @@ class Autoencoder(nn.Module):
     dtype: jnp.dtype = jnp.dtype("float32")
 
     def setup(self):
-        self.encoder = MLP(self.encoder_widths, self.activation, "identity", self.use_bias, self.kernel_init, self.dtype)
-        self.decoder = MLP(self.decoder_widths, self.activation, self.output, self.use_bias, self.kernel_init, self.dtype)
+        self.encoder = MLP(
+            self.encoder_widths, self.activation, "identity", self.use_bias, self.kernel_init, self.dtype
+        )
+        self.decoder = MLP(
+            self.decoder_widths, self.activation, self.output, self.use_bias, self.kernel_init, self.dtype
+        )
 
     def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent"]:
         """Latent vectors, float32."""
@@ -94,6 +98,8 @@ class Autoencoder(nn.Module):
 class AutoencoderModel(Model):
     """What all autoencoders have."""
 
+    gives: ClassVar[Literal["logits", "pixels"]] = "pixels"
+
     latent: int = 64
     """Width of the latent vector."""
 
@@ -109,7 +115,9 @@ class LinearAutoencoder(AutoencoderModel):
         pictures = require_spec(self, spec, PictureSpec)
         # The lab's: rnorm(sd = sqrt(6 / (latent_size + input_size))).
         normal = nn.initializers.normal((6 / (self.latent + pictures.pixels)) ** 0.5)
-        return Autoencoder((self.latent,), (pictures.pixels,), "identity", "identity", False, normal, self.compute_dtype())
+        return Autoencoder(
+            (self.latent,), (pictures.pixels,), "identity", "identity", False, normal, self.compute_dtype()
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,4 +140,6 @@ class MLPAutoencoder(AutoencoderModel):
         pictures = require_spec(self, spec, PictureSpec)
         output = "identity" if self.output == "linear" else "sigmoid"
         encoder, decoder = (*self.encoder_widths, self.latent), (*self.decoder_widths, pictures.pixels)
-        return Autoencoder(encoder, decoder, self.activation, output, True, nn.initializers.glorot_uniform(), self.compute_dtype())
+        return Autoencoder(
+            encoder, decoder, self.activation, output, True, nn.initializers.glorot_uniform(), self.compute_dtype()
+        )

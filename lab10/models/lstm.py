@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 Carry = tuple[jax.Array, jax.Array]  # (cell, hidden), both [batch, hidden]
 
 
-def forget_gate_one(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+def forget_gate_one(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Zero biases but for the forget gate's, one (Jozefowicz et al. 2015, section 2.2; Keras's `unit_forget_bias`)."""
     input_gate, forget_gate, candidate, output_gate = jnp.split(jnp.zeros(shape, dtype), 4)
     return jnp.concatenate([input_gate, forget_gate + 1, candidate, output_gate])
@@ -37,7 +38,9 @@ class LSTMCell(nn.Module):
         features, mask = inputs
         cell, hidden = carry
         # One orthogonal [hidden, 4 hidden] matrix, not one for each gate: Keras draws it so.
-        input_kernel = self.param("input_kernel", nn.initializers.glorot_uniform(), (features.shape[-1], 4 * self.hidden))
+        input_kernel = self.param(
+            "input_kernel", nn.initializers.glorot_uniform(), (features.shape[-1], 4 * self.hidden)
+        )
         recurrent_kernel = self.param("recurrent_kernel", nn.initializers.orthogonal(), (self.hidden, 4 * self.hidden))
         bias = self.param("bias", forget_gate_one, (4 * self.hidden,))
         input_kernel, recurrent_kernel, bias = (p.astype(self.dtype) for p in (input_kernel, recurrent_kernel, bias))

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -18,6 +18,9 @@ ComputeDtype = Literal["float32", "bfloat16", "float16"]
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(abc.ABC):
     """A model's widths and choices. A new model is a new subclass, in a file in this folder."""
+
+    # What the module returns: the task must take it.
+    gives: ClassVar[Literal["logits", "pixels"]]
 
     dtype: ComputeDtype = "float32"
     """Of the computation; parameters, losses and metrics stay float32."""

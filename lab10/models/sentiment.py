@@ -1,10 +1,12 @@
 """Classifiers of texts: the lab's LSTM, and the bag of words that it is measured against."""
 
 import dataclasses
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lab10.data.dataset import Spec
@@ -14,7 +16,7 @@ from lab10.models.lstm import MaskedLSTM
 from lab10.models.model import Model, require_spec
 
 
-def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Uniform in ±0.05, Keras's initialiser of embeddings."""
     return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
 
@@ -44,7 +46,9 @@ class LSTMClassifier(nn.Module):
     @nn.compact
     def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
         """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
-        embedding = nn.Embed(self.num_embeddings, self.embedding_features, self.dtype, embedding_init=keras_uniform, name="embedding")
+        embedding = nn.Embed(
+            self.num_embeddings, self.embedding_features, self.dtype, embedding_init=keras_uniform, name="embedding"
+        )
         (_, hidden), _ = MaskedLSTM(self.hidden, self.dtype, name="lstm")(embedding(tokens), tokens != PADDING_ID)
         dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(hidden).astype(jnp.float32)
@@ -70,7 +74,11 @@ class BagOfWordsClassifier(nn.Module):
         """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
         x = multi_hot(tokens, self.num_ids).astype(self.dtype)
         for place, width in enumerate(self.widths):
-            x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{place}")(x))
+            x = nn.relu(
+                nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{place}")(
+                    x
+                )
+            )
         dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(x).astype(jnp.float32)
 
@@ -85,6 +93,8 @@ def multi_hot(tokens: Int[Array, "batch time"], num_ids: int) -> Float[Array, "b
 class LSTM(Model):
     """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE)`, `layer_lstm(32)`, `layer_dense(1)`: 652,513 parameters."""
 
+    gives: ClassVar[Literal["logits", "pixels"]] = "logits"
+
     embedding_features: int = 64
     """Width of the embedding."""
     hidden: int = 32
@@ -96,12 +106,16 @@ class LSTM(Model):
     def build(self, spec: Spec) -> LSTMClassifier:
         reviews = require_spec(self, spec, ReviewSpec)
         # The lab's embedding has one row more than there are ids, and so has this one, to compare parameter by parameter.
-        return LSTMClassifier(reviews.num_ids + 1, self.embedding_features, self.hidden, num_logits(reviews), self.compute_dtype())
+        return LSTMClassifier(
+            reviews.num_ids + 1, self.embedding_features, self.hidden, num_logits(reviews), self.compute_dtype()
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BagOfWords(Model):
     """A multi-hot vector and dense layers."""
+
+    gives: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     widths: tuple[int, ...] = (16,)
     """Of the hidden layers, ReLU; none makes it logistic regression."""

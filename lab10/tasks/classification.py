@@ -1,7 +1,7 @@
 """Classification: cross-entropy from logits, and accuracy."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ class Classification(Task):
     """One logit for two classes (sigmoid), else one a class (softmax)."""
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "accuracy": True}
+    takes: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
         labels = batch["targets"]
@@ -29,7 +30,11 @@ class Classification(Task):
 
     def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         of_classes = probabilities(outputs)
-        return {"label": batch["targets"], "predicted": of_classes.argmax(axis=-1), "probability": of_classes.max(axis=-1)}
+        return {
+            "label": batch["targets"],
+            "predicted": of_classes.argmax(axis=-1),
+            "probability": of_classes.max(axis=-1),
+        }
 
 
 def probabilities(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:

@@ -1,7 +1,7 @@
 """Reconstruction: the lab's squared error."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ class Reconstruction(Task):
     """Squared error summed over a picture's pixels in [0, 1]; the mean over pictures compares with Hinton and Salakhutdinov 2006."""
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "reconstruction_error": False}
+    takes: ClassVar[Literal["logits", "pixels"]] = "pixels"
 
     def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
         error = jnp.sum((outputs - batch["targets"]) ** 2, axis=-1)

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 from jaxtyping import Array, Float
@@ -21,9 +21,11 @@ class Task(abc.ABC):
 
     Attributes:
       metrics: the names that `per_example` gives, `loss` first; the value says whether higher is better.
+      takes: what the model must return.
     """
 
     metrics: ClassVar[dict[str, bool]]
+    takes: ClassVar[Literal["logits", "pixels"]]
 
     @abc.abstractmethod
     def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:

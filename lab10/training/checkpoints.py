@@ -78,7 +78,11 @@ class Checkpoints:
         """The steps of the finished checkpoints, ascending."""
         if not self._directory.is_dir():
             return []
-        return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdigit() and ocp.is_orbax_checkpoint(path))
+        return sorted(
+            int(path.name)
+            for path in self._directory.iterdir()
+            if path.name.isdigit() and ocp.is_orbax_checkpoint(path)
+        )
 
     def best_step(self) -> int | None:
         """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics."""
@@ -87,7 +91,7 @@ class Checkpoints:
 
     def validation(self, step: int) -> dict[str, float]:
         """The validation metrics saved with a checkpoint; empty where there are none."""
-        return self._read_beside(step)["validation"]
+        return self._read_beside(step).validation
 
     def find(self, which: str) -> int:
         """The step that `best`, `latest` or a number names.
@@ -97,13 +101,17 @@ class Checkpoints:
         """
         steps = self.steps()
         if not steps:
-            raise UserError(f"{self._directory.parent} has no checkpoint yet; train first, or longer: python scripts/train.py")
+            raise UserError(
+                f"{self._directory.parent} has no checkpoint yet; train first, or longer: python scripts/train.py"
+            )
         if which == "latest":
             return steps[-1]
         if which == "best":
             return self.best_step() or steps[-1]
-        if not which.isdigit() or int(which) not in steps:
-            raise UserError(f"There is no checkpoint {which!r}; expected best, latest or one of the steps {', '.join(map(str, steps))}.")
+        if not (which.isascii() and which.isdigit()) or int(which) not in steps:
+            raise UserError(
+                f"There is no checkpoint {which!r}; expected best, latest or one of the steps {', '.join(map(str, steps))}."
+            )
         return int(which)
 
     def save(self, step: int, trees: dict[str, Any], since_line: Metrics, validation: dict[str, float] | None) -> None:
@@ -121,7 +129,10 @@ class Checkpoints:
             "since_line": {"totals": since_line.totals, "count": since_line.count},
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
-        self._open().save_checkpointables(step, trees, force=True, overwrite=True, metrics=validation, custom_metadata=beside)
+        # A copy: Orbax adds to the dictionary that it is given.
+        self._open().save_checkpointables(
+            step, dict(trees), force=True, overwrite=True, metrics=validation, custom_metadata=beside
+        )
 
     def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
         """Reads pytrees of a checkpoint into the shapes, dtypes and shardings given.
@@ -136,12 +147,11 @@ class Checkpoints:
                 warnings.simplefilter("ignore")
                 trees = ocp.load_checkpointables(path, abstract_trees)
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(f"{path} cannot be read as a checkpoint of this model: {str(error).splitlines()[0][:300]}") from error
+            raise UserError(f"{path} cannot be read as a checkpoint of this model: {_first_line(error)}") from error
         for name, tree in trees.items():
-            if digest(tree) != beside["sha256"][name]:
+            if digest(tree) != beside.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
-        since = beside["since_line"]
-        return Restored(step, trees, Metrics(since["totals"], since["count"]), beside["validation"])
+        return Restored(step, trees, beside.since_line, beside.validation)
 
     def restore_latest(self, abstract_trees: dict[str, Any]) -> Restored | None:
         """The latest checkpoint that is whole; None where there is none at all.
@@ -161,24 +171,44 @@ class Checkpoints:
                 self._set_aside(damaged)
             return restored
         if problems:
-            raise UserError(f"No checkpoint in {self._directory} can be restored. The last problem: {next(reversed(problems.values()))}")
+            raise UserError(
+                f"No checkpoint in {self._directory} can be restored. The last problem: {next(reversed(problems.values()))}"
+            )
         return None
 
     def _set_aside(self, step: int) -> None:
         """Takes a damaged checkpoint out of the sequence, under a name that is still free."""
-        names = (self._directory / f"{step}.damaged{suffix}" for suffix in itertools.chain([""], (f"-{count}" for count in itertools.count(2))))
+        names = (
+            self._directory / f"{step}.damaged{suffix}"
+            for suffix in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
+        )
         (self._directory / str(step)).rename(next(name for name in names if not name.exists()))
 
-    def _read_beside(self, step: int) -> dict[str, Any]:
-        """What was saved beside the arrays."""
+    def _read_beside(self, step: int) -> "Beside":
         path = self._directory.absolute() / str(step)
         try:
-            beside = ocp.checkpointables_metadata(path).custom_metadata or {}
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(f"{path} is damaged: its metadata cannot be read ({str(error).splitlines()[0][:200]}).") from error
-        if beside.get("format") != FORMAT_VERSION:
-            raise UserError(f"{path} has the checkpoint format {beside.get('format')}; this version of lab10 reads format {FORMAT_VERSION}.")
-        return beside
+            found = ocp.checkpointables_metadata(path).custom_metadata or {}
+            if found["format"] == FORMAT_VERSION:
+                since_line = Metrics(found["since_line"]["totals"], found["since_line"]["count"])
+                return Beside(since_line, found["validation"], found["sha256"])
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
+        raise UserError(
+            f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What a checkpoint holds beside its arrays: `sha256` is by the name of the tree."""
+
+    since_line: Metrics
+    validation: dict[str, float]
+    sha256: dict[str, str]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def digest(tree: Any) -> str:

@@ -104,7 +104,10 @@ class Trainer:
                 elif step % FETCH_EVERY == 0:
                     self._fetch(step)
                 if stopping and step < self._total:
-                    raise Interrupted(f"Stopped at step {step} of {self._total}; saved. The same command goes on from there.", stop.signal_number or 0)
+                    raise Interrupted(
+                        f"Stopped at step {step} of {self._total}; saved. The same command goes on from there.",
+                        stop.signal_number or 0,
+                    )
         return self._summary(state, time.monotonic() - began)
 
     def _due(self, step: int, every: int | None) -> bool:
@@ -132,8 +135,14 @@ class Trainer:
         for place, report in enumerate(reports, start=step - len(reports) + 1):
             if not report.finite:
                 saved = self._checkpoints.steps()
-                kept = f"The checkpoint of step {saved[-1]} in {self._workdir.checkpoints_path} is the last good one." if saved else "No checkpoint was written before it."
-                raise RunError(f"The loss or a parameter is not finite at step {place}. {kept} Try a lower --optimizer.learning-rate or --optimizer.clip-norm 1.")
+                kept = (
+                    f"The checkpoint of step {saved[-1]} in {self._workdir.checkpoints_path} is the last good one."
+                    if saved
+                    else "No checkpoint was written before it."
+                )
+                raise RunError(
+                    f"The loss or a parameter is not finite at step {place}. {kept} Try a lower --optimizer.learning-rate or --optimizer.clip-norm 1."
+                )
             totals = {name: float(total) for name, total in report.metrics.totals.items()}
             self._since_line = self._since_line.merge(Metrics(totals, float(report.metrics.count)))
 
@@ -157,7 +166,9 @@ class Trainer:
         """Commits the state, after the lines of metrics that led to it and never with values that are not finite."""
         self._fetch(step)
         log.flush()
-        self._checkpoints.save(step, {"params": state.params, "opt_state": state.opt_state}, self._since_line, validation)
+        self._checkpoints.save(
+            step, {"params": state.params, "opt_state": state.opt_state}, self._since_line, validation
+        )
 
     def _summary(self, state: TrainState, seconds: float) -> dict[str, Any]:
         best = self._checkpoints.best_step()
@@ -179,7 +190,9 @@ def params_of(directory: str, abstract_params: Any) -> Any:
     """
     other = Workdir(directory)
     experiment = other.read_experiment()
-    with Checkpoints(other.checkpoints_path, experiment.select_by, experiment.task.metrics[experiment.select_by]) as checkpoints:
+    with Checkpoints(
+        other.checkpoints_path, experiment.select_by, experiment.task.metrics[experiment.select_by]
+    ) as checkpoints:
         try:
             return checkpoints.restore(checkpoints.find("best"), {"params": abstract_params}).trees["params"]
         except UserError as error:

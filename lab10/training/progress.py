@@ -2,11 +2,10 @@
 
 import time
 
+import jax
 import rich.progress
 from flax import linen as nn
 from rich.table import Table
-
-import jax
 
 from lab10.cli import console, describe
 from lab10.training.state import Params, count_parameters

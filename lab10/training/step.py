@@ -12,7 +12,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lab10.config import Experiment
 from lab10.data.batching import evaluation_batches, on_device
 from lab10.data.dataset import Batch, Spec, Split
-from lab10.metrics import Metrics
+from lab10.errors import UserError
+from lab10.metrics import Metrics, Scalar
 from lab10.training.state import Params, TrainState, init_params
 
 
@@ -25,7 +26,7 @@ class StepReport(struct.PyTreeNode):
     """
 
     metrics: Metrics
-    finite: jax.Array
+    finite: Scalar
 
 
 class Evaluation(struct.PyTreeNode):
@@ -40,6 +41,23 @@ class Evaluation(struct.PyTreeNode):
     per_example: dict[str, np.ndarray]
 
 
+def require_fitting(experiment: Experiment, spec: Spec) -> None:
+    """Refuses parts that do not go together.
+
+    Raises:
+      UserError: names the parts.
+    """
+    model, task, transform = experiment.model, experiment.task, experiment.data.transform
+    if model.gives != task.takes:
+        raise UserError(
+            f"The task {type(task).__name__} takes {task.takes}, and the model {type(model).__name__} gives {model.gives}."
+        )
+    if transform.changes not in (None, spec.holds):
+        raise UserError(
+            f"The transform {type(transform).__name__} changes {transform.changes}, and the dataset holds {spec.holds}."
+        )
+
+
 class Program:
     """An experiment's model, task and optimizer as compiled functions on a mesh.
 
@@ -51,6 +69,7 @@ class Program:
 
     def __init__(self, experiment: Experiment, spec: Spec, total_steps: int | None = None):
         self._experiment, self._spec = experiment, spec
+        require_fitting(experiment, spec)
         self.module = experiment.model.build(spec)
         # Inspection does not train, and need not know for how long the run did.
         self._optimizer = experiment.optimizer.build(total_steps) if total_steps is not None else optax.identity()
@@ -65,9 +84,9 @@ class Program:
 
     def init_params(self) -> Params:
         """The initial parameters."""
-        return jax.jit(functools.partial(init_params, self.module, self._spec), static_argnums=0, out_shardings=self.replicated)(
-            self._experiment.seed
-        )
+        return jax.jit(
+            functools.partial(init_params, self.module, self._spec), static_argnums=0, out_shardings=self.replicated
+        )(self._experiment.seed)
 
     def abstract_params(self) -> Params:
         """Shapes, dtypes and shardings of the parameters."""
@@ -96,8 +115,10 @@ class Program:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._experiment.seed), 1), state.step)
         batch = self._experiment.data.transform(self._spec.decode(batch), key)
 
-        def loss(params: Params) -> tuple[jax.Array | float, Metrics]:
-            metrics = Metrics.of(self._experiment.task.per_example(self.forward(params, batch["inputs"]), batch), batch["mask"])
+        def loss(params: Params) -> tuple[Scalar, Metrics]:
+            metrics = Metrics.of(
+                self._experiment.task.per_example(self.forward(params, batch["inputs"]), batch), batch["mask"]
+            )
             return metrics.totals["loss"] / metrics.count, metrics
 
         gradients, metrics = jax.grad(loss, has_aux=True)(state.params)

@@ -54,14 +54,18 @@ def test_what_is_written_reads_back_without_building_again(tmp_path):
 
 
 @given(
-    st.sampled_from(["u1", "<i4", "<f8", "?"]).flatmap(lambda dtype: st.tuples(st.just(dtype), st.lists(st.integers(0, 5), min_size=1, max_size=6))),
+    st.sampled_from(["u1", "<i4", "<f8", "?"]).flatmap(
+        lambda dtype: st.tuples(st.just(dtype), st.lists(st.integers(0, 5), min_size=1, max_size=6))
+    ),
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=20)
 def test_chunks_read_back_as_one_array(tmp_path_factory, case, seed):
     (dtype, sizes), random = case, np.random.default_rng(seed)
     chunks = [random.integers(0, 2, (size, 3)).astype(dtype) for size in sizes]
-    arrays, _ = open_entry(tmp_path_factory.mktemp("cache"), "entry", KEY, lambda writer: [writer.append("x", chunk) for chunk in chunks])
+    arrays, _ = open_entry(
+        tmp_path_factory.mktemp("cache"), "entry", KEY, lambda writer: [writer.append("x", chunk) for chunk in chunks]
+    )
     np.testing.assert_array_equal(arrays["x"], np.concatenate(chunks))
     assert arrays["x"].dtype == np.dtype(dtype)
 
@@ -124,7 +128,9 @@ def _same_json(one, other):
         return False
 
 
-@pytest.mark.parametrize(("found", "damaged"), [(b'"|u1"', b'"|i1"'), (b'"<i4"', b'"<u4"'), (b'"<i4"', b'"<f4"'), (b'"<i8"', b'">i8"')])
+@pytest.mark.parametrize(
+    ("found", "damaged"), [(b'"|u1"', b'"|i1"'), (b'"<i4"', b'"<u4"'), (b'"<i4"', b'"<f4"'), (b'"<i8"', b'">i8"')]
+)
 def test_a_manifest_with_another_type_of_the_same_size_is_noticed(whole, found, damaged):
     root, entry, files = whole
     assert found in files["manifest.json"]
@@ -148,7 +154,11 @@ def test_a_pickle_in_an_entry_is_never_loaded(whole, monkeypatch):
     restore(entry, files)
     content = pickle.dumps([object()] * 3)
     manifest = json.loads(files["manifest.json"])
-    manifest["arrays"]["labels"] = {"dtype": "|O", "shape": [len(content) // 8], "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["arrays"]["labels"] = {
+        "dtype": "|O",
+        "shape": [len(content) // 8],
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     (entry / "labels.bin").write_bytes(content)
     (entry / "manifest.json").write_text(json.dumps(manifest))
     for name in ("load", "loads", "Unpickler"):
@@ -165,7 +175,9 @@ def test_a_name_cannot_lead_out_of_the_cache(tmp_path):
 
 def test_another_key_is_another_entry(tmp_path):
     first, digest = open_entry(tmp_path, "entry", KEY, build)
-    second, other = open_entry(tmp_path, "entry", KEY | {"source": "other"}, lambda writer: writer.append("x", np.ones(3)))
+    second, other = open_entry(
+        tmp_path, "entry", KEY | {"source": "other"}, lambda writer: writer.append("x", np.ones(3))
+    )
     assert "x" not in first
     assert list(second) == ["x"]
     assert digest != other
@@ -191,7 +203,12 @@ def test_chunks_of_another_shape_or_type_are_refused(tmp_path):
     for second in (np.ones((2, 4), np.uint8), np.ones((2, 3), np.int32)):
         with pytest.raises(ValueError, match="chunk of x"):
             open_entry(
-                tmp_path, "entry", KEY, lambda writer, second=second: [writer.append("x", chunk) for chunk in (np.ones((2, 3), np.uint8), second)]
+                tmp_path,
+                "entry",
+                KEY,
+                lambda writer, second=second: [
+                    writer.append("x", chunk) for chunk in (np.ones((2, 3), np.uint8), second)
+                ],
             )
 
 
@@ -235,7 +252,10 @@ assert np.array_equal(arrays["x"], np.arange(1000))
 def test_two_processes_that_build_at_once_both_get_the_arrays_and_one_builds(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in (os.getcwd(), *sys.path) if path)}
     processes = [
-        subprocess.Popen([sys.executable, "-c", BUILDER, str(tmp_path), *names], env=environment, stderr=subprocess.PIPE) for names in ("ab", "ba")
+        subprocess.Popen(
+            [sys.executable, "-c", BUILDER, str(tmp_path), *names], env=environment, stderr=subprocess.PIPE
+        )
+        for names in ("ab", "ba")
     ]
     for process in processes:
         _, said = process.communicate(timeout=120)

@@ -31,7 +31,9 @@ def test_train_and_validation_are_a_partition(share, examples, seed):
 @given(shares, st.integers(1, 300), st.integers(0, 2**40), st.integers(0, 2**40))
 def test_the_carve_depends_on_no_other_field_than_its_seed_and_share(share, examples, validation_seed, order_seed):
     one = Pictures(name="one", validation_share=share, validation_seed=validation_seed, order_seed=order_seed)
-    other = Reviews(name="two", validation_share=share, validation_seed=validation_seed, max_length=9, too_long="truncate")
+    other = Reviews(
+        name="two", validation_share=share, validation_seed=validation_seed, max_length=9, too_long="truncate"
+    )
     for split in ("train", "validation"):
         np.testing.assert_array_equal(one.rows_of(split, examples), other.rows_of(split, examples))
 
@@ -43,7 +45,9 @@ def test_another_validation_seed_holds_out_other_examples():
 
 @given(shares, st.integers(0, 100), st.integers(0, 9))
 def test_the_test_split_is_whole_and_in_order(share, examples, seed):
-    np.testing.assert_array_equal(Pictures(validation_share=share, validation_seed=seed).rows_of("test", examples), np.arange(examples))
+    np.testing.assert_array_equal(
+        Pictures(validation_share=share, validation_seed=seed).rows_of("test", examples), np.arange(examples)
+    )
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])

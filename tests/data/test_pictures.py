@@ -27,10 +27,15 @@ def opened(monkeypatch, tmp_path):
     tfds = import_tfds()
 
     def make(records, features=None, **fields):
-        features = features or {"image": tfds.features.Image(shape=(2, 3, 1)), "label": tfds.features.ClassLabel(names=["a", "b"])}
+        features = features or {
+            "image": tfds.features.Image(shape=(2, 3, 1)),
+            "label": tfds.features.ClassLabel(names=["a", "b"]),
+        }
 
         def open_source(name, split, directory, cache_dir):
-            return Source(tfds.features.FeaturesDict(features), f"{name}/1.0.0", Records(records), {"name": name, "split": split})
+            return Source(
+                tfds.features.FeaturesDict(features), f"{name}/1.0.0", Records(records), {"name": name, "split": split}
+            )
 
         monkeypatch.setattr(pictures_module, "open_source", open_source)
         return Pictures(name="few", cache_dir=str(tmp_path), **fields).open()
@@ -40,7 +45,9 @@ def opened(monkeypatch, tmp_path):
 
 def test_pictures_become_rows_in_their_own_integers(opened):
     images = pictures(8)
-    dataset = opened([{"image": image, "label": place % 2} for place, image in enumerate(images)], validation_share=0.25)
+    dataset = opened(
+        [{"image": image, "label": place % 2} for place, image in enumerate(images)], validation_share=0.25
+    )
     assert dataset.spec == PictureSpec(height=2, width=3, largest=255, class_names=("a", "b"))
     assert dataset.vocabulary is None
     train, validation = dataset.open_split("train"), dataset.open_split("validation")
@@ -65,7 +72,9 @@ def test_pictures_of_sixteen_bits_scale_by_their_own_largest_value(opened):
 @pytest.mark.parametrize("largest", [255, 65535])
 def test_decoding_scales_to_zero_and_one_and_makes_the_target(largest):
     spec = PictureSpec(height=1, width=3, largest=largest)
-    decoded = spec.decode({"inputs": jnp.array([[0, largest, largest // 5]], spec.example()["inputs"].dtype), "mask": jnp.ones(1, bool)})
+    decoded = spec.decode(
+        {"inputs": jnp.array([[0, largest, largest // 5]], spec.example()["inputs"].dtype), "mask": jnp.ones(1, bool)}
+    )
     np.testing.assert_allclose(decoded["inputs"], [[0, 1, (largest // 5) / largest]], rtol=1e-6)
     assert decoded["inputs"].dtype == jnp.float32
     np.testing.assert_array_equal(decoded["targets"], decoded["inputs"])
@@ -104,9 +113,14 @@ def test_the_sample_opens_by_its_name_and_again_from_the_cache(monkeypatch):
     again = Pictures(name="mnist_sample", order_seed=3).open()
     assert again.content_sha256 == dataset.content_sha256
     places = np.array([7, 2])
-    np.testing.assert_array_equal(again.open_split("train").batch(places)["inputs"], dataset.open_split("train").batch(places)["inputs"])
+    np.testing.assert_array_equal(
+        again.open_split("train").batch(places)["inputs"], dataset.open_split("train").batch(places)["inputs"]
+    )
 
 
 def test_a_dataset_of_texts_is_refused():
-    with pytest.raises(UserError, match="synthetic_reviews is no dataset of pictures that can be told apart: its fields with pictures are none"):
+    with pytest.raises(
+        UserError,
+        match="synthetic_reviews is no dataset of pictures that can be told apart: its fields with pictures are none",
+    ):
         Pictures(name="synthetic_reviews").open()

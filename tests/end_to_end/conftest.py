@@ -24,7 +24,9 @@ class Scripts:
         return subprocess.Popen(self.command(name, *arguments), cwd=ROOT, env=self.environment, **options)
 
     def run(self, name, *arguments, stdin=b""):
-        return subprocess.run(self.command(name, *arguments), cwd=ROOT, env=self.environment, input=stdin, capture_output=True)
+        return subprocess.run(
+            self.command(name, *arguments), cwd=ROOT, env=self.environment, input=stdin, capture_output=True
+        )
 
     def answer(self, name, *arguments, stdin=b""):
         """The JSON object that the script answers with."""

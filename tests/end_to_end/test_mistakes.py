@@ -16,7 +16,10 @@ from lab10.overrides import parse_training_arguments
         (("mnist_pca", "--batch-size", "many"), "--batch-size"),
         (("mnist_pca", "--data.name", "mnist"), "TFDS_DATA_DIR"),
         (("mnist_pca", "--data.name", "fashion_mnst"), "fashion_mnist"),
-        (("mnist_pca", "--data.name", "mnist_sample", "--data.test-split", "nope", "--data.train-split", "nope"), "'train'"),
+        (
+            ("mnist_pca", "--data.name", "mnist_sample", "--data.test-split", "nope", "--data.train-split", "nope"),
+            "'train'",
+        ),
         (("mnist_pca", "--data.name", "synthetic_reviews"), "pictures"),
         (("imdb_lstm", "--data.name", "mnist_sample"), "text"),
         (("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", "2"), "--data.max-length"),
@@ -49,7 +52,9 @@ def test_a_value_that_no_run_can_have(arguments, words):
 
 
 def test_a_run_of_another_config_is_refused_and_the_fields_named(scripts, linear_run, linear_arguments):
-    said = scripts.refusal("train", *linear_arguments, "--workdir", linear_run[0], "--batch-size", 7, "--optimizer.b1", 0.5)
+    said = scripts.refusal(
+        "train", *linear_arguments, "--workdir", linear_run[0], "--batch-size", 7, "--optimizer.b1", 0.5
+    )
     assert "--batch-size" in said
     assert "--optimizer.b1" in said
     assert "--workdir" in said
@@ -63,9 +68,15 @@ def test_a_folder_that_is_no_run_is_not_written_to(scripts, linear_arguments, tm
 
 def test_a_finished_run_is_left_as_it_is(scripts, linear_run, linear_arguments):
     workdir, answer = linear_run
-    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.suffix in (".jsonl", "") and path.name != "lock"}
+    before = {
+        path: path.read_bytes()
+        for path in workdir.rglob("*")
+        if path.is_file() and path.suffix in (".jsonl", "") and path.name != "lock"
+    }
     again = scripts.answer("train", *linear_arguments, "--workdir", workdir)
-    assert {key: again[key] for key in ("step", "validation", "best")} == {key: answer[key] for key in ("step", "validation", "best")}
+    assert {key: again[key] for key in ("step", "validation", "best")} == {
+        key: answer[key] for key in ("step", "validation", "best")
+    }
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -100,8 +111,12 @@ def test_the_wrong_script_for_a_run(scripts, linear_run, lstm_run):
 
 
 def test_pictures_that_are_not_there(scripts, linear_run, tmp_path):
-    assert "0 to 999" in scripts.refusal("reconstruct", linear_run[0], "--indices", 1000, "--output", tmp_path / "out.png")
-    assert "cannot be written" in scripts.refusal("reconstruct", linear_run[0], "--output", tmp_path / "no" / "folder" / "out.png")
+    assert "0 to 999" in scripts.refusal(
+        "reconstruct", linear_run[0], "--indices", 1000, "--output", tmp_path / "out.png"
+    )
+    assert "cannot be written" in scripts.refusal(
+        "reconstruct", linear_run[0], "--output", tmp_path / "no" / "folder" / "out.png"
+    )
 
 
 def test_preparing_what_cannot_be_prepared(scripts, tmp_path):

@@ -8,7 +8,12 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-TOPICS = {"sea": ["wave", "ship", "salt"], "wood": ["tree", "moss", "deer"], "sky": ["cloud", "star", "wind"], "city": ["tram", "shop", "noise"]}
+TOPICS = {
+    "sea": ["wave", "ship", "salt"],
+    "wood": ["tree", "moss", "deer"],
+    "sky": ["cloud", "star", "wind"],
+    "city": ["tram", "shop", "noise"],
+}
 
 
 class TinyTopics(tfds.core.GeneratorBasedBuilder):
@@ -17,7 +22,11 @@ class TinyTopics(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("0.1.0")
 
     def _info(self):
-        features = {"title": tfds.features.Text(), "body": tfds.features.Text(), "topic": tfds.features.ClassLabel(names=list(TOPICS))}
+        features = {
+            "title": tfds.features.Text(),
+            "body": tfds.features.Text(),
+            "topic": tfds.features.ClassLabel(names=list(TOPICS)),
+        }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
@@ -27,7 +36,14 @@ class TinyTopics(tfds.core.GeneratorBasedBuilder):
         source = random.Random(seed)
         for place in range(400):
             topic = source.choice(list(TOPICS))
-            yield place, {"title": "a note", "body": " ".join(source.choices(TOPICS[topic], k=source.randint(1, 9))), "topic": topic}
+            yield (
+                place,
+                {
+                    "title": "a note",
+                    "body": " ".join(source.choices(TOPICS[topic], k=source.randint(1, 9))),
+                    "topic": topic,
+                },
+            )
 
 
 class TinyShapes(tfds.core.GeneratorBasedBuilder):
@@ -37,7 +53,9 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder):
     SIZES = ((6, 9),)
 
     def _info(self):
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"shape": tfds.features.Image(shape=(None, None, 1))}))
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict({"shape": tfds.features.Image(shape=(None, None, 1))})
+        )
 
     def _split_generators(self, dl_manager):
         return {"train": self._generate_examples(0), "test": self._generate_examples(1)}
@@ -68,14 +86,35 @@ def folder(tmp_path_factory):
 
 
 def test_texts_of_four_classes(scripts, folder, tmp_path):
-    fields = ("--data.name", "tiny_topics", "--data.dir", folder, "--data.test-split", "validation", "--data.num-words", 20)
+    fields = (
+        "--data.name",
+        "tiny_topics",
+        "--data.dir",
+        folder,
+        "--data.test-split",
+        "validation",
+        "--data.num-words",
+        20,
+    )
     said = scripts.refusal("train", "imdb_lstm", *fields, "--workdir", tmp_path / "run")
     assert "title, body" in said
     assert "--data.text-feature" in said
     fields = (*fields, "--data.text-feature", "body", "--data.max-length", 10)
     for experiment in ("imdb_bag_of_words", "imdb_lstm"):
         workdir = tmp_path / experiment
-        scripts.answer("train", experiment, *fields, "--epochs", 30, "--batch-size", 16, "--optimizer.learning-rate", 0.01, "--workdir", workdir)
+        scripts.answer(
+            "train",
+            experiment,
+            *fields,
+            "--epochs",
+            30,
+            "--batch-size",
+            16,
+            "--optimizer.learning-rate",
+            0.01,
+            "--workdir",
+            workdir,
+        )
         evaluated = scripts.answer("evaluate", workdir)
         assert (evaluated["examples"], evaluated["accuracy"]) == (400, 1.0)
     prediction = scripts.answer("predict", workdir, "tree moss tree")["predictions"][0]
@@ -84,7 +123,18 @@ def test_texts_of_four_classes(scripts, folder, tmp_path):
 
 
 def test_pictures_of_another_size_without_labels(scripts, folder, tmp_path):
-    fields = ("--data.name", "tiny_shapes", "--data.dir", folder, "--model.latent", 54, "--epochs", 2, "--workdir", tmp_path / "run")
+    fields = (
+        "--data.name",
+        "tiny_shapes",
+        "--data.dir",
+        folder,
+        "--model.latent",
+        54,
+        "--epochs",
+        2,
+        "--workdir",
+        tmp_path / "run",
+    )
     assert scripts.answer("train", "mnist_pca", *fields)["parameters"] == 2 * 54 * 54
     evaluated = scripts.answer("evaluate", tmp_path / "run")
     assert evaluated["examples"] == 120
@@ -93,5 +143,7 @@ def test_pictures_of_another_size_without_labels(scripts, folder, tmp_path):
 
 
 def test_pictures_of_two_sizes_are_refused(scripts, folder, tmp_path):
-    said = scripts.refusal("train", "mnist_pca", "--data.name", "tiny_mixed_shapes", "--data.dir", folder, "--workdir", tmp_path / "run")
+    said = scripts.refusal(
+        "train", "mnist_pca", "--data.name", "tiny_mixed_shapes", "--data.dir", folder, "--workdir", tmp_path / "run"
+    )
     assert "different sizes" in said

@@ -26,7 +26,9 @@ def test_lines_of_metrics_come_at_the_cadence_asked_for(linear_run):
 
 
 @pytest.mark.parametrize("split", ["validation"])
-def test_a_restored_checkpoint_gives_the_metrics_of_the_process_that_saved_it_to_the_last_bit(scripts, linear_run, split):
+def test_a_restored_checkpoint_gives_the_metrics_of_the_process_that_saved_it_to_the_last_bit(
+    scripts, linear_run, split
+):
     workdir, answer = linear_run
     evaluated = scripts.answer("evaluate", workdir, "--split", split, "--checkpoint", "latest")
     assert {name: evaluated[name] for name in answer["validation"]} == answer["validation"]
@@ -47,7 +49,15 @@ def test_evaluation_of_a_moved_run_counts_and_writes_each_error(scripts, linear_
 
 def test_reconstructions_and_latents_are_written(scripts, linear_run, tmp_path):
     answer = scripts.answer(
-        "reconstruct", linear_run[0], "--indices", 3, 1, "--output", tmp_path / "out.png", "--latents", tmp_path / "latents.npz"
+        "reconstruct",
+        linear_run[0],
+        "--indices",
+        3,
+        1,
+        "--output",
+        tmp_path / "out.png",
+        "--latents",
+        tmp_path / "latents.npz",
     )
     assert answer["indices"] == [3, 1]
     assert len(answer["reconstruction_error"]) == len(answer["pca_reconstruction_error"]) == 2
@@ -78,7 +88,17 @@ def test_a_run_is_used_from_a_notebook(scripts, linear_run, monkeypatch):
 
 def test_a_run_starts_from_anothers_parameters(scripts, linear_run, tmp_path):
     workdir, _ = linear_run
-    arguments = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 1, "--workdir", tmp_path / "second", "--start-from", workdir)
+    arguments = (
+        "mnist_pca",
+        "--data.name",
+        "mnist_sample",
+        "--steps",
+        1,
+        "--workdir",
+        tmp_path / "second",
+        "--start-from",
+        workdir,
+    )
     # One step of a learning rate of 0 leaves the first run's parameters as they were.
     answer = scripts.answer("train", *arguments, "--optimizer.learning-rate", 0)
     best = scripts.answer("evaluate", workdir, "--split", "validation", "--checkpoint", "best")
@@ -89,7 +109,17 @@ def test_a_run_starts_from_anothers_parameters(scripts, linear_run, tmp_path):
 
 def test_a_transform_and_another_optimizer_are_chosen_on_the_command_line(scripts, tmp_path):
     arguments = ("--data.name", "mnist_sample", "--steps", 3, "--workdir", tmp_path / "run", "--profile-steps", 2)
-    scripts.answer("train", "mnist_autoencoder_lab", *arguments, "--data.transform", "gaussiannoise", "--optimizer", "sgd", "--model.dtype", "bfloat16")
+    scripts.answer(
+        "train",
+        "mnist_autoencoder_lab",
+        *arguments,
+        "--data.transform",
+        "gaussiannoise",
+        "--optimizer",
+        "sgd",
+        "--model.dtype",
+        "bfloat16",
+    )
     config = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
     assert config["data"]["transform"] == {"kind": "GaussianNoise", "deviation": 0.1}
     assert config["optimizer"]["kind"] == "SGD"

@@ -12,9 +12,7 @@ from lab10.data.text import tokenize
 from lab10.models.pca import fit_pca
 
 # The review that the lab prints, x_train[[5]]; ids as printed there.
-LAB_REVIEW = (
-    "1 778 128 74 12 630 163 15 4 1766 7982 1051 2 32 85 156 45 40 148 139 121 664 665 10 10 1361 173 4 749 2 16 3804 8 4 226 65 12 43 127 24 2 10 10"
-)
+LAB_REVIEW = "1 778 128 74 12 630 163 15 4 1766 7982 1051 2 32 85 156 45 40 148 139 121 664 665 10 10 1361 173 4 749 2 16 3804 8 4 226 65 12 43 127 24 2 10 10"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,12 @@ def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(rev
     assert found is not None
     differing = [(ours, theirs) for ours, theirs in zip(found.tolist(), printed, strict=True) if ours != theirs]
     # Words of equal count may stand in any order: the id of ours and the lab's then belong to the same count.
-    counts = collections.Counter(word for records in open_source("imdb_reviews", "train", reviews.dir).chunks() for r in records for word in tokenize(r["text"]))
+    counts = collections.Counter(
+        word
+        for records in open_source("imdb_reviews", "train", reviews.dir).chunks()
+        for r in records
+        for word in tokenize(r["text"])
+    )
     count_of = [counts[word] for word in opened.vocabulary]
     assert all(count_of[ours - 4] == count_of[theirs - 4] for ours, theirs in differing)
     assert len(differing) <= 5
@@ -67,7 +70,10 @@ def test_exact_pca_of_mnist_has_the_known_errors(directories):
 
     def pixels(name):
         split = opened.open_split(name)
-        return [split.batch(np.arange(start, min(start + 6000, len(split))))["inputs"] / 255.0 for start in range(0, len(split), 6000)]
+        return [
+            split.batch(np.arange(start, min(start + 6000, len(split))))["inputs"] / 255.0
+            for start in range(0, len(split), 6000)
+        ]
 
     train, test = pixels("train") + pixels("validation"), pixels("test")
     for latent, centred, expected in ((64, False, 7.0974), (64, True, 7.0927), (30, True, 13.8663)):
@@ -85,7 +91,12 @@ def test_an_epoch_of_the_linear_autoencoder_reaches_the_labs_error(real_scripts,
 def test_two_epochs_of_the_bag_of_words_tell_good_reviews_from_bad_ones(real_scripts, tmp_path):
     real_scripts.answer("train", "imdb_bag_of_words", "--epochs", 2, "--workdir", tmp_path / "run")
     assert real_scripts.answer("evaluate", tmp_path / "run")["accuracy"] >= 0.86
-    label = [p["label"] for p in real_scripts.answer("predict", tmp_path / "run", "a wonderful, moving film", "the worst, dull waste of time")["predictions"]]
+    label = [
+        p["label"]
+        for p in real_scripts.answer(
+            "predict", tmp_path / "run", "a wonderful, moving film", "the worst, dull waste of time"
+        )["predictions"]
+    ]
     assert label == ["pos", "neg"]
 
 

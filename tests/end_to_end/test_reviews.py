@@ -9,7 +9,17 @@ def test_the_lstm_learns_what_no_bag_of_words_can(scripts, lstm_run, tmp_path):
     workdir, answer = lstm_run
     assert answer["parameters"] == 652_513
     assert scripts.answer("evaluate", workdir)["accuracy"] > 0.95
-    bag = ("imdb_bag_of_words", "--data.name", "synthetic_reviews", "--data.max-length", 48, "--epochs", 2, "--workdir", tmp_path / "bag")
+    bag = (
+        "imdb_bag_of_words",
+        "--data.name",
+        "synthetic_reviews",
+        "--data.max-length",
+        48,
+        "--epochs",
+        2,
+        "--workdir",
+        tmp_path / "bag",
+    )
     scripts.answer("train", *bag)
     assert scripts.answer("evaluate", tmp_path / "bag")["accuracy"] <= 0.6
 
@@ -24,7 +34,10 @@ def test_each_prediction_is_written_beside_the_metrics(scripts, lstm_run):
 
 
 def test_word_order_decides_the_prediction(scripts, lstm_run):
-    texts = ["i expected something dull but got something brilliant", "i expected something brilliant but got something dull"]
+    texts = [
+        "i expected something dull but got something brilliant",
+        "i expected something brilliant but got something dull",
+    ]
     first, second = scripts.answer("predict", lstm_run[0], *texts)["predictions"]
     assert (first["label"], second["label"]) == ("pos", "neg")
     assert (first["text"], second["text"]) == tuple(texts)
@@ -44,7 +57,16 @@ def test_any_bytes_are_a_text(scripts, lstm_run):
 
 
 def test_whole_reviews_and_all_words(scripts, tmp_path):
-    arguments = ("--data.name", "synthetic_reviews", "--data.num-words", "None", "--data.max-length", "None", "--data.padding", "back")
+    arguments = (
+        "--data.name",
+        "synthetic_reviews",
+        "--data.num-words",
+        "None",
+        "--data.max-length",
+        "None",
+        "--data.padding",
+        "back",
+    )
     scripts.answer("train", "imdb_lstm", *arguments, "--steps", 2, "--workdir", tmp_path / "run")
     prediction = scripts.answer("predict", tmp_path / "run", "word " * 300)["predictions"][0]
     assert prediction["truncated"] is False

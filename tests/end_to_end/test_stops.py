@@ -17,7 +17,15 @@ def wait_for_checkpoint(process, workdir):
 @pytest.mark.parametrize("task", ["pictures", "reviews"])
 def test_a_killed_run_goes_on_and_ends_with_the_bits_of_one_that_was_not(scripts, tmp_path, task):
     arguments = {
-        "pictures": ("mnist_autoencoder_lab", "--data.name", "mnist_sample", "--steps", 400, "--data.transform", "gaussiannoise"),
+        "pictures": (
+            "mnist_autoencoder_lab",
+            "--data.name",
+            "mnist_sample",
+            "--steps",
+            400,
+            "--data.transform",
+            "gaussiannoise",
+        ),
         "reviews": ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 32, "--steps", 400),
     }[task] + ("--evaluate-every", 150, "--checkpoint-every", 35, "--log-every", 40)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -31,14 +39,26 @@ def test_a_killed_run_goes_on_and_ends_with_the_bits_of_one_that_was_not(scripts
 
     assert (resumed["step"], resumed["validation"], resumed["best"]) == (400, expected["validation"], expected["best"])
     assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
-    metadata = [json.loads((folder / "checkpoints" / "400" / "_CHECKPOINT_METADATA").read_text()) for folder in (whole, killed)]
+    metadata = [
+        json.loads((folder / "checkpoints" / "400" / "_CHECKPOINT_METADATA").read_text()) for folder in (whole, killed)
+    ]
     assert metadata[0]["custom_metadata"]["sha256"] == metadata[1]["custom_metadata"]["sha256"]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_run_saves_and_says_how_to_go_on(scripts, tmp_path, number, status):
     process = scripts.start(
-        "train", "mnist_pca", "--data.name", "mnist_sample", "--steps", 1_000_000, "--evaluate-every", 20, "--workdir", tmp_path / "run", stderr=-1
+        "train",
+        "mnist_pca",
+        "--data.name",
+        "mnist_sample",
+        "--steps",
+        1_000_000,
+        "--evaluate-every",
+        20,
+        "--workdir",
+        tmp_path / "run",
+        stderr=-1,
     )
     wait_for_checkpoint(process, tmp_path / "run")
     process.send_signal(number)
@@ -49,7 +69,17 @@ def test_a_stopped_run_saves_and_says_how_to_go_on(scripts, tmp_path, number, st
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(scripts, tmp_path):
-    arguments = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 60, "--checkpoint-every", 1, "--optimizer", "sgd")
+    arguments = (
+        "mnist_pca",
+        "--data.name",
+        "mnist_sample",
+        "--steps",
+        60,
+        "--checkpoint-every",
+        1,
+        "--optimizer",
+        "sgd",
+    )
     done = scripts.run("train", *arguments, "--optimizer.learning-rate", 0.2, "--workdir", tmp_path / "run")
     said = done.stderr.decode()
     assert done.returncode == 1, said
@@ -61,7 +91,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
 
 def test_a_second_run_on_a_workdir_is_refused(scripts, tmp_path):
-    arguments = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 1_000_000, "--evaluate-every", 20, "--workdir", tmp_path / "run")
+    arguments = (
+        "mnist_pca",
+        "--data.name",
+        "mnist_sample",
+        "--steps",
+        1_000_000,
+        "--evaluate-every",
+        20,
+        "--workdir",
+        tmp_path / "run",
+    )
     process = scripts.start("train", *arguments, stderr=-1)
     wait_for_checkpoint(process, tmp_path / "run")
     assert "Another process" in scripts.refusal("train", *arguments)
@@ -69,7 +109,9 @@ def test_a_second_run_on_a_workdir_is_refused(scripts, tmp_path):
     process.wait()
 
 
-def test_a_damaged_newest_checkpoint_is_noticed_and_the_one_before_it_used(scripts, linear_run, linear_arguments, tmp_path):
+def test_a_damaged_newest_checkpoint_is_noticed_and_the_one_before_it_used(
+    scripts, linear_run, linear_arguments, tmp_path
+):
     workdir = tmp_path / "run"
     shutil.copytree(linear_run[0], workdir)
     data = max((workdir / "checkpoints" / "200" / "params").rglob("d/*"), key=lambda path: path.stat().st_size)

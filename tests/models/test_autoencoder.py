@@ -16,7 +16,10 @@ MNIST, SMALL = PictureSpec(height=28, width=28, largest=255), PictureSpec(height
 
 def test_the_linear_autoencoder_is_two_matrices_drawn_as_in_the_lab():
     params = init_params(LinearAutoencoder(latent=64).build(MNIST), MNIST, seed=0)
-    assert jax.tree.map(jnp.shape, params) == {"encoder": {"dense_0": {"kernel": (784, 64)}}, "decoder": {"dense_0": {"kernel": (64, 784)}}}
+    assert jax.tree.map(jnp.shape, params) == {
+        "encoder": {"dense_0": {"kernel": (784, 64)}},
+        "decoder": {"dense_0": {"kernel": (64, 784)}},
+    }
     for part in params.values():
         kernel = np.asarray(part["dense_0"]["kernel"])
         np.testing.assert_allclose(kernel.std(), np.sqrt(6 / (64 + 784)), rtol=0.02)
@@ -30,12 +33,16 @@ def test_the_linear_autoencoder_is_linear():
     x = jax.random.uniform(jax.random.key(0), (5, 12))
     encoder, decoder = params["encoder"]["dense_0"]["kernel"], params["decoder"]["dense_0"]["kernel"]
     np.testing.assert_allclose(module.apply({"params": params}, x), x @ encoder @ decoder, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(module.apply({"params": params}, -2 * x), -2 * module.apply({"params": params}, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        module.apply({"params": params}, -2 * x), -2 * module.apply({"params": params}, x), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_the_defaults_are_the_labs_deep_autoencoder():
     params = init_params(MLPAutoencoder().build(MNIST), MNIST, seed=0)
-    shapes = [part[f"dense_{place}"]["kernel"].shape for part in (params["encoder"], params["decoder"]) for place in (0, 1)]
+    shapes = [
+        part[f"dense_{place}"]["kernel"].shape for part in (params["encoder"], params["decoder"]) for place in (0, 1)
+    ]
     assert shapes == [(784, 256), (256, 64), (64, 256), (256, 784)]
     assert count_parameters(params) == 784 * 256 + 256 + 256 * 64 + 64 + 64 * 256 + 256 + 256 * 784 + 784
     for part in params.values():
@@ -46,7 +53,9 @@ def test_the_defaults_are_the_labs_deep_autoencoder():
 
 
 def test_an_mlp_equals_its_layers_written_out():
-    module = MLPAutoencoder(latent=2, encoder_widths=(5,), decoder_widths=(4,), activation="tanh", output="sigmoid").build(SMALL)
+    module = MLPAutoencoder(
+        latent=2, encoder_widths=(5,), decoder_widths=(4,), activation="tanh", output="sigmoid"
+    ).build(SMALL)
     params = jax.tree.map(lambda p: p + 0.1, init_params(module, SMALL, seed=0))
     x = jax.random.uniform(jax.random.key(0), (3, 12))
 
@@ -57,14 +66,18 @@ def test_an_mlp_equals_its_layers_written_out():
     latents = dense("encoder", 1, jnp.tanh(dense("encoder", 0, x)))
     expected = jax.nn.sigmoid(dense("decoder", 1, jnp.tanh(dense("decoder", 0, latents))))
     np.testing.assert_allclose(module.apply({"params": params}, x, method="encode"), latents, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(module.apply({"params": params}, latents, method="decode"), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        module.apply({"params": params}, latents, method="decode"), expected, rtol=1e-5, atol=1e-6
+    )
     np.testing.assert_allclose(module.apply({"params": params}, x), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("output", ["linear", "sigmoid"])
 def test_any_depth_width_and_activation_reconstructs_pictures(activation, output):
-    module = MLPAutoencoder(latent=3, encoder_widths=(6, 5), decoder_widths=(), activation=activation, output=output).build(SMALL)
+    module = MLPAutoencoder(
+        latent=3, encoder_widths=(6, 5), decoder_widths=(), activation=activation, output=output
+    ).build(SMALL)
     reconstruction, _ = module.init_with_output(jax.random.key(0), jax.random.uniform(jax.random.key(1), (2, 12)))
     assert reconstruction.shape == (2, 12)
     assert np.all(np.isfinite(reconstruction))
@@ -91,7 +104,12 @@ def test_texts_are_no_pictures(kind):
 
 
 @pytest.mark.parametrize(
-    ("fields", "option"), [({"latent": 0}, "latent"), ({"encoder_widths": (0,)}, "encoder-widths"), ({"decoder_widths": (3, -1)}, "decoder-widths")]
+    ("fields", "option"),
+    [
+        ({"latent": 0}, "latent"),
+        ({"encoder_widths": (0,)}, "encoder-widths"),
+        ({"decoder_widths": (3, -1)}, "decoder-widths"),
+    ],
 )
 def test_widths_below_one_are_refused(fields, option):
     with pytest.raises(UserError, match=f"--model.{option}"):

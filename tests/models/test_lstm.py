@@ -35,11 +35,15 @@ def test_the_input_kernel_is_glorot_uniform_over_all_gates(params):
 def test_the_forget_gate_starts_with_a_bias_of_one_and_the_others_with_none(params):
     expected = np.repeat([0.0, 1.0, 0.0, 0.0], HIDDEN)  # input, forget, candidate, output
     np.testing.assert_array_equal(params["bias"], expected)
-    np.testing.assert_array_equal(forget_gate_one(jax.random.key(0), (8,), jnp.dtype("float32")), [0, 0, 1, 1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(
+        forget_gate_one(jax.random.key(0), (8,), jnp.dtype("float32")), [0, 0, 1, 1, 0, 0, 0, 0]
+    )
 
 
 def test_parameters_are_shared_by_all_steps(params):
-    of_longer = MaskedLSTM(HIDDEN).init(jax.random.key(0), jnp.zeros((2, 9, FEATURES)), jnp.ones((2, 9), bool))["params"]["cell"]
+    of_longer = MaskedLSTM(HIDDEN).init(jax.random.key(0), jnp.zeros((2, 9, FEATURES)), jnp.ones((2, 9), bool))[
+        "params"
+    ]["cell"]
     assert jax.tree.map(jnp.shape, of_longer) == jax.tree.map(jnp.shape, params)
 
 
@@ -65,6 +69,8 @@ def test_computing_in_another_dtype_keeps_the_parameters_float32(dtype):
 
 def test_a_cell_returns_its_state_as_its_output():
     carry = (jnp.ones((2, 3)), jnp.full((2, 3), 0.5))
-    ((_, hidden), output), _ = LSTMCell(3).init_with_output(jax.random.key(0), carry, (jnp.ones((2, 1)), jnp.array([True, False])))
+    ((_, hidden), output), _ = LSTMCell(3).init_with_output(
+        jax.random.key(0), carry, (jnp.ones((2, 1)), jnp.array([True, False]))
+    )
     np.testing.assert_array_equal(output, hidden)
     np.testing.assert_array_equal(hidden[1], carry[1][1])

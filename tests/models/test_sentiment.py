@@ -38,7 +38,9 @@ def test_the_dense_layer_starts_glorot_uniform_without_bias():
 
 
 def test_initial_parameters_are_a_function_of_the_seed():
-    once, again, otherwise = (init_params(LSTM().build(FOUR), FOUR, seed)["embedding"]["embedding"] for seed in (1, 1, 2))
+    once, again, otherwise = (
+        init_params(LSTM().build(FOUR), FOUR, seed)["embedding"]["embedding"] for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(once, again)
     assert np.any(once != otherwise)
 
@@ -48,7 +50,9 @@ def test_two_classes_have_one_logit_and_more_have_one_each():
     assert num_logits(FOUR) == 4
 
 
-@pytest.mark.parametrize("model", [LSTM(embedding_features=3, hidden=2), BagOfWords(widths=(4,)), BagOfWords(widths=())])
+@pytest.mark.parametrize(
+    "model", [LSTM(embedding_features=3, hidden=2), BagOfWords(widths=(4,)), BagOfWords(widths=())]
+)
 @pytest.mark.parametrize("spec", [LAB, FOUR])
 def test_a_classifier_takes_ids_and_gives_float32_logits(model, spec):
     tokens = jnp.array([[0, 1, 49], [0, 0, 0]], jnp.int32)
@@ -84,7 +88,11 @@ def test_pictures_are_no_texts(model):
 
 @pytest.mark.parametrize(
     ("kind", "fields", "option"),
-    [(LSTM, {"hidden": 0}, "hidden"), (LSTM, {"embedding_features": -1}, "embedding-features"), (BagOfWords, {"widths": (4, 0)}, "widths")],
+    [
+        (LSTM, {"hidden": 0}, "hidden"),
+        (LSTM, {"embedding_features": -1}, "embedding-features"),
+        (BagOfWords, {"widths": (4, 0)}, "widths"),
+    ],
 )
 def test_widths_below_one_are_refused(kind, fields, option):
     with pytest.raises(UserError, match=f"--model.{option}"):

@@ -24,7 +24,16 @@ def manual_dir():
 def test_mnist_is_prepared_from_its_files_and_read_without_tensorflow(tmp_path, manual_dir):
     environment = os.environ | {"LAB10_CACHE_DIR": str(tmp_path / "cache")}
     environment.pop("TFDS_DATA_DIR", None)
-    prepare = [sys.executable, "scripts/prepare_data.py", "mnist", "--data-dir", tmp_path / "data", "--manual-dir", manual_dir, "--json"]
+    prepare = [
+        sys.executable,
+        "scripts/prepare_data.py",
+        "mnist",
+        "--data-dir",
+        tmp_path / "data",
+        "--manual-dir",
+        manual_dir,
+        "--json",
+    ]
     done = subprocess.run(prepare, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["prepared"]["mnist"].startswith(str(tmp_path / "data"))
@@ -42,7 +51,15 @@ def test_mnist_is_prepared_from_its_files_and_read_without_tensorflow(tmp_path, 
 
 
 def test_a_folder_without_the_files_is_answered_without_a_traceback(tmp_path):
-    prepare = [sys.executable, "scripts/prepare_data.py", "mnist", "--data-dir", tmp_path / "data", "--manual-dir", tmp_path / "nothing"]
+    prepare = [
+        sys.executable,
+        "scripts/prepare_data.py",
+        "mnist",
+        "--data-dir",
+        tmp_path / "data",
+        "--manual-dir",
+        tmp_path / "nothing",
+    ]
     done = subprocess.run(prepare, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

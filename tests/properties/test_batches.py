@@ -13,7 +13,9 @@ order_seeds = st.integers(0, 2**40)
 
 def numbered(examples: int) -> Split:
     """Examples that say where in TFDS's split they lie: places 5, 8, 11, …, which are not their positions."""
-    return Split(5 + 3 * np.arange(examples), lambda places: {"inputs": np.stack([places, -places], axis=1), "labels": places})
+    return Split(
+        5 + 3 * np.arange(examples), lambda places: {"inputs": np.stack([places, -places], axis=1), "labels": places}
+    )
 
 
 def real_rows(batch):

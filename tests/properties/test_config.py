@@ -19,7 +19,10 @@ from lab10.optimizers import Optimizer
 from lab10.tasks.task import Task
 
 # Fields whose values are bounded on both sides; all others take any value of their type that is large enough.
-SHARES = {"validation_share": st.floats(0, 1, exclude_max=True), "rate": st.floats(0, 1, exclude_min=True, exclude_max=True)}
+SHARES = {
+    "validation_share": st.floats(0, 1, exclude_max=True),
+    "rate": st.floats(0, 1, exclude_min=True, exclude_max=True),
+}
 
 
 def values(name: str, hint: object) -> st.SearchStrategy:
@@ -49,7 +52,11 @@ def configs(draw, cls: type):
         fields[draw(st.sampled_from(("epochs", "steps")))] = None
         fields |= {"steps": 7} if fields["epochs"] is None and fields["steps"] is None else {}
     if "index_from" in fields:  # far above the reserved ids, and they apart: the rest is the vocabulary's test
-        fields |= {"index_from": 5, "start_id": draw(st.none() | st.integers(1, 2)), "unknown_id": draw(st.none() | st.integers(3, 4))}
+        fields |= {
+            "index_from": 5,
+            "start_id": draw(st.none() | st.integers(1, 2)),
+            "unknown_id": draw(st.none() | st.integers(3, 4)),
+        }
         fields["num_words"] = draw(st.none() | st.integers(6, 10**6))
     try:
         return cls(**fields)
@@ -83,7 +90,9 @@ def test_encoding_and_decoding_a_config_is_the_identity(experiment):
     assert differing_fields(experiment, decoded) == []
 
 
-@pytest.mark.parametrize("kind", [kind for family in (Dataset, Model, Task, Optimizer) for kind in kinds_of(family).values()])
+@pytest.mark.parametrize(
+    "kind", [kind for family in (Dataset, Model, Task, Optimizer) for kind in kinds_of(family).values()]
+)
 def test_every_kind_is_written_with_its_name(kind):
     @given(configs(kind))
     @settings(max_examples=3)
@@ -121,5 +130,7 @@ def test_another_kind_of_a_part_is_named(before, now):
     differing = differing_fields(before, now)
     for part in ("data", "model", "task", "optimizer", "data.transform", "optimizer.schedule"):
         owner, _, name = part.rpartition(".")
-        kinds = {type(getattr(getattr(experiment, owner) if owner else experiment, name)) for experiment in (before, now)}
+        kinds = {
+            type(getattr(getattr(experiment, owner) if owner else experiment, name)) for experiment in (before, now)
+        }
         assert (option(part) in differing) == (len(kinds) == 2)

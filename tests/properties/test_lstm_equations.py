@@ -14,7 +14,9 @@ from lab10.models.lstm import LSTMCell, MaskedLSTM
 # batch, time, features, hidden: few, since each is compiled.
 SHAPES = ((1, 1, 1, 1), (3, 7, 4, 5), (2, 12, 3, 2))
 
-cases = st.sampled_from(SHAPES).flatmap(lambda shape: st.tuples(st.just(shape), numpy_strategies.arrays(bool, shape[:2]), st.integers(0, 2**32 - 1)))
+cases = st.sampled_from(SHAPES).flatmap(
+    lambda shape: st.tuples(st.just(shape), numpy_strategies.arrays(bool, shape[:2]), st.integers(0, 2**32 - 1))
+)
 ALL, NONE = np.ones((3, 7), bool), np.zeros((3, 7), bool)
 FRONT = np.arange(7)[None] >= np.array([[2], [6], [7]])
 BACK = FRONT[:, ::-1].copy()
@@ -27,7 +29,10 @@ def sigmoid(x):
 
 def lstm_in_numpy(features, mask, input_kernel, recurrent_kernel, bias):
     """Hochreiter and Schmidhuber 1997 with a forget gate, gate by gate; Keras's order of gates: i, f, c, o."""
-    (w_i, w_f, w_c, w_o), (u_i, u_f, u_c, u_o) = np.split(input_kernel, 4, axis=1), np.split(recurrent_kernel, 4, axis=1)
+    (w_i, w_f, w_c, w_o), (u_i, u_f, u_c, u_o) = (
+        np.split(input_kernel, 4, axis=1),
+        np.split(recurrent_kernel, 4, axis=1),
+    )
     b_i, b_f, b_c, b_o = np.split(bias, 4)
     batch, time, _ = features.shape
     cell, hidden = np.zeros((batch, len(b_i))), np.zeros((batch, len(b_i)))
@@ -36,7 +41,11 @@ def lstm_in_numpy(features, mask, input_kernel, recurrent_kernel, bias):
         for step in range(time):
             if mask[row, step]:
                 x, h = features[row, step], hidden[row]
-                i, f, o = sigmoid(x @ w_i + h @ u_i + b_i), sigmoid(x @ w_f + h @ u_f + b_f), sigmoid(x @ w_o + h @ u_o + b_o)
+                i, f, o = (
+                    sigmoid(x @ w_i + h @ u_i + b_i),
+                    sigmoid(x @ w_f + h @ u_f + b_f),
+                    sigmoid(x @ w_o + h @ u_o + b_o),
+                )
                 cell[row] = f * cell[row] + i * np.tanh(x @ w_c + h @ u_c + b_c)
                 hidden[row] = o * np.tanh(cell[row])
             outputs[row, step] = hidden[row]
@@ -79,6 +88,8 @@ def test_the_scan_equals_a_python_loop_and_the_equations(case):
     np.testing.assert_allclose(last, carry[1], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(outputs, np.stack(looped, axis=1), rtol=1e-5, atol=1e-5)
 
-    in_float64 = lstm_in_numpy(features.astype(np.float64), mask, **{name: value.astype(np.float64) for name, value in weights.items()})
+    in_float64 = lstm_in_numpy(
+        features.astype(np.float64), mask, **{name: value.astype(np.float64) for name, value in weights.items()}
+    )
     for found, expected in zip((cell, last, outputs), in_float64, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

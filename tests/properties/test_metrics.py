@@ -27,11 +27,18 @@ def batches_of(examples, partition):
             yield {"loss": loss, "accuracy": accuracy}, np.arange(ROWS) < len(batch)
 
 
-@given(examples.flatmap(lambda rows: st.tuples(st.just(rows), st.lists(st.integers(0, 4), min_size=len(rows), max_size=len(rows)))))
+@given(
+    examples.flatmap(
+        lambda rows: st.tuples(st.just(rows), st.lists(st.integers(0, 4), min_size=len(rows), max_size=len(rows)))
+    )
+)
 def test_metrics_of_any_partition_are_those_of_the_whole(case):
     rows, partition = case
     parts = [of(per_example, mask) for per_example, mask in batches_of(rows, partition)]
-    for merged in (functools.reduce(Metrics.merge, parts, Metrics.empty()), functools.reduce(Metrics.merge, reversed(parts), Metrics.empty())):
+    for merged in (
+        functools.reduce(Metrics.merge, parts, Metrics.empty()),
+        functools.reduce(Metrics.merge, reversed(parts), Metrics.empty()),
+    ):
         assert float(merged.count) == len(rows)
         assert float(merged.totals.get("accuracy", 0)) == sum(right for _, right in rows)
         np.testing.assert_allclose(merged.totals.get("loss", 0), sum(loss for loss, _ in rows), rtol=1e-5, atol=1e-3)

@@ -46,13 +46,17 @@ def padded(rows, length, side):
 @given(reviews, seeds, sides, st.sampled_from(LENGTHS[1:]))
 def test_the_amount_of_padding_does_not_matter(rows, seed, side, length):
     logits = classifier(LSTM(embedding_features=5, hidden=4))
-    np.testing.assert_allclose(logits(seed, padded(rows, length, side)), logits(seed, padded(rows, LENGTHS[0], side)), rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(
+        logits(seed, padded(rows, length, side)), logits(seed, padded(rows, LENGTHS[0], side)), rtol=1e-5, atol=2e-6
+    )
 
 
 @given(reviews, seeds, st.sampled_from(LENGTHS))
 def test_padding_in_front_and_behind_agree(rows, seed, length):
     logits = classifier(LSTM(embedding_features=5, hidden=4))
-    np.testing.assert_allclose(logits(seed, padded(rows, length, "front")), logits(seed, padded(rows, length, "back")), rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(
+        logits(seed, padded(rows, length, "front")), logits(seed, padded(rows, length, "back")), rtol=1e-5, atol=2e-6
+    )
 
 
 @given(reviews, seeds)
@@ -78,7 +82,9 @@ def lstm():
     return jax.jit(functools.partial(module.apply, params)), jax.jit(jax.grad(total))
 
 
-masks = st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=BATCH, max_size=BATCH).map(lambda rows: np.array(rows, bool))
+masks = st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=BATCH, max_size=BATCH).map(
+    lambda rows: np.array(rows, bool)
+)
 
 
 @given(masks, st.integers(0, 2**32 - 1))
@@ -126,7 +132,9 @@ def test_the_embedding_of_padding_gets_no_gradient():
     module = LSTM(embedding_features=5, hidden=4).build(SPEC)
     tokens = jnp.asarray(padded([[1, 2], [3], []], 6, "front"))
     params = module.init(jax.random.key(0), tokens)
-    gradient = jax.grad(lambda params: jnp.sum(module.apply(params, tokens)))(params)["params"]["embedding"]["embedding"]
+    gradient = jax.grad(lambda params: jnp.sum(module.apply(params, tokens)))(params)["params"]["embedding"][
+        "embedding"
+    ]
     assert not np.any(gradient[0])
     assert not np.any(gradient[4:])
     assert np.all(np.any(gradient[1:4] != 0, axis=-1))
@@ -140,7 +148,9 @@ def test_a_bag_of_words_ignores_padding_order_and_repetition(rows, seed, length,
         row = row + [random.choice(row) for _ in range(LONGEST - len(row))] if row else row
         random.shuffle(row)
         changed.append(row)
-    np.testing.assert_array_equal(logits(seed, padded(changed, length, "back")), logits(seed, padded(rows, LENGTHS[0], "front")))
+    np.testing.assert_array_equal(
+        logits(seed, padded(changed, length, "back")), logits(seed, padded(rows, LENGTHS[0], "front"))
+    )
 
 
 @given(reviews)

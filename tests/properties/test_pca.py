@@ -22,7 +22,11 @@ seeds = st.integers(0, 2**32 - 1)
 def pictures(seed: int, rows: int = ROWS) -> np.ndarray:
     """Rows in [0, 1] in which some directions matter more than others, far from centred."""
     random = np.random.default_rng(seed)
-    mixed = random.normal(size=(rows, SPEC.pixels)) * np.geomspace(1, 0.05, SPEC.pixels) @ random.normal(size=(SPEC.pixels, SPEC.pixels))
+    mixed = (
+        random.normal(size=(rows, SPEC.pixels))
+        * np.geomspace(1, 0.05, SPEC.pixels)
+        @ random.normal(size=(SPEC.pixels, SPEC.pixels))
+    )
     return (1 / (1 + np.exp(-mixed - random.normal()))).astype(np.float32)
 
 
@@ -43,7 +47,10 @@ def autoencoder():
 
 
 def matrices(encoder, decoder):
-    return {name: {"dense_0": {"kernel": np.asarray(kernel, np.float32)}} for name, kernel in (("encoder", encoder), ("decoder", decoder))}
+    return {
+        name: {"dense_0": {"kernel": np.asarray(kernel, np.float32)}}
+        for name, kernel in (("encoder", encoder), ("decoder", decoder))
+    }
 
 
 def pca_loss(x, centred=False):
@@ -54,7 +61,9 @@ def pca_loss(x, centred=False):
 def test_no_linear_autoencoder_beats_exact_pca_on_the_data_it_was_fitted_on(data_seed, weight_seed, scale, steps):
     x, random = pictures(data_seed), np.random.default_rng(weight_seed)
     loss, init, step = autoencoder()
-    params = matrices(scale * random.normal(size=(SPEC.pixels, LATENT)), scale * random.normal(size=(LATENT, SPEC.pixels)))
+    params = matrices(
+        scale * random.normal(size=(SPEC.pixels, LATENT)), scale * random.normal(size=(LATENT, SPEC.pixels))
+    )
     state = init(params)
     for _ in range(steps):
         params, state = step(params, state, x)
@@ -109,4 +118,6 @@ def test_components_are_orthonormal_and_ordered_by_what_they_explain(seed, laten
     assert np.all(np.diff(explained) <= 1e-9 * explained[0])
     if latent >= SPEC.pixels:
         np.testing.assert_allclose(pca.reconstruct(x), x, atol=1e-9)
-    np.testing.assert_allclose(pca.errors(x).mean() + explained.sum(), np.mean(np.sum((x - pca.mean) ** 2, axis=1)), rtol=1e-9)
+    np.testing.assert_allclose(
+        pca.errors(x).mean() + explained.sum(), np.mean(np.sum((x - pca.mean) ** 2, axis=1)), rtol=1e-9
+    )

@@ -52,7 +52,9 @@ def test_two_kept_words_never_share_an_id_nor_take_a_reserved_one(words, reviews
     own = [row[0] for row in ids if row and row[0] != reviews.unknown_id]
     assert len(set(own)) == len(own)
     assert reviews.start_id not in own
-    assert all(own[rank] == rank + 1 + reviews.index_from for rank in range(len(own))), "the most frequent words are the ones kept"
+    assert all(own[rank] == rank + 1 + reviews.index_from for rank in range(len(own))), (
+        "the most frequent words are the ones kept"
+    )
     if reviews.num_words is None:
         assert len(own) == words
 
@@ -97,7 +99,14 @@ def test_ranks_point_into_the_vocabulary_and_unknown_words_get_none(text, train)
 
 @pytest.mark.parametrize(
     "fields",
-    [{"index_from": 1}, {"start_id": 2, "unknown_id": 2}, {"num_words": 3}, {"start_id": 0}, {"unknown_id": 0}, {"index_from": -1, "start_id": None}],
+    [
+        {"index_from": 1},
+        {"start_id": 2, "unknown_id": 2},
+        {"num_words": 3},
+        {"start_id": 0},
+        {"unknown_id": 0},
+        {"index_from": -1, "start_id": None},
+    ],
 )
 def test_settings_under_which_a_word_would_get_a_reserved_id_are_refused(fields):
     with pytest.raises(UserError, match="--data"):

@@ -16,16 +16,23 @@ def test_one_logit_is_the_second_classs(logits, labels):
     batch = {"targets": jnp.array(labels, jnp.int32)}
     values = Classification().per_example(jnp.array(logits)[:, None], batch)
     z, y = np.array(logits, np.float64), np.array(labels)
-    np.testing.assert_allclose(values["loss"], np.logaddexp(0, -z) * y + np.logaddexp(0, z) * (1 - y), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        values["loss"], np.logaddexp(0, -z) * y + np.logaddexp(0, z) * (1 - y), rtol=1e-5, atol=1e-6
+    )
     sure = np.abs(z) > 1e-6
     np.testing.assert_array_equal(np.asarray(values["accuracy"])[sure], ((z > 0) == y)[sure])
 
 
-@given(st.lists(st.lists(logit, min_size=4, max_size=4), min_size=3, max_size=3), st.lists(st.integers(0, 3), min_size=3, max_size=3))
+@given(
+    st.lists(st.lists(logit, min_size=4, max_size=4), min_size=3, max_size=3),
+    st.lists(st.integers(0, 3), min_size=3, max_size=3),
+)
 def test_several_logits_are_one_a_class(logits, labels):
     values = Classification().per_example(jnp.array(logits), {"targets": jnp.array(labels, jnp.int32)})
     z = np.array(logits, np.float64)
-    log_probabilities = z - np.log(np.sum(np.exp(z - z.max(1, keepdims=True)), axis=1, keepdims=True)) - z.max(1, keepdims=True)
+    log_probabilities = (
+        z - np.log(np.sum(np.exp(z - z.max(1, keepdims=True)), axis=1, keepdims=True)) - z.max(1, keepdims=True)
+    )
     np.testing.assert_allclose(values["loss"], -log_probabilities[np.arange(3), labels], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(probabilities(jnp.array(logits)), np.exp(log_probabilities), rtol=1e-4, atol=1e-6)
     for row, label, right in zip(z, labels, values["accuracy"], strict=True):
@@ -45,7 +52,9 @@ def test_probabilities_of_one_logit_sum_to_one_at_both_ends():
     np.testing.assert_allclose(of_classes[1], [0.5, 0.5])
 
 
-@pytest.mark.parametrize(("logits", "predicted"), [([[2.0], [-2.0]], [1, 0]), ([[0.0, 3.0, 1.0], [0.0, 0.0, 1.0]], [1, 2])])
+@pytest.mark.parametrize(
+    ("logits", "predicted"), [([[2.0], [-2.0]], [1, 0]), ([[0.0, 3.0, 1.0], [0.0, 0.0, 1.0]], [1, 2])]
+)
 def test_predictions_give_the_label_the_class_and_its_probability(logits, predicted):
     outputs, labels = jnp.array(logits), jnp.array([1, 1])
     predictions = Classification().predictions(outputs, {"targets": labels})

@@ -41,7 +41,10 @@ def opened(directory, select_by="loss", higher_is_better=False):
 def assert_same_to_the_bit(one, other):
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert (np.asarray(ours).dtype, np.asarray(ours).tobytes()) == (np.asarray(theirs).dtype, np.asarray(theirs).tobytes())
+        assert (np.asarray(ours).dtype, np.asarray(ours).tobytes()) == (
+            np.asarray(theirs).dtype,
+            np.asarray(theirs).tobytes(),
+        )
 
 
 def test_what_is_saved_is_restored_to_the_bit(tmp_path):
@@ -88,7 +91,11 @@ def kept_after(losses, sign):
         kept.add(step)
         measured |= {step: loss} if loss is not None else {}
         # A checkpoint that was once dropped cannot come back.
-        best = max((sign * value, place) for place, value in measured.items() if place in kept)[1] if measured.keys() & kept else None
+        best = (
+            max((sign * value, place) for place, value in measured.items() if place in kept)[1]
+            if measured.keys() & kept
+            else None
+        )
         kept &= set(sorted(kept)[-2:]) | {best}
     return sorted(kept)
 
@@ -99,12 +106,19 @@ def test_the_latest_two_and_the_best_are_kept_and_never_more(tmp_path_factory, l
     directory, sign = tmp_path_factory.mktemp("run"), 1 if higher_is_better else -1
     with opened(directory, higher_is_better=higher_is_better) as checkpoints:
         for place, loss in enumerate(losses, start=1):
-            checkpoints.save(10 * place, {"params": {"x": jnp.full(2, place)}}, Metrics.empty(), None if loss is None else {"loss": loss})
+            checkpoints.save(
+                10 * place,
+                {"params": {"x": jnp.full(2, place)}},
+                Metrics.empty(),
+                None if loss is None else {"loss": loss},
+            )
             assert checkpoints.steps() == kept_after(losses[:place], sign)
     measured = {10 * place: sign * loss for place, loss in enumerate(losses, start=1) if loss is not None}
     with opened(directory, higher_is_better=higher_is_better) as checkpoints:
         assert checkpoints.find("latest") == 10 * len(losses)
-        assert checkpoints.find("best") == (max((value, step) for step, value in measured.items())[1] if measured else 10 * len(losses))
+        assert checkpoints.find("best") == (
+            max((value, step) for step, value in measured.items())[1] if measured else 10 * len(losses)
+        )
         for step in checkpoints.steps():
             assert checkpoints.find(str(step)) == step
 
@@ -216,7 +230,9 @@ def test_a_moved_run_is_restored(damageable):
         assert_same_to_the_bit(checkpoints.restore(2, abstract(trees())).trees, trees(seed=2))
 
 
-@pytest.mark.parametrize("change", [lambda x: x.at[0].set(-x[0]), lambda x: x.astype(ml_dtypes.bfloat16), lambda x: x.reshape(1, -1)])
+@pytest.mark.parametrize(
+    "change", [lambda x: x.at[0].set(-x[0]), lambda x: x.astype(ml_dtypes.bfloat16), lambda x: x.reshape(1, -1)]
+)
 def test_the_digest_tells_values_types_and_shapes_apart(change):
     x = jnp.array([0.0, 1.0, 2.0])
     assert digest({"x": x}) == digest({"x": np.asarray(x)})

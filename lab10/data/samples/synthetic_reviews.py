@@ -21,9 +21,33 @@ EXAMPLES = {"train": 8000, "test": 2000}
 PAIRS_IN_BLOCK, PLAIN_IN_BLOCK = 4, 2
 BAG_OF_WORDS_LIMIT = 0.6
 
-GOOD = ("brilliant", "moving", "superb", "charming", "gripping", "wonderful", "clever", "beautiful", "hilarious", "masterful")
+GOOD = (
+    "brilliant",
+    "moving",
+    "superb",
+    "charming",
+    "gripping",
+    "wonderful",
+    "clever",
+    "beautiful",
+    "hilarious",
+    "masterful",
+)
 BAD = ("dull", "awful", "clumsy", "boring", "tedious", "dreadful", "pointless", "shallow", "annoying", "forgettable")
-SUBJECTS = ("film", "movie", "story", "plot", "script", "cast", "acting", "ending", "direction", "soundtrack", "dialogue", "camera work")
+SUBJECTS = (
+    "film",
+    "movie",
+    "story",
+    "plot",
+    "script",
+    "cast",
+    "acting",
+    "ending",
+    "direction",
+    "soundtrack",
+    "dialogue",
+    "camera work",
+)
 OPENINGS = (
     "we saw this at the cinema last week",
     "a friend lent me the disc",
@@ -63,7 +87,9 @@ class SyntheticReviews(tfds.core.GeneratorBasedBuilder):
         features = tfds.features.FeaturesDict(
             {"label": tfds.features.ClassLabel(names=["neg", "pos"]), "text": tfds.features.Text()}
         )
-        return tfds.core.DatasetInfo(builder=self, description=__doc__, features=features, supervised_keys=("text", "label"))
+        return tfds.core.DatasetInfo(
+            builder=self, description=__doc__, features=features, supervised_keys=("text", "label")
+        )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         return {split: self._generate_examples(split) for split in EXAMPLES}
