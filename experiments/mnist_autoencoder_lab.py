@@ -13,4 +13,5 @@ experiment = Experiment(
     optimizer=Adam(learning_rate=0.01),
     batch_size=32,
     steps=1500,
+    seed=2,
 )

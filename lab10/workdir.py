@@ -62,7 +62,7 @@ class Workdir:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / "lock", "a")
+            file = open(self.path / "lock", "a")  # noqa: SIM115 (closed below)
         except OSError as error:
             raise UserError(
                 f"The workdir {self.path} cannot be written ({error.strerror}). Name another with --workdir."
@@ -105,10 +105,9 @@ class Workdir:
     def _require_same(self, experiment: Experiment, dataset: OpenDataset) -> None:
         recorded = self.read_experiment()
         differing = differing_fields(recorded, experiment)
-        if "--epochs" in differing or "--steps" in differing:
-            # A longer run is the same run gone on, unless the schedule would have been another from the start.
-            if not experiment.optimizer.schedule.depends_on_duration and self._longer(recorded, experiment):
-                differing = [field for field in differing if field not in ("--epochs", "--steps")]
+        # A longer run is the same run gone on, unless the schedule would have been another from the start.
+        if not experiment.optimizer.schedule.depends_on_duration and self._longer(recorded, experiment):
+            differing = [field for field in differing if field not in ("--epochs", "--steps")]
         if self._read()["dataset"]["content_sha256"] != dataset.content_sha256:
             differing.append("the dataset's content")
         if differing:

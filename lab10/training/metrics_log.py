@@ -34,7 +34,7 @@ class MetricsLog:
             write_atomically(self._path, content)
         self._events_path, self._purge_step = workdir.path / "tensorboard", step + 1
         self._events: tensorboardX.SummaryWriter | None = None
-        self._file = open(self._path, "a", encoding="utf-8")
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
 
     def __enter__(self) -> "MetricsLog":
         return self
