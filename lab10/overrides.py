@@ -30,7 +30,8 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
     if not path.is_file():
         known = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
         raise UserError(
-            f"There is no experiment {name!r}{closest(name, known)} Expected a path to a .py file or one of: {', '.join(known)}."
+            f"There is no experiment {name!r}{closest(name, known)} "
+            f"Expected a path to a .py file or one of: {', '.join(known)}."
         )
     spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
     assert spec is not None
@@ -50,7 +51,10 @@ def parse_training_arguments(arguments: list[str]) -> tuple[Experiment, str]:
     """
     if not arguments or arguments[0].startswith("-"):
         known = ", ".join(sorted(page.stem for page in EXPERIMENTS.glob("*.py")))
-        usage = f"usage: train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]\n\nEXPERIMENT is a path to a .py file or one of: {known}."
+        usage = (
+            "usage: train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]\n\n"
+            f"EXPERIMENT is a path to a .py file or one of: {known}."
+        )
         if arguments[:1] in (["--help"], ["-h"]):
             print(f"{usage}\n`train.py EXPERIMENT --help` lists every field.")
             sys.exit(0)

@@ -32,7 +32,8 @@ class Schedule:
         """
         if self.warmup_steps >= total_steps and self.warmup_steps > 0:
             raise UserError(
-                f"--optimizer.schedule.warmup-steps is {self.warmup_steps}; expected fewer than the run's {total_steps} steps."
+                f"--optimizer.schedule.warmup-steps is {self.warmup_steps}; "
+                f"expected fewer than the run's {total_steps} steps."
             )
         after = self.after_warmup(total_steps - self.warmup_steps)
         return (

@@ -86,7 +86,8 @@ class Workdir:
             self._require_same(experiment, dataset)
         elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name != "lock"):
             raise UserError(
-                f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. Name a new folder with --workdir."
+                f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. "
+                f"Name a new folder with --workdir."
             )
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
@@ -155,7 +156,8 @@ class Workdir:
             value = json.loads(self.config_path.read_bytes())
         except FileNotFoundError as error:
             raise UserError(
-                f"{self.path} is no run: it has no config.json. Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
+                f"{self.path} is no run: it has no config.json. "
+                f"Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
             ) from error
         except (OSError, ValueError) as error:
             raise UserError(f"{self.config_path} cannot be read ({error}).") from error

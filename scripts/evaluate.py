@@ -23,7 +23,10 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     metrics = {name: value for name, value in result.items() if isinstance(value, float)}
     text = f"{args.split}, {result['examples']} examples, step {result['step']}: {describe(metrics)}"
     if result["per_example"]:
-        text += f"\nThis workdir has now read {args.split} {result['read_count']} time(s). Each example: {result['per_example']}"
+        text += (
+            f"\nThis workdir has now read {args.split} {result['read_count']} time(s). "
+            f"Each example: {result['per_example']}"
+        )
     return result, text
 
 

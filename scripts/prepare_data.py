@@ -1,4 +1,4 @@
-"""Downloads and prepares TFDS datasets, or prepares files fetched by hand: `python scripts/prepare_data.py mnist imdb_reviews`."""
+"""Prepares TFDS datasets, downloaded here or fetched by hand: `python scripts/prepare_data.py mnist imdb_reviews`."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Trains an experiment, or goes on with it: `python scripts/train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]`."""
+"""Trains or resumes an experiment: `python scripts/train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]`."""
 
 from typing import Any
 
@@ -22,7 +22,10 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         raise
     plot_history(workdir.metrics_path, workdir.path / "history.png")
     load(directory).draw(workdir.path)
-    text = f"{directory}: step {result['step']}, validation {describe(result['validation'])}; best at step {result['best']['step']}"
+    text = (
+        f"{directory}: step {result['step']}, validation {describe(result['validation'])}; "
+        f"best at step {result['best']['step']}"
+    )
     return result, text
 
 

@@ -94,7 +94,8 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
         ) from error
     if opened is None:
         raise UserError(
-            f"The cache entry {entry} does not read back as it was written; is the disk failing? Try another --data.cache-dir."
+            f"The cache entry {entry} does not read back as it was written; "
+            f"is the disk failing? Try another --data.cache-dir."
         )
     return opened
 

@@ -75,12 +75,14 @@ class Pictures(Dataset):
         if name is None or name not in images:
             raise UserError(
                 f"{self.name} is no dataset of pictures that can be told apart: its fields with pictures are "
-                f"{', '.join(images) or 'none'}.\nName one with --data.picture-feature, or another dataset with --data.name."
+                f"{', '.join(images) or 'none'}.\n"
+                f"Name one with --data.picture-feature, or another dataset with --data.name."
             )
         feature = source.features[name]
         if feature.shape[-1] != 1 or np.dtype(feature.np_dtype) not in (np.uint8, np.uint16):
             raise UserError(
-                f"{self.name} has pictures of shape {feature.shape}, {feature.np_dtype}; expected one channel of integers."
+                f"{self.name} has pictures of shape {feature.shape}, {feature.np_dtype}; "
+                f"expected one channel of integers."
             )
         height, width, _ = source.records[0][name].shape if len(source) else (1, 1, 1)
         label = dict(source.features.items()).get("label")
@@ -90,7 +92,7 @@ class Pictures(Dataset):
         )
 
     def _materialise(self, source: Source, feature: str, spec: PictureSpec) -> tuple[Arrays, str]:
-        """`pixels` [examples, pixels] in the pictures' own integer type; `labels` int32 [examples], -1 where there are none."""
+        """`pixels` [examples, pixels] in the pictures' own integer type; `labels` int32 [examples], -1 where none."""
 
         def build(writer: ArrayWriter) -> None:
             for records in source.chunks():
@@ -103,7 +105,8 @@ class Pictures(Dataset):
     def _flatten(self, picture: np.ndarray, spec: PictureSpec) -> np.ndarray:
         if picture.shape != (spec.height, spec.width, 1):
             raise UserError(
-                f"{self.name} has pictures of different sizes ({picture.shape[:2]} and {(spec.height, spec.width)}); expected one size."
+                f"{self.name} has pictures of different sizes "
+                f"({picture.shape[:2]} and {(spec.height, spec.width)}); expected one size."
             )
         return picture.reshape(-1)
 

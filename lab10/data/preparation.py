@@ -39,13 +39,15 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
         builder = tfds.builder(name, data_dir=root, file_format="array_record")
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
         raise UserError(
-            f"TFDS knows no dataset {name!r}{closest(name, [*tfds.list_builders(with_community_datasets=False), *SAMPLES])}"
+            f"TFDS knows no dataset {name!r}"
+            f"{closest(name, [*tfds.list_builders(with_community_datasets=False), *SAMPLES])}"
         ) from error
     if builder.is_prepared():
         return Path(builder.data_dir)
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
-            f"Preparing {name} needs TensorFlow, which training does not. Install it beside: pip install 'lab10[prepare]'"
+            f"Preparing {name} needs TensorFlow, which training does not. "
+            f"Install it beside: pip install 'lab10[prepare]'"
         )
     if manual_dir is not None and not manual_dir.is_dir():
         raise UserError(

@@ -32,7 +32,7 @@ class ReviewSpec(Spec):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reviews(Dataset):
-    """Texts with a class label. The defaults are the lab's: `dataset_imdb(num_words = 10000, maxlen = 250)`, padded in front."""
+    """Texts with class labels; by default the lab's `dataset_imdb(num_words = 10000, maxlen = 250)` padded in front."""
 
     name: str = "imdb_reviews"
     """A TFDS dataset of texts with a class label."""
@@ -63,7 +63,8 @@ class Reviews(Dataset):
         reserved = [value for value in (self.start_id, self.unknown_id) if value is not None]
         if self.index_from < max(reserved, default=0):
             raise UserError(
-                f"--data.index-from is {self.index_from}; expected at least the reserved ids {reserved}, so that no word shares one."
+                f"--data.index-from is {self.index_from}; "
+                f"expected at least the reserved ids {reserved}, so that no word shares one."
             )
         if len(set(reserved)) < len(reserved):
             raise UserError(
@@ -71,7 +72,8 @@ class Reviews(Dataset):
             )
         if self.num_words is not None and self.num_words <= self.index_from:
             raise UserError(
-                f"--data.num-words is {self.num_words}; expected more than --data.index-from, {self.index_from}, which stand for no word."
+                f"--data.num-words is {self.num_words}; "
+                f"expected more than --data.index-from, {self.index_from}, which stand for no word."
             )
 
     def open(self) -> OpenDataset:
@@ -148,7 +150,8 @@ class Reviews(Dataset):
         name = asked or (found[0] if len(found) == 1 else None)
         if name is None or name not in found:
             raise UserError(
-                f"{self.name} does not have the {what} that was expected: its fields of that kind are {', '.join(found) or 'none'}.\n"
+                f"{self.name} does not have the {what} that was expected: "
+                f"its fields of that kind are {', '.join(found) or 'none'}.\n"
                 f"Name one with {option}, or another dataset with --data.name."
             )
         return name

@@ -60,7 +60,7 @@ class GaussianNoise(Transform):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WordDropout(Transform):
-    """Replaces real words by the out-of-vocabulary id at random (Iyyer et al. 2015, section 3.1, replace rather than drop)."""
+    """Replaces real words by the out-of-vocabulary id at random (Iyyer et al. 2015, section 3.1, replace, not drop)."""
 
     changes: ClassVar[str | None] = "reviews"
 

@@ -106,7 +106,7 @@ class AutoencoderRun(Run):
         return figure, result
 
     def draw(self, directory: Path) -> None:
-        """Writes reconstructions.png: validation pictures (training ones where none are held out) and what became of them."""
+        """Writes reconstructions.png: validation pictures (training ones if there are none) and what became of them."""
         split: SplitName = "validation" if self.config.data.validation_share > 0 else "train"
         shown = min(SHOWN, len(self._dataset.open_split(split)))
         figure, _ = self.compare(split, list(range(shown)))

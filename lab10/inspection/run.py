@@ -112,7 +112,8 @@ class Run:
         """The error that says what this kind of run is not for."""
         model, data = type(self.config.model).__name__, self.spec.holds
         return UserError(
-            f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. Give the workdir of a run that can."
+            f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. "
+            f"Give the workdir of a run that can."
         )
 
 

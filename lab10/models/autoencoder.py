@@ -122,7 +122,7 @@ class LinearAutoencoder(AutoencoderModel):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MLPAutoencoder(AutoencoderModel):
-    """Dense layers of any number and width. The defaults are the lab's 784-256-64-256-784, tanh, linear output, Glorot-uniform."""
+    """Dense layers of any widths; by default the lab's 784-256-64-256-784, tanh, linear output, Glorot-uniform."""
 
     encoder_widths: tuple[int, ...] = (256,)
     """Of the encoder's hidden layers."""

@@ -1,4 +1,4 @@
-"""An LSTM that skips padding: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000, as Keras has it."""
+"""An LSTM that skips padding: Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, as in Keras."""
 
 import jax
 import jax.numpy as jnp

@@ -91,7 +91,7 @@ def multi_hot(tokens: Int[Array, "batch time"], num_ids: int) -> Float[Array, "b
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LSTM(Model):
-    """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE)`, `layer_lstm(32)`, `layer_dense(1)`: 652,513 parameters."""
+    """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE), layer_lstm(32), layer_dense(1)`: 652,513 parameters."""
 
     gives: ClassVar[Literal["logits", "pixels"]] = "logits"
 
@@ -105,7 +105,7 @@ class LSTM(Model):
 
     def build(self, spec: Spec) -> LSTMClassifier:
         reviews = require_spec(self, spec, ReviewSpec)
-        # The lab's embedding has one row more than there are ids, and so has this one, to compare parameter by parameter.
+        # The lab's embedding has one row more than there are ids; so has this one, to compare parameter by parameter.
         return LSTMClassifier(
             reviews.num_ids + 1, self.embedding_features, self.hidden, num_logits(reviews), self.compute_dtype()
         )

@@ -12,7 +12,7 @@ from lab10.tasks.task import PerExample, Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconstruction(Task):
-    """Squared error summed over a picture's pixels in [0, 1]; the mean over pictures compares with Hinton and Salakhutdinov 2006."""
+    """Squared error summed over pixels in [0, 1]; the pictures' mean compares with Hinton and Salakhutdinov 2006."""
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "reconstruction_error": False}
     takes: ClassVar[Literal["logits", "pixels"]] = "pixels"

@@ -110,7 +110,8 @@ class Checkpoints:
             return self.best_step() or steps[-1]
         if not (which.isascii() and which.isdigit()) or int(which) not in steps:
             raise UserError(
-                f"There is no checkpoint {which!r}; expected best, latest or one of the steps {', '.join(map(str, steps))}."
+                f"There is no checkpoint {which!r}; "
+                f"expected best, latest or one of the steps {', '.join(map(str, steps))}."
             )
         return int(which)
 
@@ -172,7 +173,8 @@ class Checkpoints:
             return restored
         if problems:
             raise UserError(
-                f"No checkpoint in {self._directory} can be restored. The last problem: {next(reversed(problems.values()))}"
+                f"No checkpoint in {self._directory} can be restored. "
+                f"The last problem: {next(reversed(problems.values()))}"
             )
         return None
 

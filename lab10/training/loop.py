@@ -141,7 +141,8 @@ class Trainer:
                     else "No checkpoint was written before it."
                 )
                 raise RunError(
-                    f"The loss or a parameter is not finite at step {place}. {kept} Try a lower --optimizer.learning-rate or --optimizer.clip-norm 1."
+                    f"The loss or a parameter is not finite at step {place}. {kept} "
+                    f"Try a lower --optimizer.learning-rate or --optimizer.clip-norm 1."
                 )
             totals = {name: float(total) for name, total in report.metrics.totals.items()}
             self._since_line = self._since_line.merge(Metrics(totals, float(report.metrics.count)))

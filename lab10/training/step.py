@@ -50,7 +50,8 @@ def require_fitting(experiment: Experiment, spec: Spec) -> None:
     model, task, transform = experiment.model, experiment.task, experiment.data.transform
     if model.gives != task.takes:
         raise UserError(
-            f"The task {type(task).__name__} takes {task.takes}, and the model {type(model).__name__} gives {model.gives}."
+            f"The task {type(task).__name__} takes {task.takes}, "
+            f"and the model {type(model).__name__} gives {model.gives}."
         )
     if transform.changes not in (None, spec.holds):
         raise UserError(

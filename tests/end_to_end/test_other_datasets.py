@@ -1,4 +1,4 @@
-"""Datasets that the project has never heard of, by their names alone: prepared here by TFDS, read through the real scripts."""
+"""Datasets that the project has never heard of, by name alone: prepared here by TFDS, read through the real scripts."""
 
 import io
 import random

@@ -12,7 +12,10 @@ from lab10.data.text import tokenize
 from lab10.models.pca import fit_pca
 
 # The review that the lab prints, x_train[[5]]; ids as printed there.
-LAB_REVIEW = "1 778 128 74 12 630 163 15 4 1766 7982 1051 2 32 85 156 45 40 148 139 121 664 665 10 10 1361 173 4 749 2 16 3804 8 4 226 65 12 43 127 24 2 10 10"
+LAB_REVIEW = (
+    "1 778 128 74 12 630 163 15 4 1766 7982 1051 2 32 85 156 45 40 148 139 121 664 665 10 10 "
+    "1361 173 4 749 2 16 3804 8 4 226 65 12 43 127 24 2 10 10"
+)
 
 
 @pytest.fixture(scope="module")

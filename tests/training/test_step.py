@@ -258,9 +258,14 @@ random = np.random.default_rng(0)
 pictures = {"inputs": random.integers(0, 256, (11, 12), np.uint8)}
 reviews = {"inputs": random.integers(0, 40, (11, 7), np.int32), "labels": random.integers(0, 2, 11, np.int32)}
 linear, lstm = LinearAutoencoder(latent=2), LSTM(embedding_features=4, hidden=3)
-of_pictures, of_reviews = PictureSpec(height=3, width=4, largest=255), ReviewSpec(num_ids=40, class_names=("neg", "pos"))
+of_pictures = PictureSpec(height=3, width=4, largest=255)
+of_reviews = ReviewSpec(num_ids=40, class_names=("neg", "pos"))
 runs = [
-    (Experiment(data=Pictures(), model=linear, task=Reconstruction(), optimizer=Adam(), steps=4), of_pictures, pictures),
+    (
+        Experiment(data=Pictures(), model=linear, task=Reconstruction(), optimizer=Adam(), steps=4),
+        of_pictures,
+        pictures,
+    ),
     (Experiment(data=Reviews(), model=lstm, task=Classification(), optimizer=RMSprop(), steps=4), of_reviews, reviews),
 ]
 said = {"devices": jax.device_count(), "rows": [], "losses": [], "params": []}
