@@ -13,7 +13,7 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported late, so that `--help` and messages about a mistake do not wait for JAX.
+    # Imported late: a script that only trains need not wait for what inspection imports.
     if name == "load":
         from lab10.inspection import load
 

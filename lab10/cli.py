@@ -13,26 +13,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import rich.console
-
-from lab10.errors import RunError, UserError
+from lab10.errors import Interrupted, RunError, UserError
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
-
-# What people watch goes to standard error, so that standard output stays the result.
-console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-class Interrupted(Exception):
-    """A run stopped by a signal after it had saved its state.
-
-    Attributes:
-      signal_number: the signal that stopped it.
-    """
-
-    def __init__(self, message: str, signal_number: int):
-        super().__init__(message)
-        self.signal_number = signal_number
 
 
 def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoReturn:
@@ -41,10 +24,13 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     Args:
       main: takes the arguments without `--json`; returns the result as a JSON object and as text for people.
     """
-    arguments = sys.argv[1:]
+    arguments, texts = sys.argv[1:], []
+    if "--" in arguments:  # what follows is never an option
+        place = arguments.index("--")
+        arguments, texts = arguments[:place], arguments[place:]
     as_json = "--json" in arguments
+    arguments = [argument for argument in arguments if argument != "--json"] + texts
     signal.signal(signal.SIGTERM, _terminated)
-    arguments = [argument for argument in arguments if argument != "--json"]
     try:
         # Libraries print too; with --json they must not print where the result goes.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():

@@ -1,4 +1,4 @@
-"""The two ways a run ends early that are not bugs, each answered without a traceback."""
+"""The ways a run ends early that are not bugs, each answered without a traceback."""
 
 
 class UserError(Exception):
@@ -10,3 +10,15 @@ class UserError(Exception):
 
 class RunError(Exception):
     """A run that cannot go on although nobody made a mistake, such as a loss that is not finite. Exit status 1."""
+
+
+class Interrupted(Exception):
+    """A run stopped by a signal after it had saved its state. Exit status 130 or 143.
+
+    Attributes:
+      signal_number: the signal that stopped it.
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.signal_number = signal_number

@@ -1,6 +1,7 @@
 """What config classes say of their fields: how they are written, what they may hold, whether they define the result."""
 
 import dataclasses
+import math
 from typing import Any
 
 from lab10.errors import UserError
@@ -12,15 +13,19 @@ def running(default: Any) -> Any:
 
 
 def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -> None:
-    """Refuses numbers below `minimum` in the named fields of a config; None passes.
+    """Refuses numbers below `minimum`, and those that are not finite, in the named fields of a config.
+
+    A field may hold a number, a tuple of them, or None, which passes.
 
     Raises:
       UserError: names the field as it is written on the command line.
     """
     for name in names:
         value = getattr(config, name)
-        if value is not None and not value >= minimum:
-            raise UserError(f"{option(prefix + name)} is {value}; expected at least {minimum}.")
+        numbers = () if value is None else value if isinstance(value, tuple) else (value,)
+        if any(not math.isfinite(number) or number < minimum for number in numbers):
+            finite = " and finite" if isinstance(value, float) else ""
+            raise UserError(f"{option(prefix + name)} is {value}; expected at least {minimum}{finite}.")
 
 
 def require_share(config: Any, *names: str, prefix: str = "") -> None:

@@ -8,6 +8,7 @@ imported once, so a new kind is a new file there and nothing else.
 import difflib
 import functools
 import importlib
+import inspect
 import pkgutil
 
 from lab10.errors import UserError
@@ -25,12 +26,12 @@ def import_all() -> None:
 
 
 def kinds_of(family: type) -> dict[str, type]:
-    """The concrete kinds of a family (its leaf classes), by class name."""
+    """The kinds of a family, its subclasses that are not abstract, by class name."""
     import_all()
     found: dict[str, type] = {}
     subclasses: list[type] = family.__subclasses__()
     for subclass in subclasses:
-        found |= kinds_of(subclass) if subclass.__subclasses__() else {subclass.__name__: subclass}
+        found |= ({} if inspect.isabstract(subclass) else {subclass.__name__: subclass}) | kinds_of(subclass)
     return found
 
 

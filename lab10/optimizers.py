@@ -9,6 +9,7 @@ import dataclasses
 import jax
 import optax
 
+from lab10.errors import UserError
 from lab10.fields import require_at_least, require_share
 from lab10.schedules import Constant, Schedule
 
@@ -28,6 +29,8 @@ class Optimizer(abc.ABC):
 
     def __post_init__(self):
         require_at_least(0, self, "learning_rate", "clip_norm", "weight_decay", prefix="optimizer.")
+        if self.clip_norm == 0:
+            raise UserError("--optimizer.clip-norm is 0, with which nothing is learned; expected above 0, or None.")
 
     @abc.abstractmethod
     def rule(self) -> optax.GradientTransformation:

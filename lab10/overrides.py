@@ -6,6 +6,7 @@ import importlib.util
 import io
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +38,13 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}.") from error
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        raise UserError(f"{path}, line {lines[-1] if lines else '?'}: {type(error).__name__}: {error}") from error
     if not isinstance(getattr(module, "experiment", None), Experiment):
         raise UserError(f"{path} defines no experiment; expected `experiment = Experiment(…)`.")
     return module.experiment, path.stem
@@ -93,6 +100,8 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> tup
         f"Trains {name}. The same command again goes on from the last checkpoint.\n\n"
         f"Another kind for a part, whose own fields can then be set:\n{choices}"
     )
+    if "--workdir" in arguments[-1:] or "" in arguments:
+        raise UserError("An option's value is empty; give --workdir a folder's name and every field a value.")
     parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}")
     return parsed.experiment, parsed.workdir
 
@@ -151,9 +160,7 @@ def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
     except SystemExit as error:
         if not error.code:
             raise
-        # Plain text: without the frame that tyro draws around it.
-        lines = [
-            line.strip("─╭╮╰╯│ -\t") if not line.strip("│ ").startswith("--") else line.strip("│ ")
-            for line in said.getvalue().splitlines()
-        ]
-        raise UserError("\n".join([line for line in lines if line][:9])) from None
+        # Plain text: without the frame that tyro draws around it, its rules and its headings.
+        lines = [re.sub(r"^[─╭╮│╰╯ ]+|[─╭╮│╰╯ ]+$", "", line) for line in said.getvalue().splitlines()]
+        kept = [line for line in lines if not re.fullmatch(r"-*|Argument helptext:|For full helptext.*", line)]
+        raise UserError("\n".join([*kept[:8], f"See {program} --help."])) from None

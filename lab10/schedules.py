@@ -3,6 +3,7 @@
 A new schedule is a new subclass of `Schedule`.
 """
 
+import abc
 import dataclasses
 
 import optax
@@ -12,7 +13,7 @@ from lab10.fields import require_at_least
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(abc.ABC):
     """A factor of the learning rate over a run, after a linear warm-up."""
 
     warmup_steps: int = 0
@@ -42,9 +43,9 @@ class Schedule:
             else after
         )
 
+    @abc.abstractmethod
     def after_warmup(self, steps: int) -> optax.Schedule:
         """The factor over the `steps` steps after the warm-up, starting at 1."""
-        raise TypeError(f"{type(self).__name__} is a family of schedules, not one of them")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,10 @@ class Cosine(Schedule):
     final: float = 0.0
     """The factor at the end of the run."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(0, self, "final", prefix="optimizer.schedule.")
+
     def after_warmup(self, steps: int) -> optax.Schedule:
         return optax.cosine_decay_schedule(1.0, steps, alpha=self.final)
 
@@ -74,6 +79,10 @@ class Linear(Schedule):
 
     final: float = 0.0
     """The factor at the end of the run."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(0, self, "final", prefix="optimizer.schedule.")
 
     def after_warmup(self, steps: int) -> optax.Schedule:
         return optax.linear_schedule(1.0, self.final, steps)
@@ -110,6 +119,10 @@ class Steps(Schedule):
     """The steps at which the rate falls."""
     rate: float = 0.1
     """The factor at each of them."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(0, self, "at", "rate", prefix="optimizer.schedule.")
 
     def after_warmup(self, steps: int) -> optax.Schedule:
         return optax.piecewise_constant_schedule(1.0, dict.fromkeys(self.at, self.rate))

@@ -22,14 +22,18 @@ from typing import Any
 import jax
 
 from lab10.config import Experiment, differing_fields, from_json, to_json
+from lab10.console import console
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
+from lab10.json_lines import read_json_lines
 
 FORMAT_VERSION = 1
+# What a process that died before it had written config.json may have left.
+_OWN_BEFORE_CONFIG = ("lock", ".config.json.partial")
 
 
 class Workdir:
-    """A run's folder; nothing is created before `write_config`.
+    """A run's folder.
 
     Attributes:
       path: the folder, as the user named it.
@@ -84,13 +88,11 @@ class Workdir:
         """
         if self.config_path.exists():
             self._require_same(experiment, dataset)
-        elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name != "lock"):
+        elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name not in _OWN_BEFORE_CONFIG):
             raise UserError(
                 f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. "
                 f"Name a new folder with --workdir."
             )
-        if dataset.vocabulary is not None:
-            write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
         value = {
             "format": FORMAT_VERSION,
             "experiment": to_json(experiment, Experiment),
@@ -99,9 +101,20 @@ class Workdir:
                 "content_sha256": dataset.content_sha256,
                 "spec": to_json(dataset.spec, Spec),
             },
-            "made_with": made_with(),
+            "made_with": self._made_with(),
         }
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
+        if dataset.vocabulary is not None:
+            write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
+
+    def _made_with(self) -> list[dict[str, Any]]:
+        """What each process of the run was made with, where it differs from the one before."""
+        before = self._read().get("made_with", []) if self.config_path.exists() else []
+        now = made_with()
+        if before and before[-1] != now:
+            changed = ", ".join(sorted(name for name in now if before[-1].get(name) != now[name]))
+            console.print(f"This run was made with another {changed}: its bits may differ from here on.", markup=False)
+        return before if before and before[-1] == now else [*before, now]
 
     def _require_same(self, experiment: Experiment, dataset: OpenDataset) -> None:
         recorded = self.read_experiment()
@@ -109,7 +122,7 @@ class Workdir:
         # A longer run is the same run gone on, unless the schedule would have been another from the start.
         if not experiment.optimizer.schedule.depends_on_duration and self._longer(recorded, experiment):
             differing = [field for field in differing if field not in ("--epochs", "--steps")]
-        if self._read()["dataset"]["content_sha256"] != dataset.content_sha256:
+        if self.read_content_sha256() != dataset.content_sha256:
             differing.append("the dataset's content")
         if differing:
             raise UserError(
@@ -140,6 +153,10 @@ class Workdir:
           UserError: the folder is no run of this version of lab10.
         """
         return from_json(self._read()["dataset"]["spec"], Spec)  # type: ignore[type-abstract]
+
+    def read_content_sha256(self) -> str:
+        """The recorded digest of the dataset's train split."""
+        return self._read()["dataset"].get("content_sha256", "")
 
     def read_vocabulary(self) -> Sequence[bytes]:
         """The recorded words of a text dataset, most frequent first."""
@@ -179,9 +196,9 @@ class Workdir:
         path.parent.mkdir(exist_ok=True)
         with open(path, "a+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            before = sum(json.loads(line)["split"] == split for line in file if line.strip())
-            file.write(json.dumps({"split": split} | entry) + "\n")
+            before = sum(line.get("split") == split for line in read_json_lines(path))
+            torn = not path.read_bytes().endswith((b"\n", b"")) if path.stat().st_size else False
+            file.write("\n" * torn + json.dumps({"split": split} | entry) + "\n")
         return before + 1
 
 

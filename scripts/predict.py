@@ -1,18 +1,23 @@
 """Classifies texts: those given, or the lines of standard input where none is given."""
 
+import os
 import sys
 from typing import Any
 
 from lab10.arguments import data_fields, run_parser
-from lab10.cli import console, run_script
+from lab10.cli import run_script
+from lab10.console import console
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = run_parser(__doc__)
     parser.add_argument(
-        "texts", metavar="TEXT", nargs="*", help="a text; standard input is read where none is given, a text a line"
+        "texts",
+        metavar="TEXT",
+        nargs="*",
+        help="a text (after -- if one begins with a dash); without any, standard input is read, a text a line",
     )
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
 
     from lab10.inspection import ReviewsRun, load
 
@@ -21,7 +26,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         raise run.cannot("classify texts")
     if not args.texts and sys.stdin.isatty():
         console.print("Type a text a line; Ctrl-D ends.")
-    texts = args.texts or [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
+    # As bytes, which any argument is, UTF-8 or not.
+    texts = [os.fsencode(text) for text in args.texts] or [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
     predictions = run.predict(texts)
     lines = [
         f"{p['label']} {p['probability']:.3f}  {p['text'][:200]}{'…' if len(p['text']) > 200 else ''}"

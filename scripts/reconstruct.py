@@ -7,6 +7,8 @@ from lab10.arguments import add_split, data_fields, run_parser
 from lab10.cli import run_script
 from lab10.errors import UserError
 
+MOST_PICTURES = 50
+
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = run_parser(__doc__)
@@ -37,18 +39,19 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     run = load(args.directory, args.checkpoint, **data_fields(args))
     if not isinstance(run, AutoencoderRun):
         raise run.cannot("reconstruct pictures")
+    if len(args.indices) > MOST_PICTURES:
+        raise UserError(f"--indices names {len(args.indices)} pictures; expected at most {MOST_PICTURES} in one image.")
     figure, result = run.compare(args.split, args.indices)
     output = args.output or Path(args.directory) / f"reconstructions-{args.split}-{run.step}.png"
     result |= {"split": args.split, "step": run.step, "output": str(output)}
     try:
         figure.savefig(output, format="png")
         if args.latents:
-            np.savez(args.latents, **run.latents(args.split))  # type: ignore[arg-type]
-            result["latents"] = str(args.latents)
+            latents = args.latents.with_suffix(".npz")
+            np.savez(latents, **run.latents(args.split))  # type: ignore[arg-type]
+            result["latents"] = str(latents)
     except OSError as error:
-        raise UserError(
-            f"{error.filename or output} cannot be written ({error.strerror}). Name another with --output."
-        ) from error
+        raise UserError(f"{error.filename or output} cannot be written ({error.strerror}). Name another.") from error
     return result, f"{output}: {len(args.indices)} pictures, mean error {np.mean(result['reconstruction_error']):.4f}"
 
 

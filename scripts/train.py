@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from lab10.cli import Interrupted, describe, run_script
+from lab10.cli import describe, run_script
+from lab10.errors import Interrupted
 from lab10.overrides import parse_training_arguments
 
 
@@ -18,14 +19,13 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     try:
         result = train(experiment, workdir)
     except Interrupted:
-        plot_history(workdir.metrics_path, workdir.path / "history.png")
+        if workdir.metrics_path.exists():
+            plot_history(workdir.metrics_path, workdir.path / "history.png")
         raise
     plot_history(workdir.metrics_path, workdir.path / "history.png")
     load(directory).draw(workdir.path)
-    text = (
-        f"{directory}: step {result['step']}, validation {describe(result['validation'])}; "
-        f"best at step {result['best']['step']}"
-    )
+    measured = f", validation {describe(result['validation'])}" if result["validation"] else ""
+    text = f"{directory}: step {result['step']}{measured}; best at step {result['best']['step']}"
     return result, text
 
 

@@ -7,6 +7,7 @@ An entry that does not match its manifest is built again.
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lab10.cli import console
+from lab10.console import console
 from lab10.errors import UserError
 
 FORMAT_VERSION = 1
@@ -103,6 +104,8 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
 def _build(entry: Path, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> None:
     if entry.exists():
         console.print(f"The cached arrays in {entry} are damaged; building them again.")
+    for leftover in entry.parent.glob(f".{glob.escape(entry.name)}-*"):  # of a builder that died: we hold the lock
+        shutil.rmtree(leftover, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         writer = ArrayWriter(partial)
@@ -155,5 +158,9 @@ def _locked(root: Path, name: str) -> Iterator[None]:
     """Holds the lock of one entry; the system frees it if the process dies."""
     root.mkdir(parents=True, exist_ok=True)
     with open(root / f".{name}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print(f"Another process is building {name} in {root}; waiting for it.", markup=False)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

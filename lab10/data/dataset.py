@@ -3,19 +3,18 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast, get_args
 
-import jax
 import numpy as np
 
-from lab10.data.transforms import NoTransform, Transform
+from lab10.data.sources import Source, open_source
+from lab10.data.transforms import Batch, NoTransform, Transform
 from lab10.errors import UserError
 from lab10.fields import require_at_least, require_share, running
 
 # A batch on its way to the device, rows first: `inputs`, `labels` where the dataset has them, and
 # `mask`, false in rows that only fill the batch. `Spec.decode` adds `targets`.
 HostBatch = dict[str, np.ndarray]
-Batch = dict[str, jax.Array]
 SplitName = Literal["train", "validation", "test"]
 
 
@@ -112,6 +111,11 @@ class Dataset(abc.ABC):
           UserError: it is not there, or is not of this kind.
         """
 
+    def source(self, split: SplitName) -> Source:
+        """The TFDS split that a split's examples come from."""
+        name = self.test_split if split == "test" else self.train_split
+        return open_source(self.name, name, self.dir, self.cache_dir)
+
     def rows_of(self, split: SplitName, examples: int) -> np.ndarray:
         """The places of a split's examples in the TFDS split of `examples` examples, sorted, int64.
 
@@ -126,8 +130,20 @@ class Dataset(abc.ABC):
         order = np.random.default_rng([self.validation_seed, examples]).permutation(examples)
         return np.sort(order[:held_out] if split == "validation" else order[held_out:])
 
+    def refuse_empty(self, split: SplitName, rows: np.ndarray, limit: str = "") -> None:
+        """Raises UserError where a split that was asked for holds no example, or none within a limit."""
+        if len(rows) == 0 and split == "validation" and self.validation_share == 0:
+            raise UserError(f"This run holds no example of {self.name} out for validation (--data.validation-share 0).")
+        if len(rows) == 0:
+            raise UserError(f"The {split} split of {self.name} has no example{limit}.")
 
-def refuse_empty(split: SplitName, rows: np.ndarray, dataset: str, reason: str) -> None:
-    """Raises UserError where a split that was asked for holds no example."""
-    if len(rows) == 0:
-        raise UserError(f"The {split} split of {dataset} has no example{reason}.")
+
+def split_named(name: str) -> SplitName:
+    """The name as a split's.
+
+    Raises:
+      UserError: there is no such split.
+    """
+    if name not in get_args(SplitName):
+        raise UserError(f"There is no split {name!r}; expected one of {', '.join(get_args(SplitName))}.")
+    return cast(SplitName, name)

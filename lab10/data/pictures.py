@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
-from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName, refuse_empty
-from lab10.data.sources import Source, import_tfds, open_source
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName
+from lab10.data.sources import Source, import_tfds
 from lab10.errors import UserError
 
 
@@ -48,24 +48,19 @@ class Pictures(Dataset):
     """The field of an example that holds the picture; None: the only one that can."""
 
     def open(self) -> OpenDataset:
-        source = self._source("train")
+        source = self.source("train")
         feature, spec = self._describe(source)
         arrays, digest = self._materialise(source, feature, spec)
 
         def open_split(split: SplitName) -> Split:
-            of_split = self._materialise(self._source("test"), feature, spec)[0] if split == "test" else arrays
+            of_split = self._materialise(self.source("test"), feature, spec)[0] if split == "test" else arrays
             rows = self.rows_of(split, len(of_split["pixels"]))
-            refuse_empty(split, rows, self.name, "")
+            self.refuse_empty(split, rows)
             return Split(
                 rows, lambda places: {"inputs": of_split["pixels"][places], "labels": of_split["labels"][places]}
             )
 
         return OpenDataset(spec, source.version, digest, open_split)
-
-    def _source(self, split: str) -> Source:
-        return open_source(
-            self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir
-        )
 
     def _describe(self, source: Source) -> tuple[str, PictureSpec]:
         """The picture's field, and size and classes of the dataset."""
@@ -84,7 +79,7 @@ class Pictures(Dataset):
                 f"{self.name} has pictures of shape {feature.shape}, {feature.np_dtype}; "
                 f"expected one channel of integers."
             )
-        height, width, _ = source.records[0][name].shape if len(source) else (1, 1, 1)
+        height, width, _ = source.read([0])[0][name].shape if len(source) else (1, 1, 1)
         label = dict(source.features.items()).get("label")
         classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
         return name, PictureSpec(

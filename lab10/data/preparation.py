@@ -8,11 +8,10 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from lab10.cli import console
+from lab10.console import console
 from lab10.data.cache import cache_root
-from lab10.data.sources import SAMPLES, data_root, import_tfds, open_builder
+from lab10.data.sources import SAMPLES, data_root, find_builder, import_tfds, open_builder
 from lab10.errors import UserError
-from lab10.kinds import closest
 
 CONNECT_SECONDS = 5.0
 
@@ -35,13 +34,7 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
         return Path(open_builder(name, cache_root(None) / "samples").data_dir)
     tfds = import_tfds()
     root = data_root(directory)
-    try:
-        builder = tfds.builder(name, data_dir=root, file_format="array_record")
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        raise UserError(
-            f"TFDS knows no dataset {name!r}"
-            f"{closest(name, [*tfds.list_builders(with_community_datasets=False), *SAMPLES])}"
-        ) from error
+    builder = find_builder(name, root, file_format="array_record")
     if builder.is_prepared():
         return Path(builder.data_dir)
     if importlib.util.find_spec("tensorflow") is None:

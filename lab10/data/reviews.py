@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
-from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName, refuse_empty
-from lab10.data.sources import Source, import_tfds, open_source
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName
+from lab10.data.sources import Source, import_tfds
 from lab10.data.text import build_vocabulary, ids_of, pad, ranks_of
 from lab10.errors import UserError
 from lab10.fields import require_at_least
@@ -77,14 +77,14 @@ class Reviews(Dataset):
             )
 
     def open(self) -> OpenDataset:
-        source = self._source("train")
+        source = self.source("train")
         text, label, classes = self._describe(source)
         words, words_digest = self._vocabulary(source, text)
         arrays, digest = self._materialise(source, text, label, words, words_digest)
 
         def open_split(split: SplitName) -> Split:
             of_split = (
-                self._materialise(self._source("test"), text, label, words, words_digest)[0]
+                self._materialise(self.source("test"), text, label, words, words_digest)[0]
                 if split == "test"
                 else arrays
             )
@@ -122,7 +122,7 @@ class Reviews(Dataset):
         limit = (
             "" if self.max_length is None else f" with a label and at most {self.max_length} ids (--data.max-length)"
         )
-        refuse_empty(split, rows, self.name, limit)
+        self.refuse_empty(split, rows, limit)
         longest = int(lengths[rows].max())
         length = max(1, longest if self.max_length is None else self.max_length)
 
@@ -131,11 +131,6 @@ class Reviews(Dataset):
             return {"inputs": self.pad(ids, length), "labels": np.asarray(labels[places])}
 
         return Split(rows, read)
-
-    def _source(self, split: str) -> Source:
-        return open_source(
-            self.name, self.test_split if split == "test" else self.train_split, self.dir, self.cache_dir
-        )
 
     def _describe(self, source: Source) -> tuple[str, str, tuple[str, ...]]:
         """The fields of text and label, and the names of the classes."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lab10.cli import console
+from lab10.console import console
 from lab10.data.cache import cache_root
 from lab10.errors import UserError
 from lab10.kinds import closest
@@ -30,21 +30,38 @@ class Source:
       features: TFDS's description of an example's fields.
       version: TFDS's full name, with the version.
       records: the examples, read by position.
-      fingerprint: tells this copy of the data from another, as JSON's types.
+      fingerprint: name, version and sizes, by which the cache knows the data again.
+      folder: where it lies prepared, for messages.
     """
 
     features: Any
     version: str
     records: Any
     fingerprint: dict[str, Any]
+    folder: str
 
     def __len__(self) -> int:
         return len(self.records)
 
+    def read(self, places: list[int]) -> list[dict[str, Any]]:
+        """The records at these places.
+
+        Raises:
+          UserError: the prepared files are damaged or gone.
+        """
+        try:
+            return self.records.__getitems__(places)
+        except Exception as error:  # whatever the reader of the file format raises
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(
+                f"{self.version} in {self.folder} cannot be read: {said}\n"
+                "Copy its folder there again, or prepare it again."
+            ) from error
+
     def chunks(self, size: int = 2000) -> Iterator[list[dict[str, Any]]]:
         """The records in order, `size` at a time."""
         for start in range(0, len(self), size):
-            yield self.records.__getitems__(list(range(start, min(start + size, len(self)))))
+            yield self.read(list(range(start, min(start + size, len(self)))))
 
 
 def data_root(directory: str | None) -> Path:
@@ -78,7 +95,7 @@ def open_source(name: str, split: str, directory: str | None = None, cache_dir: 
         "shards": list(info.shard_lengths),
         "bytes": info.num_bytes,
     }
-    return Source(builder.info.features, builder.info.full_name, records, fingerprint)
+    return Source(builder.info.features, builder.info.full_name, records, fingerprint, str(builder.data_dir))
 
 
 def open_builder(name: str, root: Path) -> Any:
@@ -87,21 +104,37 @@ def open_builder(name: str, root: Path) -> Any:
     Raises:
       UserError: the dataset is unknown or not prepared under `root`.
     """
-    tfds = import_tfds()
     if name in SAMPLES:
         importlib.import_module(SAMPLES[name])  # importing registers the builder with TFDS
-    try:
-        builder = tfds.builder(name, data_dir=root)
-    except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
-        known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
-        raise UserError(
-            f"TFDS knows no dataset {name!r}{closest(name, known)}\n{_how_to_bring_data(name, root)}"
-        ) from error
+    builder = find_builder(name, root)
     if name in SAMPLES and not builder.is_prepared():
         prepare_sample(builder)
     if not builder.is_prepared():
         raise UserError(f"{name} is not prepared in {root}.\n{_how_to_bring_data(name, root)}")
     return builder
+
+
+def find_builder(name: str, root: Path, **options: Any) -> Any:
+    """The TFDS builder of that name, prepared or not.
+
+    Raises:
+      UserError: there is none, or TFDS cannot open it.
+    """
+    tfds = import_tfds()
+    try:
+        return tfds.builder(name, data_dir=root, **options)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
+        raise UserError(
+            f"TFDS knows no dataset {name!r}{closest(name, known)}\n{_how_to_bring_data(name, root)}"
+        ) from error
+    except Exception as error:  # whatever a dataset's own code raises: a config or version that is not there, an import
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise UserError(
+            f"TFDS cannot open {name!r} in {root}: {said}\n"
+            "Name a dataset as NAME, NAME/CONFIG or NAME:VERSION; one that is prepared in another file format goes "
+            "into another --data-dir."
+        ) from error
 
 
 def _how_to_bring_data(name: str, root: Path) -> str:

@@ -4,6 +4,7 @@ A new transform is a new subclass of `Transform`, in this file or in a new one b
 the device inside the training step, so it is `jax.numpy` on arrays of fixed shapes.
 """
 
+import abc
 import dataclasses
 from typing import ClassVar
 
@@ -16,12 +17,13 @@ Batch = dict[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Transform:
+class Transform(abc.ABC):
     """A pure function of a batch and a key. `targets` stays clean unless a transform changes it too."""
 
     # What the examples must be (a spec's `holds`); None for any.
     changes: ClassVar[str | None] = None
 
+    @abc.abstractmethod
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         """Returns the changed batch.
 
@@ -29,7 +31,6 @@ class Transform:
           batch: `inputs`, `targets`, `mask`, and `labels` where there are any, rows first.
           key: a key that is used for no other step.
         """
-        raise TypeError(f"{type(self).__name__} does not say what it does to a batch")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class WordDropout(Transform):
     rate: float = 0.1
     """Probability that a word is replaced."""
     replacement_id: int = 2
-    """The id that stands for a word outside the vocabulary."""
+    """The id that stands for a word outside the vocabulary; it and the ids below it are no words, and stay."""
 
     def __post_init__(self):
         require_share(self, "rate", prefix="data.transform.")
@@ -75,5 +76,5 @@ class WordDropout(Transform):
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         tokens = batch["inputs"]
-        replaced = jax.random.bernoulli(key, self.rate, tokens.shape) & (tokens != 0)
+        replaced = jax.random.bernoulli(key, self.rate, tokens.shape) & (tokens > self.replacement_id)
         return batch | {"inputs": jnp.where(replaced, self.replacement_id, tokens)}

@@ -10,6 +10,9 @@ from lab10.inspection.reviews import ReviewsRun
 from lab10.inspection.run import Run
 from lab10.workdir import Workdir
 
+# What may differ from training without any number meaning something else.
+READING_FIELDS = {"dir", "cache_dir", "test_split", "max_length", "too_long", "keep", "padding"}
+
 __all__ = ["AutoencoderRun", "ReviewsRun", "Run", "load"]
 
 
@@ -19,19 +22,23 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **da
     Args:
       directory: the run's workdir.
       checkpoint: `best` by validation, `latest`, or a step.
-      **data: fields of the config's dataset to read it otherwise than in training, such as `dir`
-        on another machine, or `too_long="truncate"` for reviews of any length.
+      **data: fields of the config's dataset to read it otherwise than in training: `dir` and
+        `cache_dir` on another machine; `test_split`; for reviews `max_length`, `too_long`, `keep`, `padding`.
 
     Returns:
       A `ReviewsRun` or an `AutoencoderRun`, with `params` and `config`.
 
     Raises:
-      UserError: the folder is no run, has no such checkpoint, or its dataset no such field.
+      UserError: the folder is no run, has no such checkpoint, or its dataset cannot be read so.
     """
     workdir = Workdir(os.fspath(directory))
     experiment, spec = workdir.read_experiment(), workdir.read_spec()
-    if unknown := data.keys() - {field.name for field in dataclasses.fields(experiment.data)}:
-        raise UserError(f"A dataset of {spec.holds} has no field {', '.join(sorted(unknown))}.")
+    readable = {field.name for field in dataclasses.fields(experiment.data)} & READING_FIELDS
+    if unknown := data.keys() - readable:
+        raise UserError(
+            f"A dataset of {spec.holds} cannot be read with another {', '.join(sorted(unknown))}; "
+            f"expected some of {', '.join(sorted(readable))}."
+        )
     experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, **data))
     for cls in (AutoencoderRun, ReviewsRun):
         if cls.inspects(experiment, spec):

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lab10.config import Experiment
-from lab10.data.dataset import Spec, Split, SplitName
+from lab10.data.dataset import Spec, Split
 from lab10.data.pictures import PictureSpec
 from lab10.errors import UserError
 from lab10.inspection.run import Latents, Pixels, Run
@@ -67,16 +68,16 @@ class AutoencoderRun(Run):
         """
         return self._apply("__call__", self._pixels(x))
 
-    def latents(self, split: SplitName = "test") -> dict[str, np.ndarray]:
+    def latents(self, split: str = "test") -> dict[str, np.ndarray]:
         """`latents` float32 [examples, latent], `labels` int32 and `examples` int64 [examples] of a whole split."""
-        examples = self._dataset.open_split(split)
+        examples = self._split(split)
         latents, labels = [], []
         for pixels, of_chunk in self._chunks(examples):
             latents.append(self.encode(pixels))
             labels.append(of_chunk)
         return {"latents": np.concatenate(latents), "labels": np.concatenate(labels), "examples": examples.rows}
 
-    def compare(self, split: SplitName, indices: list[int]) -> tuple[Figure, dict[str, Any]]:
+    def compare(self, split: str, indices: list[int]) -> tuple[Figure, dict[str, Any]]:
         """Pictures of a split beside their reconstructions; for a linear autoencoder exact PCA's too.
 
         Args:
@@ -89,7 +90,7 @@ class AutoencoderRun(Run):
         Raises:
           UserError: an index that the split does not have.
         """
-        examples = self._dataset.open_split(split)
+        examples = self._split(split)
         if outside := [index for index in indices if not 0 <= index < len(examples)]:
             raise UserError(f"--indices {outside[0]}: the {split} split has the pictures 0 to {len(examples) - 1}.")
         pixels, _ = self._read(examples, np.array(indices, np.int64))
@@ -107,22 +108,20 @@ class AutoencoderRun(Run):
 
     def draw(self, directory: Path) -> None:
         """Writes reconstructions.png: validation pictures (training ones if there are none) and what became of them."""
-        split: SplitName = "validation" if self.config.data.validation_share > 0 else "train"
-        shown = min(SHOWN, len(self._dataset.open_split(split)))
+        split = "validation" if self.config.data.validation_share > 0 else "train"
+        shown = min(SHOWN, len(self._split(split)))
         figure, _ = self.compare(split, list(range(shown)))
         figure.savefig(directory / "reconstructions.png")
 
-    def _further_metrics(self, split: SplitName) -> dict[str, float]:
-        errors = [
-            self._pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._dataset.open_split(split))
-        ]
+    def _further_metrics(self, split: str) -> dict[str, float]:
+        errors = [self._pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._split(split))]
         return {"pca_reconstruction_error": float(np.concatenate(errors).mean())}
 
     @functools.cached_property
     def _pca(self) -> PCA:
         """Exact PCA without centring, of the same latent size, on the whole TFDS train split."""
-        splits: list[SplitName] = ["train", "validation"] if self.config.data.validation_share > 0 else ["train"]
-        chunks = (pixels for split in splits for pixels, _ in self._chunks(self._dataset.open_split(split)))
+        splits = ["train", "validation"] if self.config.data.validation_share > 0 else ["train"]
+        chunks = (pixels for split in splits for pixels, _ in self._chunks(self._split(split)))
         return fit_pca(chunks, self._model.latent, centred=False)
 
     def _chunks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -132,21 +131,27 @@ class AutoencoderRun(Run):
     def _read(self, split: Split, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels float32 [rows, pixels] in [0, 1], and labels."""
         batch = split.batch(positions)
-        return batch["inputs"].astype(np.float32) / np.float32(self.spec.largest), batch["labels"]
+        inputs = self.spec.decode({"inputs": jnp.asarray(batch["inputs"])})["inputs"]
+        return np.asarray(inputs), batch["labels"]
 
     def _pixels(self, x: ArrayLike) -> np.ndarray:
-        if np.issubdtype(np.asarray(x).dtype, np.integer):
+        rows = _as_rows(x, self.spec.pixels, "pixels")
+        # Noisy pictures leave [0, 1] a little; pictures that were never scaled leave it by far.
+        if not np.all(np.abs(rows - 0.5) <= 2):
             raise UserError(
-                f"Pixels are {np.asarray(x).dtype}; expected floats in [0, 1]: divide by {self.spec.largest}."
+                f"Pixels go beyond [0, 1] or are not finite; if they reach {self.spec.largest}, divide by it."
             )
-        return _as_rows(x, self.spec.pixels, "pixels")
+        return rows
 
     def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._methods[method]({"params": self.params}, rows))
 
 
 def _as_rows(x: ArrayLike, width: int, what: str) -> np.ndarray:
-    rows = np.asarray(x, np.float32)
+    try:
+        rows = np.asarray(x, np.float32)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"Expected rows of {width} {what}, [rows, {width}], as numbers ({error}).") from error
     if rows.ndim != 2 or rows.shape[1] != width:
         raise UserError(f"Expected rows of {width} {what}, [rows, {width}]; got the shape {list(rows.shape)}.")
     return rows

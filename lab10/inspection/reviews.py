@@ -42,6 +42,7 @@ class ReviewsRun(Run):
           `probability` (of that class), `probabilities` (of every class) and `truncated` (whether
           only a part of --data.max-length ids was read).
         """
+        texts = [texts] if isinstance(texts, str | bytes) else texts
         rows = [self._reviews.encode(ranks_of(_as_bytes(text), self._rank)) for text in texts]
         predictions = []
         for start in range(0, len(rows), BATCH):
@@ -69,7 +70,12 @@ class ReviewsRun(Run):
 
 
 def _as_bytes(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape")  # bytes that were no UTF-8, as Python passes them on
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _power_of_two(at_least: int) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from lab10.cli import console
 from lab10.config import Experiment
-from lab10.data.dataset import OpenDataset, Spec, SplitName
+from lab10.console import console
+from lab10.data.dataset import OpenDataset, Spec, Split, split_named
 from lab10.errors import UserError
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.step import Program
@@ -52,9 +52,17 @@ class Run:
     def _dataset(self) -> OpenDataset:
         if self._opened is None:
             self._opened = self.config.data.open()
+            if self._opened.content_sha256 != self._workdir.read_content_sha256():
+                raise UserError(
+                    f"The dataset {self._opened.version} that was found is not the one that {self._workdir.path} was "
+                    "trained on: its content differs. Point TFDS_DATA_DIR or --data.dir at that one."
+                )
         return self._opened
 
-    def evaluate(self, split: SplitName = "test") -> dict[str, Any]:
+    def _split(self, name: str) -> Split:
+        return self._dataset.open_split(split_named(name))
+
+    def evaluate(self, split: str = "test") -> dict[str, Any]:
         """Metrics on a split; writes them, and each example's prediction or error, under evaluations/ in the workdir.
 
         Returns:
@@ -62,7 +70,7 @@ class Run:
           evaluated in this workdir) and `per_example` (the path of the CSV file); the last two are
           None where the workdir cannot be written.
         """
-        examples = self._dataset.open_split(split)
+        examples = self._split(split)
         evaluation = self._program.evaluate(self.params, examples)
         metrics = evaluation.metrics | self._further_metrics(split)
         result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
@@ -85,7 +93,7 @@ class Run:
             )
             return {"read_count": None, "per_example": None}
 
-    def _further_metrics(self, split: SplitName) -> dict[str, float]:
+    def _further_metrics(self, split: str) -> dict[str, float]:
         """What a kind of run compares itself with."""
         return {}
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from lab10.data.dataset import Spec
 from lab10.data.pictures import PictureSpec
+from lab10.fields import require_at_least
 from lab10.models.model import Model, require_spec
 
 Activation = Literal["tanh", "relu", "gelu", "elu", "silu", "sigmoid", "identity"]
@@ -109,7 +110,7 @@ class LinearAutoencoder(AutoencoderModel):
     """Two matrices without bias: z = E x, x' = D z. Its best loss is that of PCA without centring."""
 
     def __post_init__(self):
-        self.require_widths("latent")
+        require_at_least(1, self, "latent", prefix="model.")
 
     def build(self, spec: Spec) -> Autoencoder:
         pictures = require_spec(self, spec, PictureSpec)
@@ -134,7 +135,7 @@ class MLPAutoencoder(AutoencoderModel):
     """After the last layer."""
 
     def __post_init__(self):
-        self.require_widths("latent", "encoder_widths", "decoder_widths")
+        require_at_least(1, self, "latent", "encoder_widths", "decoder_widths", prefix="model.")
 
     def build(self, spec: Spec) -> Autoencoder:
         pictures = require_spec(self, spec, PictureSpec)

@@ -9,7 +9,6 @@ from flax import linen as nn
 
 from lab10.data.dataset import Spec
 from lab10.errors import UserError
-from lab10.fields import option
 
 S = TypeVar("S", bound=Spec)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
@@ -36,13 +35,6 @@ class Model(abc.ABC):
     def compute_dtype(self) -> jnp.dtype:
         """`dtype` as a numpy dtype."""
         return jnp.dtype(self.dtype)
-
-    def require_widths(self, *names: str) -> None:
-        """Refuses widths below 1 in the named fields, which hold an int or a tuple of them."""
-        for name in names:
-            widths = getattr(self, name)
-            if any(width < 1 for width in (widths if isinstance(widths, tuple) else (widths,))):
-                raise UserError(f"{option('model.' + name)} is {widths}; expected at least 1.")
 
 
 def require_spec(model: Model, spec: Spec, expected: type[S]) -> S:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from lab10.data.dataset import Spec
 from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
+from lab10.fields import require_at_least
 from lab10.models.lstm import MaskedLSTM
 from lab10.models.model import Model, require_spec
 
@@ -101,7 +102,7 @@ class LSTM(Model):
     """Width of the LSTM's state."""
 
     def __post_init__(self):
-        self.require_widths("embedding_features", "hidden")
+        require_at_least(1, self, "embedding_features", "hidden", prefix="model.")
 
     def build(self, spec: Spec) -> LSTMClassifier:
         reviews = require_spec(self, spec, ReviewSpec)
@@ -121,7 +122,7 @@ class BagOfWords(Model):
     """Of the hidden layers, ReLU; none makes it logistic regression."""
 
     def __post_init__(self):
-        self.require_widths("widths")
+        require_at_least(1, self, "widths", prefix="model.")
 
     def build(self, spec: Spec) -> BagOfWordsClassifier:
         reviews = require_spec(self, spec, ReviewSpec)

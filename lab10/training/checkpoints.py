@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from lab10.cli import console
+from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
 
@@ -86,8 +86,14 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics."""
-        measured = [(self._goodness(metrics), step) for step in self.steps() if (metrics := self.validation(step))]
-        return max(measured)[1] if measured else max(self.steps(), default=None)
+        measured, steps = [], self.steps()
+        for step in steps:
+            try:
+                if metrics := self.validation(step):
+                    measured.append((self._goodness(metrics), step))
+            except UserError as error:
+                console.print(f"{error}\nIt is left out of the choice of the best.", markup=False)
+        return max(measured)[1] if measured else max(steps, default=None)
 
     def validation(self, step: int) -> dict[str, float]:
         """The validation metrics saved with a checkpoint; empty where there are none."""

@@ -1,22 +1,23 @@
 """The loop: feeds the step, writes lines of metrics, evaluates, saves, resumes. The same for every task."""
 
+import math
 import time
 from typing import Any
 
 import jax
 
-from lab10.cli import Interrupted, console
 from lab10.config import Experiment
+from lab10.console import console
 from lab10.data.batching import TrainingBatches, on_device
-from lab10.data.dataset import Split
-from lab10.errors import RunError, UserError
+from lab10.data.dataset import OpenDataset, Split
+from lab10.errors import Interrupted, RunError, UserError
 from lab10.metrics import Metrics
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.metrics_log import MetricsLog
 from lab10.training.profile import Profile
 from lab10.training.progress import Progress, print_layers
 from lab10.training.signals import StopRequest
-from lab10.training.state import TrainState, count_parameters
+from lab10.training.state import Params, TrainState, count_parameters
 from lab10.training.step import Program, StepReport
 from lab10.workdir import Workdir
 
@@ -47,10 +48,14 @@ def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
         validation = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
         total = experiment.total_steps(len(train_split))
         program = Program(experiment, dataset.spec, total)
-        workdir.write_config(experiment, dataset)
         higher_is_better = experiment.task.metrics[experiment.select_by]
         with Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better) as checkpoints:
-            return Trainer(experiment, workdir, program, checkpoints, train_split, validation, total).go()
+            start_from = None
+            if experiment.start_from is not None and not checkpoints.steps():
+                start_from = params_of(experiment.start_from, dataset, program.abstract_params())
+            workdir.write_config(experiment, dataset)
+            trainer = Trainer(experiment, workdir, program, checkpoints, train_split, validation, total)
+            return trainer.go(start_from)
 
 
 class Trainer:
@@ -69,15 +74,18 @@ class Trainer:
         self._experiment, self._workdir, self._program = experiment, workdir, program
         self._checkpoints, self._validation, self._total = checkpoints, validation, total
         self._batches = TrainingBatches(
-            train_split, experiment.batch_size, experiment.data.order_seed, program.padded_size(experiment.batch_size)
+            train_split,
+            experiment.batch_size,
+            experiment.data.order_seed,
+            program.padded_size(min(experiment.batch_size, len(train_split))),
         )
         self._pending: list[StepReport] = []
         self._since_line = Metrics.empty()
         self._latest: dict[str, float] = {}
 
-    def go(self) -> dict[str, Any]:
-        """Trains to the end and says how it went."""
-        state = self._restore_or_start()
+    def go(self, start_from: Params | None) -> dict[str, Any]:
+        """Trains to the end, a new run from these parameters where they are given, and says how it went."""
+        state = self._restore_or_start(start_from)
         start = int(state.step)
         print_layers(self._program.module, state.params)
         began = time.monotonic()
@@ -113,7 +121,7 @@ class Trainer:
     def _due(self, step: int, every: int | None) -> bool:
         return every is not None and (step % every == 0 or step == self._total)
 
-    def _restore_or_start(self) -> TrainState:
+    def _restore_or_start(self, start_from: Params | None) -> TrainState:
         program = self._program
         abstract = {"params": program.abstract_params(), "opt_state": program.abstract_opt_state()}
         restored = self._checkpoints.restore_latest(abstract)
@@ -121,9 +129,7 @@ class Trainer:
             self._since_line, self._latest = restored.since_line, restored.validation
             console.print(f"Going on from step {restored.step} in {self._workdir.path}", markup=False)
             return program.start(restored.trees["params"], restored.trees["opt_state"], restored.step)
-        if self._experiment.start_from is None:
-            return program.start(program.init_params())
-        return program.start(params_of(self._experiment.start_from, abstract["params"]))
+        return program.start(program.init_params() if start_from is None else start_from)
 
     def _fetch(self, step: int) -> None:
         """Brings reports to the host and adds them up, in float64.
@@ -134,18 +140,21 @@ class Trainer:
         reports, self._pending = jax.device_get(self._pending), []
         for place, report in enumerate(reports, start=step - len(reports) + 1):
             if not report.finite:
-                saved = self._checkpoints.steps()
-                kept = (
-                    f"The checkpoint of step {saved[-1]} in {self._workdir.checkpoints_path} is the last good one."
-                    if saved
-                    else "No checkpoint was written before it."
-                )
-                raise RunError(
-                    f"The loss or a parameter is not finite at step {place}. {kept} "
-                    f"Try a lower --optimizer.learning-rate or --optimizer.clip-norm 1."
-                )
+                raise self._diverged("The loss or a parameter", place)
             totals = {name: float(total) for name, total in report.metrics.totals.items()}
             self._since_line = self._since_line.merge(Metrics(totals, float(report.metrics.count)))
+
+    def _diverged(self, what: str, step: int) -> RunError:
+        saved = self._checkpoints.steps()
+        kept = (
+            f"The checkpoint of step {saved[-1]} in {self._workdir.checkpoints_path} is the last good one."
+            if saved
+            else "No checkpoint was written before it."
+        )
+        return RunError(
+            f"{what} is not finite at step {step}. {kept} "
+            "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir."
+        )
 
     def _write_train_line(self, step: int, log: MetricsLog, progress: Progress) -> None:
         self._fetch(step)
@@ -157,6 +166,8 @@ class Trainer:
         if self._validation is None:
             return
         self._latest = self._program.evaluate(state.params, self._validation).metrics
+        if not all(math.isfinite(value) for value in self._latest.values()):
+            raise self._diverged("The validation loss", step)
         self._write(step, "validation", self._latest, log, progress)
 
     def _write(self, step: int, split: str, metrics: dict[str, float], log: MetricsLog, progress: Progress) -> None:
@@ -183,17 +194,20 @@ class Trainer:
         }
 
 
-def params_of(directory: str, abstract_params: Any) -> Any:
-    """The best parameters of another run, for a model of the same shapes.
+def params_of(directory: str, dataset: OpenDataset, abstract_params: Params) -> Params:
+    """The best parameters of another run, for a model of the same shapes and the same words.
 
     Raises:
-      UserError: there is no such run, or its model is another.
+      UserError: there is no such run, or its model or vocabulary is another.
     """
     other = Workdir(directory)
     experiment = other.read_experiment()
-    with Checkpoints(
-        other.checkpoints_path, experiment.select_by, experiment.task.metrics[experiment.select_by]
-    ) as checkpoints:
+    if dataset.vocabulary is not None and list(other.read_vocabulary()) != list(dataset.vocabulary):
+        raise UserError(
+            f"--start-from {directory}: that run has another vocabulary, so its embedding means other words."
+        )
+    higher_is_better = experiment.task.metrics[experiment.select_by]
+    with Checkpoints(other.checkpoints_path, experiment.select_by, higher_is_better) as checkpoints:
         try:
             return checkpoints.restore(checkpoints.find("best"), {"params": abstract_params}).trees["params"]
         except UserError as error:

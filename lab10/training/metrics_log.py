@@ -1,23 +1,11 @@
 """The lines of metrics of a run: metrics.jsonl for programs, TensorBoard events for eyes."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import tensorboardX
 
+from lab10.json_lines import read_json_lines
 from lab10.workdir import Workdir, write_atomically
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, without a last one that a crash has torn."""
-    lines = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
 
 
 class MetricsLog:
@@ -28,7 +16,7 @@ class MetricsLog:
 
     def __init__(self, workdir: Workdir, step: int):
         self._path = workdir.metrics_path
-        kept = [line for line in read_lines(self._path) if line["step"] <= step]
+        kept = [line for line in read_json_lines(self._path) if line["step"] <= step]
         content = "".join(json.dumps(line) + "\n" for line in kept).encode()
         if not self._path.exists() or self._path.read_bytes() != content:
             write_atomically(self._path, content)

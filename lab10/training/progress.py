@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a bar with loss and ETA in a terminal, lines elsewhere."""
 
+import datetime
 import time
 
 import jax
@@ -7,7 +8,8 @@ import rich.progress
 from flax import linen as nn
 from rich.table import Table
 
-from lab10.cli import console, describe
+from lab10.cli import describe
+from lab10.console import console
 from lab10.training.state import Params, count_parameters
 
 
@@ -53,7 +55,7 @@ class Progress:
         if console.is_terminal or step >= self._total or step <= self._start:
             return ""
         seconds = (time.monotonic() - self._began) / (step - self._start) * (self._total - step)
-        return f"  ({time.strftime('%H:%M:%S', time.gmtime(seconds))} left)"
+        return f"  ({datetime.timedelta(seconds=round(seconds))} left)"
 
 
 def print_layers(module: nn.Module, params: Params) -> None:

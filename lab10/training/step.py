@@ -1,5 +1,6 @@
 """One training step and one evaluation step for every task, jit-compiled, written for a mesh of devices."""
 
+import collections
 import functools
 
 import jax
@@ -141,7 +142,13 @@ class Program:
         """Every example of a split, once."""
         size = self.padded_size(self._experiment.evaluation_batch_size)
         batches = on_device(evaluation_batches(split, size), self.rows)
-        parts = jax.device_get([self.evaluate_step(params, batch) for batch in batches])
+        parts: list[dict[str, np.ndarray]] = []
+        under_way: collections.deque[dict[str, jax.Array]] = collections.deque()
+        for batch in batches:
+            under_way.append(self.evaluate_step(params, batch))
+            if len(under_way) > 2:  # the device stays busy, and its queue short
+                parts.append(jax.device_get(under_way.popleft()))
+        parts += jax.device_get(list(under_way))
         per_example = {name: np.concatenate([part[name] for part in parts])[: len(split)] for name in parts[0]}
         metrics = {name: float(np.mean(per_example[name], dtype=np.float64)) for name in self._experiment.task.metrics}
         return Evaluation(metrics, per_example)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.dataset import refuse_empty
+from lab10.data.dataset import split_named
 from lab10.data.pictures import Pictures
 from lab10.data.reviews import Reviews
 from lab10.errors import UserError
@@ -63,6 +63,13 @@ def test_a_negative_seed_is_refused(field):
 
 
 def test_an_empty_split_is_refused_with_its_name_and_the_reason():
-    with pytest.raises(UserError, match="The validation split of imdb has no example of at most 1 ids"):
-        refuse_empty("validation", np.arange(0), "imdb", " of at most 1 ids")
-    refuse_empty("validation", np.arange(1), "imdb", "")
+    with pytest.raises(UserError, match="The validation split of mnist has no example of at most 1 ids"):
+        Pictures().refuse_empty("validation", np.arange(0), " of at most 1 ids")
+    with pytest.raises(UserError, match=r"--data\.validation-share 0"):
+        Pictures(validation_share=0.0).refuse_empty("validation", np.arange(0))
+    Pictures().refuse_empty("validation", np.arange(1))
+
+
+def test_a_split_of_another_name_is_refused():
+    with pytest.raises(UserError, match="train, validation, test"):
+        split_named("tset")

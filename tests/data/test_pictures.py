@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lab10.data import pictures as pictures_module
+from lab10.data import dataset as dataset_module
 from lab10.data.pictures import Pictures, PictureSpec
 from lab10.data.sources import Source, import_tfds
 from lab10.errors import UserError
@@ -34,10 +34,14 @@ def opened(monkeypatch, tmp_path):
 
         def open_source(name, split, directory, cache_dir):
             return Source(
-                tfds.features.FeaturesDict(features), f"{name}/1.0.0", Records(records), {"name": name, "split": split}
+                tfds.features.FeaturesDict(features),
+                f"{name}/1.0.0",
+                Records(records),
+                {"name": name, "split": split},
+                "here",
             )
 
-        monkeypatch.setattr(pictures_module, "open_source", open_source)
+        monkeypatch.setattr(dataset_module, "open_source", open_source)
         return Pictures(name="few", cache_dir=str(tmp_path), **fields).open()
 
     return make

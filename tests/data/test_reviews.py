@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lab10.data import dataset as dataset_module
 from lab10.data import reviews as reviews_module
 from lab10.data.reviews import Reviews, ReviewSpec
 from lab10.data.sources import Source, import_tfds
@@ -38,13 +39,13 @@ def opened(monkeypatch, tmp_path):
     def open_source(name, split, directory, cache_dir):
         records = Records({"text": text, "label": label} for text, label in (TRAIN if split == "train" else TEST))
         make.splits.append(split)
-        return Source(features, f"{name}/1.0.0", records, {"name": name, "split": split})
+        return Source(features, f"{name}/1.0.0", records, {"name": name, "split": split}, "here")
 
     def make(**fields):
         return Reviews(name="few", cache_dir=str(tmp_path), **fields).open()
 
     make.splits = []
-    monkeypatch.setattr(reviews_module, "open_source", open_source)
+    monkeypatch.setattr(dataset_module, "open_source", open_source)
     return make
 
 

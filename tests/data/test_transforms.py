@@ -91,5 +91,12 @@ def test_a_replacement_that_is_padding_is_refused():
 
 
 def test_a_transform_that_says_nothing_is_no_transform():
-    with pytest.raises(TypeError, match="does not say what it does"):
-        Transform()({"inputs": jnp.zeros(1)}, jax.random.key(0))
+    with pytest.raises(TypeError, match="abstract"):
+        Transform()
+
+
+def test_word_dropout_leaves_the_start_and_the_unknown_id():
+    tokens = jnp.array([[0, 0, 1, 2, 5, 6]] * 50)
+    changed = WordDropout(rate=0.99)({"inputs": tokens}, jax.random.key(0))["inputs"]
+    assert jnp.array_equal(changed[:, :4], tokens[:, :4])
+    assert bool((changed[:, 4:] == 2).any())

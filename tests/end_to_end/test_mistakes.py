@@ -1,6 +1,8 @@
 """Mistakes that a user can make, and the message that each is answered with."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,9 @@ def test_a_mistake_in_a_training_command(scripts, tmp_path, arguments, words):
         (("--model.latent", "0"), "--model.latent"),
         (("--select-by", "accuracy"), "reconstruction_error"),
         (("--optimizer.learning-rate", "nan"), "--optimizer.learning-rate"),
+        (("--optimizer.learning-rate", "inf"), "finite"),
+        (("--optimizer.clip-norm", "0"), "--optimizer.clip-norm"),
+        (("--workdir", ""), "--workdir"),
         (("--data", "reviews", "--data.num-words", "3"), "--data.num-words"),
         (("--data.transform", "gaussiannoise", "--data.transform.deviation", "-1"), "--data.transform.deviation"),
     ],
@@ -49,6 +54,42 @@ def test_a_mistake_in_a_training_command(scripts, tmp_path, arguments, words):
 def test_a_value_that_no_run_can_have(arguments, words):
     with pytest.raises(UserError, match=words):
         parse_training_arguments(["mnist_pca", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("experiment = (", "line 1"),
+        ("import nonsense_that_is_not_there", "nonsense"),
+        ("x = 1", "defines no experiment"),
+    ],
+)
+def test_a_page_with_a_mistake(tmp_path, page, words):
+    (tmp_path / "page.py").write_text(page)
+    with pytest.raises(UserError, match=words):
+        parse_training_arguments([str(tmp_path / "page.py")])
+
+
+def test_prepared_files_that_are_damaged_or_of_another_format(scripts, tmp_path):
+    scripts.answer("prepare_data", "synthetic_reviews")
+    copy = tmp_path / "cache"
+    shutil.copytree(Path(scripts.environment["LAB10_CACHE_DIR"]) / "samples", copy / "samples")
+    shard = next(copy.rglob("*train.array_record*"))
+    shard.write_bytes(shard.read_bytes()[:1000])
+    arguments = (
+        "imdb_lstm",
+        "--data.name",
+        "synthetic_reviews",
+        "--data.cache-dir",
+        copy,
+        "--workdir",
+        tmp_path / "run",
+    )
+    assert "cannot be read" in scripts.refusal("train", *arguments)
+    said = scripts.refusal(
+        "train", "mnist_pca", "--data.name", "mnist:9.9.9", "--data.dir", tmp_path, "--workdir", tmp_path / "run"
+    )
+    assert "mnist:9.9.9" in said
 
 
 def test_a_run_of_another_config_is_refused_and_the_fields_named(scripts, linear_run, linear_arguments):

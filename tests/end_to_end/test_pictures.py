@@ -78,8 +78,11 @@ def test_a_run_is_used_from_a_notebook(scripts, linear_run, monkeypatch):
     np.testing.assert_allclose(run.decode(z), run.reconstruct(x), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(z, x @ np.asarray(run.params["encoder"]["dense_0"]["kernel"]), rtol=1e-3, atol=1e-4)
     assert run.config.model.latent == 64
-    with pytest.raises(lab10.errors.UserError, match="divide by 255"):
-        run.encode(np.zeros((1, 784), np.uint8))
+    for wrong in (np.full((1, 784), 255, np.uint8), np.full((1, 784), 255.0), np.full((1, 784), np.nan)):
+        with pytest.raises(lab10.errors.UserError, match="255, divide"):
+            run.encode(wrong)
+    with pytest.raises(lab10.errors.UserError, match="as numbers"):
+        run.reconstruct(["a picture"])
     with pytest.raises(lab10.errors.UserError, match="784"):
         run.encode(np.zeros((1, 10)))
     with pytest.raises(lab10.errors.UserError, match="cannot classify"):
@@ -103,8 +106,10 @@ def test_a_run_starts_from_anothers_parameters(scripts, linear_run, tmp_path):
     answer = scripts.answer("train", *arguments, "--optimizer.learning-rate", 0)
     best = scripts.answer("evaluate", workdir, "--split", "validation", "--checkpoint", "best")
     assert answer["validation"]["loss"] == best["loss"]
-    said = scripts.refusal("train", *arguments[:-3], tmp_path / "third", *arguments[-2:], "--model.latent", 32)
-    assert "--start-from" in said
+    third = (*arguments[:-3], tmp_path / "third", "--start-from")
+    assert "--start-from" in scripts.refusal("train", *third, workdir, "--model.latent", 32)
+    assert "config.json" in scripts.refusal("train", *third, tmp_path / "mistyped")
+    scripts.answer("train", *third, workdir)  # a refusal has not claimed the workdir
 
 
 def test_a_transform_and_another_optimizer_are_chosen_on_the_command_line(scripts, tmp_path):

@@ -1,8 +1,12 @@
 """The LSTM and the bag of words from training to sentences typed in."""
 
 import csv
+import dataclasses
 
 import pytest
+
+import lab10
+from lab10.errors import UserError
 
 
 def test_the_lstm_learns_what_no_bag_of_words_can(scripts, lstm_run, tmp_path):
@@ -54,6 +58,37 @@ def test_any_bytes_are_a_text(scripts, lstm_run):
     assert predictions[0]["text"] == ""
     assert all(0.5 <= p["probability"] <= 1 for p in predictions)
     assert scripts.answer("predict", lstm_run[0])["predictions"] == []
+
+
+def test_arguments_of_any_bytes_after_an_option(scripts, lstm_run):
+    workdir, _ = lstm_run
+    predictions = scripts.answer(
+        "predict", workdir, "--checkpoint", "latest", b"\xff dull".decode(errors="surrogateescape")
+    )
+    assert predictions["predictions"][0]["text"] == "\ufffd dull"
+    said = scripts.run("predict", workdir, "--", "-dull", "--json").stdout.decode().splitlines()
+    assert [line.split("  ")[1] for line in said] == ["-dull", "--json"]
+
+
+def test_other_data_than_the_run_was_trained_on_are_noticed(scripts, lstm_run, monkeypatch):
+    monkeypatch.setenv("LAB10_CACHE_DIR", scripts.environment["LAB10_CACHE_DIR"])
+    with pytest.raises(UserError, match="index_from"):
+        lab10.load(lstm_run[0], index_from=10)
+    run = lab10.load(lstm_run[0])
+    run.config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, train_split="test"))
+    with pytest.raises(UserError, match="its content differs"):
+        run.evaluate("validation")
+    with pytest.raises(UserError, match="tset"):
+        lab10.load(lstm_run[0]).evaluate("tset")
+    assert len(run.predict("a dull film")) == 1
+    assert run.predict(["\ud83d lone surrogate"])[0]["label"] in ("neg", "pos")
+
+
+def test_long_reviews_are_truncated_in_evaluation_where_asked(scripts, tmp_path):
+    arguments = ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 20, "--steps", 2)
+    scripts.answer("train", *arguments, "--workdir", tmp_path / "run")
+    assert scripts.answer("evaluate", tmp_path / "run")["examples"] < 2000
+    assert scripts.answer("evaluate", tmp_path / "run", "--data.too-long", "truncate")["examples"] == 2000
 
 
 def test_whole_reviews_and_all_words(scripts, tmp_path):

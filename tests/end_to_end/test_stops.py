@@ -90,6 +90,50 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert saved[-1] == step - 1
 
 
+def test_a_validation_loss_that_is_not_finite_is_never_saved(scripts, tmp_path):
+    arguments = (
+        "mnist_pca",
+        "--data.name",
+        "mnist_sample",
+        "--steps",
+        1,
+        "--optimizer",
+        "sgd",
+        "--workdir",
+        tmp_path / "run",
+    )
+    done = scripts.run("train", *arguments, "--optimizer.learning-rate", "1e30")
+    assert done.returncode == 1
+    assert "validation loss is not finite at step 1" in done.stderr.decode()
+    assert not any((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+
+
+def test_what_a_process_left_that_died_early_is_no_obstacle(scripts, tmp_path):
+    (tmp_path / "lock").touch()
+    (tmp_path / ".config.json.partial").write_text("{")
+    scripts.answer("train", "mnist_pca", "--data.name", "mnist_sample", "--steps", 1, "--workdir", tmp_path)
+
+
+def test_a_run_goes_on_for_longer_where_no_schedule_depends_on_its_length(
+    scripts, linear_run, linear_arguments, tmp_path
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(linear_run[0], workdir)
+    longer = [240 if argument == 200 else argument for argument in linear_arguments]
+    assert scripts.answer("train", *longer, "--workdir", workdir)["step"] == 240
+    with open(workdir / "evaluations.jsonl", "w") as file:
+        file.write("anything beside a run is left alone")
+    assert "--steps" in scripts.refusal("train", *linear_arguments, "--workdir", workdir)
+
+
+def test_a_torn_line_in_the_log_of_evaluations_is_no_obstacle(scripts, linear_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(linear_run[0], workdir)
+    (workdir / "evaluations").mkdir(exist_ok=True)
+    (workdir / "evaluations" / "log.jsonl").write_text('{"split": "test"}\n{"split": "te')
+    assert scripts.answer("evaluate", workdir)["read_count"] == 2
+
+
 def test_a_second_run_on_a_workdir_is_refused(scripts, tmp_path):
     arguments = (
         "mnist_pca",

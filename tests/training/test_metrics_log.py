@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lab10.training.metrics_log import MetricsLog, read_lines
+from lab10.json_lines import read_json_lines
+from lab10.training.metrics_log import MetricsLog
 from lab10.workdir import Workdir
 
 
@@ -40,13 +41,13 @@ def test_a_line_that_a_crash_has_torn_is_left_out(workdir, torn):
     write(workdir, 0, [10])
     with open(workdir.metrics_path, "a") as file:
         file.write(torn)
-    assert [line["step"] for line in read_lines(workdir.metrics_path)] == [10]
+    assert [line["step"] for line in read_json_lines(workdir.metrics_path)] == [10]
     write(workdir, 10, [20])
-    assert [line["step"] for line in read_lines(workdir.metrics_path)] == [10, 20]
+    assert [line["step"] for line in read_json_lines(workdir.metrics_path)] == [10, 20]
 
 
 def test_where_there_is_no_file_there_are_no_lines(tmp_path):
-    assert read_lines(tmp_path / "metrics.jsonl") == []
+    assert read_json_lines(tmp_path / "metrics.jsonl") == []
 
 
 def test_every_prefix_of_the_file_reads_as_its_whole_lines(workdir):
@@ -56,7 +57,7 @@ def test_every_prefix_of_the_file_reads_as_its_whole_lines(workdir):
         workdir.metrics_path.write_bytes(content[:length])
         whole = content[:length].count(b"\n")
         # The last line may lack no more than its newline.
-        assert len(read_lines(workdir.metrics_path)) in (whole, whole + (content[length : length + 1] == b"\n"))
+        assert len(read_json_lines(workdir.metrics_path)) in (whole, whole + (content[length : length + 1] == b"\n"))
 
 
 def test_events_for_tensorboard_are_written_once_there_is_something_to_write(workdir):
