@@ -65,7 +65,7 @@ class Pictures(Dataset):
     def _describe(self, source: Source) -> tuple[str, PictureSpec]:
         """The picture's field, and size and classes of the dataset."""
         tfds = import_tfds()
-        images = [key for key, feature in source.features.items() if isinstance(feature, tfds.features.Image)]
+        images = [key for key, feature in sorted(source.features.items()) if isinstance(feature, tfds.features.Image)]
         name = self.picture_feature or (images[0] if len(images) == 1 else None)
         if name is None or name not in images:
             raise UserError(

@@ -135,8 +135,9 @@ class Reviews(Dataset):
     def _describe(self, source: Source) -> tuple[str, str, tuple[str, ...]]:
         """The fields of text and label, and the names of the classes."""
         tfds = import_tfds()
-        texts = [key for key, feature in source.features.items() if isinstance(feature, tfds.features.Text)]
-        labels = [key for key, feature in source.features.items() if isinstance(feature, tfds.features.ClassLabel)]
+        features = sorted(source.features.items())
+        texts = [key for key, feature in features if isinstance(feature, tfds.features.Text)]
+        labels = [key for key, feature in features if isinstance(feature, tfds.features.ClassLabel)]
         text = self._choose("text", "--data.text-feature", self.text_feature, texts)
         label = self._choose("class label", "--data.label-feature", self.label_feature, labels)
         return text, label, tuple(source.features[label].names)

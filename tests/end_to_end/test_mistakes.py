@@ -74,7 +74,7 @@ def test_prepared_files_that_are_damaged_or_of_another_format(scripts, tmp_path)
     scripts.answer("prepare_data", "synthetic_reviews")
     copy = tmp_path / "cache"
     shutil.copytree(Path(scripts.environment["LAB10_CACHE_DIR"]) / "samples", copy / "samples")
-    shard = next(copy.rglob("*train.array_record*"))
+    shard = next(copy.rglob("synthetic_reviews-train.array_record*"))
     shard.write_bytes(shard.read_bytes()[:1000])
     arguments = (
         "imdb_lstm",

@@ -97,7 +97,7 @@ def test_texts_of_four_classes(scripts, folder, tmp_path):
         20,
     )
     said = scripts.refusal("train", "imdb_lstm", *fields, "--workdir", tmp_path / "run")
-    assert "title, body" in said
+    assert "body, title" in said
     assert "--data.text-feature" in said
     fields = (*fields, "--data.text-feature", "body", "--data.max-length", 10)
     for experiment in ("imdb_bag_of_words", "imdb_lstm"):

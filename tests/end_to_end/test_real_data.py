@@ -52,7 +52,7 @@ def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(rev
         for start in range(0, len(split), 1000):
             for row in split.batch(np.arange(start, min(start + 1000, len(split))))["inputs"]:
                 ids = row[row != 0]
-                if len(ids) == len(printed) and abs(ids - printed).max() <= 12:
+                if len(ids) == len(printed) and abs(ids - printed).max() <= 100:
                     found = ids
     assert found is not None
     differing = [(ours, theirs) for ours, theirs in zip(found.tolist(), printed, strict=True) if ours != theirs]
