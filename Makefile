@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Today's versions; empty it to take the newest: make test CONSTRAINTS=
 CONSTRAINTS ?= constraints.txt
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+INSTALL := -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .PHONY: demo test lint test-prepare clean
 
@@ -40,17 +40,13 @@ test-prepare: .venv-prepare/.installed
 
 $(VENV)/.installed: setup.cfg $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[demo,test]'
+	$(BIN)/python $(INSTALL) --editable '.[demo,test]'
 	touch $@
 
 .venv-prepare/.installed: setup.cfg $(CONSTRAINTS)
-	$(MAKE) .venv-prepare-install VENV=.venv-prepare
+	$(PYTHON) -m venv .venv-prepare
+	.venv-prepare/bin/python $(INSTALL) --editable '.[prepare,test]'
 	touch $@
-
-.PHONY: .venv-prepare-install
-.venv-prepare-install:
-	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --editable '.[prepare,test]'
 
 clean:
 	rm -rf .venv .venv-prepare build *.egg-info .pytest_cache .mypy_cache .ruff_cache
