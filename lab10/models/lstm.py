@@ -1,12 +1,16 @@
 """An LSTM that skips padding: Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, as in Keras."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-Carry = tuple[jax.Array, jax.Array]  # (cell, hidden), both [batch, hidden]
+from lab10.models.fused_lstm import Carry, fused_lstm
+
+Implementation = Literal["reference", "fused"]
 
 
 def forget_gate_one(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -27,6 +31,14 @@ class LSTMCell(nn.Module):
     dtype: jnp.dtype = jnp.dtype("float32")
 
     @nn.compact
+    def kernels(self, features: int) -> list[jax.Array]:
+        """`input_kernel` [features, 4 hidden], `recurrent_kernel` [hidden, 4 hidden] and `bias` [4 hidden]."""
+        # One orthogonal [hidden, 4 hidden] matrix, not one for each gate: Keras draws it so.
+        input_kernel = self.param("input_kernel", nn.initializers.glorot_uniform(), (features, 4 * self.hidden))
+        recurrent_kernel = self.param("recurrent_kernel", nn.initializers.orthogonal(), (self.hidden, 4 * self.hidden))
+        bias = self.param("bias", forget_gate_one, (4 * self.hidden,))
+        return [input_kernel, recurrent_kernel, bias]
+
     def __call__(
         self, carry: Carry, inputs: tuple[Float[Array, "batch features"], Bool[Array, " batch"]]
     ) -> tuple[Carry, Float[Array, "batch hidden"]]:
@@ -37,13 +49,8 @@ class LSTMCell(nn.Module):
         """
         features, mask = inputs
         cell, hidden = carry
-        # One orthogonal [hidden, 4 hidden] matrix, not one for each gate: Keras draws it so.
-        input_kernel = self.param(
-            "input_kernel", nn.initializers.glorot_uniform(), (features.shape[-1], 4 * self.hidden)
-        )
-        recurrent_kernel = self.param("recurrent_kernel", nn.initializers.orthogonal(), (self.hidden, 4 * self.hidden))
-        bias = self.param("bias", forget_gate_one, (4 * self.hidden,))
-        input_kernel, recurrent_kernel, bias = (p.astype(self.dtype) for p in (input_kernel, recurrent_kernel, bias))
+        kernels = self.kernels(features.shape[-1])
+        input_kernel, recurrent_kernel, bias = (kernel.astype(self.dtype) for kernel in kernels)
 
         gates = features @ input_kernel + hidden @ recurrent_kernel + bias[None]
         input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=-1)
@@ -56,21 +63,23 @@ class LSTMCell(nn.Module):
 
 
 class MaskedLSTM(nn.Module):
-    """The cell scanned over time, one compiled step whatever the length.
+    """An LSTM over time, one compiled step whatever the length. Both implementations have the same parameters.
 
     Attributes:
       hidden: width of the state.
       dtype: of the computation.
+      implementation: `reference` scans the cell; `fused` computes the same faster (`fused_lstm`).
     """
 
     hidden: int
     dtype: jnp.dtype = jnp.dtype("float32")
+    implementation: Implementation = "fused"
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "batch time features"], mask: Bool[Array, "batch time"]
-    ) -> tuple[Carry, Float[Array, "batch time hidden"]]:
-        """Reads sequences from a zero state.
+        self, features: Float[Array, "time batch features"], mask: Bool[Array, "time batch"]
+    ) -> tuple[Carry, Float[Array, "time batch hidden"]]:
+        """Reads sequences from a zero state; time comes first.
 
         Args:
           features: what each step reads.
@@ -79,6 +88,10 @@ class MaskedLSTM(nn.Module):
         Returns:
           The last (cell, hidden), and the hidden state after every step.
         """
-        zeros = jnp.zeros((features.shape[0], self.hidden), self.dtype)
-        scan = nn.scan(LSTMCell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1)
-        return scan(self.hidden, self.dtype, name="cell")((zeros, zeros), (features.astype(self.dtype), mask))
+        features = features.astype(self.dtype)
+        if self.implementation == "fused":
+            kernels = LSTMCell(self.hidden, self.dtype, name="cell").kernels(features.shape[-1])
+            return fused_lstm(features, mask, *kernels)
+        zeros = jnp.zeros((features.shape[1], self.hidden), self.dtype)
+        scan = nn.scan(LSTMCell, variable_broadcast="params", split_rngs={"params": False})
+        return scan(self.hidden, self.dtype, name="cell")((zeros, zeros), (features, mask))

@@ -13,7 +13,7 @@ from lab10.data.dataset import Spec
 from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
 from lab10.fields import require_at_least
-from lab10.models.lstm import MaskedLSTM
+from lab10.models.lstm import Implementation, MaskedLSTM
 from lab10.models.model import Model, require_spec
 
 
@@ -36,6 +36,7 @@ class LSTMClassifier(nn.Module):
       hidden: width of the LSTM's state.
       logits: number of outputs.
       dtype: of the computation.
+      implementation: of the LSTM.
     """
 
     num_embeddings: int
@@ -43,6 +44,7 @@ class LSTMClassifier(nn.Module):
     hidden: int
     logits: int
     dtype: jnp.dtype = jnp.dtype("float32")
+    implementation: Implementation = "fused"
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
@@ -50,7 +52,9 @@ class LSTMClassifier(nn.Module):
         embedding = nn.Embed(
             self.num_embeddings, self.embedding_features, self.dtype, embedding_init=keras_uniform, name="embedding"
         )
-        (_, hidden), _ = MaskedLSTM(self.hidden, self.dtype, name="lstm")(embedding(tokens), tokens != PADDING_ID)
+        tokens = tokens.T  # time first, before the embedding makes it large
+        lstm = MaskedLSTM(self.hidden, self.dtype, self.implementation, name="lstm")
+        (_, hidden), _ = lstm(embedding(tokens), tokens != PADDING_ID)
         dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(hidden).astype(jnp.float32)
 
@@ -100,6 +104,8 @@ class LSTM(Model):
     """Width of the embedding."""
     hidden: int = 32
     """Width of the LSTM's state."""
+    implementation: Implementation = "fused"
+    """Of the LSTM: reference is the plain scan that the fast one is tested against."""
 
     def __post_init__(self):
         require_at_least(1, self, "embedding_features", "hidden", prefix="model.")
@@ -108,7 +114,12 @@ class LSTM(Model):
         reviews = require_spec(self, spec, ReviewSpec)
         # The lab's embedding has one row more than there are ids; so has this one, to compare parameter by parameter.
         return LSTMClassifier(
-            reviews.num_ids + 1, self.embedding_features, self.hidden, num_logits(reviews), self.compute_dtype()
+            reviews.num_ids + 1,
+            self.embedding_features,
+            self.hidden,
+            num_logits(reviews),
+            self.compute_dtype(),
+            self.implementation,
         )
 
 

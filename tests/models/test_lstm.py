@@ -48,11 +48,11 @@ def test_parameters_are_shared_by_all_steps(params):
 
 
 def test_the_last_hidden_state_is_the_last_output():
-    features = jax.random.normal(jax.random.key(1), (3, 5, 2))
+    features = jax.random.normal(jax.random.key(1), (5, 3, 2))
     module = MaskedLSTM(4)
-    mask = jnp.array([[True] * 5, [False, True] * 2 + [False], [True] + [False] * 4])
+    mask = jnp.array([[True] * 5, [False, True] * 2 + [False], [True] + [False] * 4]).T
     ((_, hidden), outputs), _ = module.init_with_output(jax.random.key(0), features, mask)
-    np.testing.assert_array_equal(hidden, outputs[:, -1])
+    np.testing.assert_array_equal(hidden, outputs[-1])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -65,6 +65,12 @@ def test_computing_in_another_dtype_keeps_the_parameters_float32(dtype):
     _, in_float32 = MaskedLSTM(4).apply(variables, features, mask)
     np.testing.assert_allclose(outputs.astype(jnp.float32), in_float32, atol=0.03)
     assert np.any(np.asarray(outputs, np.float32) != np.asarray(in_float32))
+
+
+def test_both_implementations_start_with_the_same_parameters(params):
+    reference = MaskedLSTM(HIDDEN, implementation="reference")
+    of_reference = reference.init(jax.random.key(0), jnp.zeros((1, 1, FEATURES)), jnp.ones((1, 1), bool))["params"]
+    jax.tree.map(np.testing.assert_array_equal, of_reference, {"cell": params})
 
 
 def test_a_cell_returns_its_state_as_its_output():

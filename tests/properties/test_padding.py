@@ -69,17 +69,21 @@ def test_the_lstm_reads_the_order_of_words(rows, seed):
     np.testing.assert_allclose(here[1:], there[1:], atol=2e-6)
 
 
-@pytest.fixture(scope="module")
-def lstm():
-    """A masked LSTM over [3, 5, 2], and the jit-compiled gradient of all its outputs with respect to the features."""
-    module = MaskedLSTM(4)
-    params = module.init(jax.random.key(0), jnp.zeros((BATCH, 5, 2)), jnp.ones((BATCH, 5), bool))
+@pytest.fixture(scope="module", params=["reference", "fused"])
+def lstm(request):
+    """A masked LSTM over [3, 5, 2], rows first, and the gradient of all its outputs with respect to the features."""
+    module = MaskedLSTM(4, implementation=request.param)
+    params = module.init(jax.random.key(0), jnp.zeros((5, BATCH, 2)), jnp.ones((5, BATCH), bool))
+
+    def apply(features, mask):
+        last, outputs = module.apply(params, features.swapaxes(0, 1), mask.T)
+        return last, outputs.swapaxes(0, 1)
 
     def total(features, mask):
-        (cell, hidden), outputs = module.apply(params, features, mask)
+        (cell, hidden), outputs = apply(features, mask)
         return jnp.sum(cell) + jnp.sum(hidden) + jnp.sum(jnp.sin(outputs))
 
-    return jax.jit(functools.partial(module.apply, params)), jax.jit(jax.grad(total))
+    return jax.jit(apply), jax.jit(jax.grad(total))
 
 
 masks = st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=BATCH, max_size=BATCH).map(
