@@ -60,8 +60,12 @@ class Experiment:
     """Steps between further checkpoints; None: only after evaluations."""
     log_every: int = running(100)
     """Steps between lines of metrics."""
+    steps_per_dispatch: int | None = running(None)
+    """Steps that go to the device at a time; None: as many as take a tenth of a second."""
+    resident_mib: int = running(2048)
+    """A split of at most so many MiB lies on the device as a whole; larger ones are streamed."""
     profile_steps: int = running(0)
-    """Steps to trace for TensorBoard's profiler, compilation left out; 0: none."""
+    """Steps to trace for TensorBoard's profiler, in whole dispatches, compilation left out; 0: none."""
 
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
@@ -76,8 +80,9 @@ class Experiment:
             "evaluation_batch_size",
             "log_every",
             "checkpoint_every",
+            "steps_per_dispatch",
         )
-        require_at_least(0, self, "seed", "profile_steps")
+        require_at_least(0, self, "seed", "profile_steps", "resident_mib")
         if self.seed >= 2**32:
             raise UserError(f"--seed is {self.seed}; expected below 2**32, the seeds that JAX tells apart.")
         if self.select_by not in self.task.metrics:

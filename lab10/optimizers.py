@@ -7,6 +7,7 @@ import abc
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from lab10.errors import UserError
@@ -72,7 +73,11 @@ class RMSprop(Optimizer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Kingma and Ba 2015, algorithm 1, with Keras's epsilon."""
+    """Kingma and Ba 2015 in the form that ends their section 2, which is Keras's and TensorFlow's.
+
+    Bias correction scales the step and not the two means, so epsilon counts for more in the first steps
+    than in algorithm 1, and there is one division a parameter less to do.
+    """
 
     b1: float = 0.9
     """Decay of the running mean of gradients."""
@@ -87,7 +92,7 @@ class Adam(Optimizer):
         require_at_least(0, self, "epsilon", prefix="optimizer.")
 
     def rule(self) -> optax.GradientTransformation:
-        return optax.scale_by_adam(self.b1, self.b2, self.epsilon)
+        return _scale_by_adam(self.b1, self.b2, self.epsilon)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,3 +110,21 @@ class SGD(Optimizer):
 
     def rule(self) -> optax.GradientTransformation:
         return optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()
+
+
+def _scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
+    """m √(1 - b2^t) / (1 - b1^t) / (√v + epsilon), with the running means m of gradients and v of their squares."""
+
+    def init(params: optax.Params) -> optax.ScaleByAdamState:
+        zeros = [jax.tree.map(jnp.zeros_like, params) for _ in range(2)]
+        return optax.ScaleByAdamState(jnp.zeros([], jnp.int32), *zeros)
+
+    def update(gradients, state, params=None):
+        count = state.count + 1
+        mu = jax.tree.map(lambda m, g: m + (1 - b1) * (g - m), state.mu, gradients)
+        nu = jax.tree.map(lambda v, g: v + (1 - b2) * (g * g - v), state.nu, gradients)
+        scale = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+        updates = jax.tree.map(lambda m, v: scale * m / (jnp.sqrt(v) + epsilon), mu, nu)
+        return updates, optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)

@@ -3,26 +3,27 @@
 from typing import Any
 
 from lab10.cli import describe, run_script
-from lab10.errors import Interrupted
 from lab10.overrides import parse_training_arguments
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     experiment, directory = parse_training_arguments(arguments)
 
-    from lab10.inspection import load
-    from lab10.plots import plot_history
+    # What only reads or draws is imported after training: the first step should not wait for it.
     from lab10.training.loop import train
     from lab10.workdir import Workdir
 
     workdir = Workdir(directory)
     try:
         result = train(experiment, workdir)
-    except Interrupted:
+    finally:
         if workdir.metrics_path.exists():
+            from lab10.plots import plot_history
+
             plot_history(workdir.metrics_path, workdir.path / "history.png")
-        raise
-    plot_history(workdir.metrics_path, workdir.path / "history.png")
+
+    from lab10.inspection import load
+
     load(directory).draw(workdir.path)
     measured = f", validation {describe(result['validation'])}" if result["validation"] else ""
     text = f"{directory}: step {result['step']}{measured}; best at step {result['best']['step']}"

@@ -114,6 +114,30 @@ def split_of() -> Callable[..., Any]:
 
     def make(**arrays: np.ndarray) -> Split:
         examples = len(next(iter(arrays.values())))
-        return Split(np.arange(examples), lambda places: {name: array[places] for name, array in arrays.items()})
+        return Split(np.arange(examples), lambda places, _: {name: array[places] for name, array in arrays.items()})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reviews_of() -> Callable[..., Any]:
+    """Makes a split of so many random reviews of ids below 40 that differ in length; their places are even numbers."""
+    from lab10.data.dataset import Split
+    from lab10.data.text import pad
+
+    def make(
+        examples: int, padding: Any = "front", padded_lengths: tuple[int, ...] = (3, 6, 10), seed: int = 0
+    ) -> Split:
+        random = np.random.default_rng(seed)
+        lengths = random.integers(1, padded_lengths[-1] + 1, examples)
+        ids = [random.integers(1, 40, length, np.int32) for length in lengths]
+        labels = random.integers(0, 2, examples, np.int32)
+
+        def read(places: np.ndarray, length: int | None) -> dict[str, np.ndarray]:
+            rows = [ids[place // 2] for place in places]
+            inputs = pad(rows, length or padded_lengths[-1], side=padding, keep="last").astype(np.uint8)
+            return {"inputs": inputs, "labels": labels[places // 2]}
+
+        return Split(2 * np.arange(examples), read, lengths, padded_lengths)
 
     return make

@@ -1,33 +1,44 @@
-"""Batches as a pure function of the order seed and the step, on the device before they are needed."""
+"""Batches as a pure function of the order seed and the step."""
 
-import collections
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import jax
 import numpy as np
 from jaxtyping import Int
 
-from lab10.data.dataset import Batch, HostBatch, Split
+from lab10.data.dataset import HostBatch, Split
+
+# Examples are sorted by length within so many batches of the shuffled epoch: more would hardly save padding, fewer
+# would mix lengths. What shares a batch is still drawn anew each epoch.
+POOL_BATCHES = 64
+# Stands for no example, in the rows that only fill a batch.
+NO_EXAMPLE = -1
 
 
-@functools.lru_cache(maxsize=2)
-def epoch_order(order_seed: int, epoch: int, examples: int) -> Int[np.ndarray, " examples"]:
-    """The order of the examples in one epoch."""
-    order = np.random.default_rng([order_seed, epoch]).permutation(examples)
-    order.setflags(write=False)  # it is shared by all who ask again
-    return order
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """Consecutive steps whose batches are padded to one length.
+
+    Attributes:
+      examples: positions in the split, int64 [steps, rows]; `NO_EXAMPLE` where a row only fills the batch.
+      length: what the examples are padded to; None where they have no length.
+    """
+
+    examples: Int[np.ndarray, "steps rows"]
+    length: int | None
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:
-    """The batches of a training run: `batch(step)` depends on the fields and on `step` alone.
+    """The batches of a training run: what a step gets depends on the fields and on the step alone.
 
-    Every example comes exactly once an epoch; the last batch of an epoch is filled up to
-    `padded_size` rows, as every batch is where `padded_size` is above `batch_size`, and the rows
-    that fill it are masked.
+    Every example comes exactly once an epoch. Where examples differ in length and there is more
+    than one length to pad to, those of a batch have similar ones. One batch of an epoch may be
+    partial; it is filled up to `padded_size` rows, as every batch is where that is above
+    `batch_size`, and the rows that fill it are masked.
     """
 
     split: Split
@@ -40,21 +51,91 @@ class TrainingBatches:
         """Steps in a pass over the split."""
         return math.ceil(len(self.split) / self.batch_size)
 
+    def steps(self, start: int, end: int) -> Steps:
+        """The steps from `start` on, as far as their batches are padded to one length, and before `end`."""
+        taken: list[np.ndarray] = []
+        length = None
+        for step in range(start, end):
+            examples, of_step = self._of_step(step)
+            if taken and of_step != length:
+                break
+            taken.append(examples)
+            length = of_step
+        return Steps(np.stack(taken), length)
+
     def examples(self, step: int) -> Int[np.ndarray, " rows"]:
         """Positions in the split of the examples of a step, counted from 0."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        order = epoch_order(self.order_seed, epoch, len(self.split))
-        return order[place * self.batch_size : (place + 1) * self.batch_size]
+        examples, _ = self._of_step(step)
+        return examples[examples != NO_EXAMPLE]
 
     def batch(self, step: int) -> HostBatch:
-        """The batch of a step, padded and masked."""
-        return fill(self.split.batch(self.examples(step)), self.padded_size)
+        """The batch of a step on the host, padded and masked: the plain twin of what is gathered on the device."""
+        examples, length = self._of_step(step)
+        return fill(self.split.batch(examples[examples != NO_EXAMPLE], length), self.padded_size)
+
+    def _of_step(self, step: int) -> tuple[np.ndarray, int | None]:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        examples, lengths = self._epoch(epoch)
+        return examples[place], lengths[place]
+
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, list[int | None]]:
+        """Examples [steps, padded_size] and padded length of each step of an epoch."""
+        if epoch not in self._epochs:
+            if len(self._epochs) > 1:  # a run of steps may reach into the next epoch
+                del self._epochs[min(self._epochs)]
+            order = epoch_order(self.order_seed, epoch, self.split, self.batch_size)
+            lengths_of_steps = [self.split.padded_length(examples[examples != NO_EXAMPLE]) for examples in order]
+            fill_up = self.padded_size - self.batch_size
+            examples = np.pad(order, [(0, 0), (0, fill_up)], constant_values=NO_EXAMPLE)
+            self._epochs[epoch] = examples, lengths_of_steps
+        return self._epochs[epoch]
+
+    @functools.cached_property
+    def _epochs(self) -> dict[int, tuple[np.ndarray, list[int | None]]]:
+        return {}
 
 
-def evaluation_batches(split: Split, batch_size: int) -> Iterator[HostBatch]:
-    """Every example of a split once, in order; the last batch is filled and masked."""
-    for start in range(0, len(split), batch_size):
-        yield fill(split.batch(np.arange(start, min(start + batch_size, len(split)))), batch_size)
+def epoch_order(order_seed: int, epoch: int, split: Split, batch_size: int) -> Int[np.ndarray, "steps batch_size"]:
+    """The examples of each step of one epoch; `NO_EXAMPLE` fills the partial batch.
+
+    A random permutation, cut into batches. Where there are several lengths to pad to, it is sorted
+    by length within pools of `POOL_BATCHES` batches; the batches of a pool that are padded to one
+    length follow each other, so that they go to the device together, in random order within and
+    among lengths.
+    """
+    random = np.random.default_rng([order_seed, epoch])
+    order = random.permutation(len(split))
+    if len(split.padded_lengths) == 1 or split.lengths is None:
+        return _cut(order, batch_size)
+    pool = POOL_BATCHES * batch_size
+    steps: list[np.ndarray] = []
+    for start in range(0, len(split), pool):
+        members = order[start : start + pool]
+        members = members[np.argsort(split.lengths[members], kind="stable")]
+        batches = _cut(members, batch_size)
+        longest = split.lengths[members[np.minimum(np.arange(1, len(batches) + 1) * batch_size, len(members)) - 1]]
+        bucket = np.searchsorted(np.array(split.padded_lengths), longest)
+        steps += [
+            batches[random.permutation(np.flatnonzero(bucket == one))] for one in random.permutation(bucket.max() + 1)
+        ]
+    return np.concatenate(steps)
+
+
+def _cut(order: Int[np.ndarray, " examples"], batch_size: int) -> Int[np.ndarray, "steps batch_size"]:
+    batches = np.full((math.ceil(len(order) / batch_size), batch_size), NO_EXAMPLE)
+    batches.reshape(-1)[: len(order)] = order
+    return batches
+
+
+def evaluation_steps(split: Split, batch_size: int, at_most: int) -> Iterator[Steps]:
+    """Every example of a split once, the short ones first, `at_most` batches at a time; the last batch is filled."""
+    order = np.arange(len(split)) if split.lengths is None else np.argsort(split.lengths, kind="stable")
+    batches = _cut(order, batch_size)
+    lengths = [split.padded_length(examples[examples != NO_EXAMPLE]) for examples in batches]
+    for length, places in itertools.groupby(range(len(batches)), key=lengths.__getitem__):
+        of_length = batches[list(places)]
+        for start in range(0, len(of_length), at_most):
+            yield Steps(of_length[start : start + at_most], length)
 
 
 def fill(batch: HostBatch, rows: int) -> HostBatch:
@@ -62,16 +143,3 @@ def fill(batch: HostBatch, rows: int) -> HostBatch:
     real = len(batch["inputs"])
     filled = {name: np.pad(array, [(0, rows - real)] + [(0, 0)] * (array.ndim - 1)) for name, array in batch.items()}
     return filled | {"mask": np.arange(rows) < real}
-
-
-def on_device(batches: Iterable[HostBatch], sharding: jax.sharding.Sharding, ahead: int = 2) -> Iterator[Batch]:
-    """Batches on the device, up to `ahead` of them on their way before the first is taken.
-
-    Transfers are asynchronous: while the device works on a step, the host prepares the next ones.
-    """
-    waiting: collections.deque[Batch] = collections.deque()
-    for batch in batches:
-        waiting.append(jax.device_put(batch, sharding))
-        if len(waiting) > ahead:
-            yield waiting.popleft()
-    yield from waiting

@@ -36,6 +36,10 @@ class Spec(abc.ABC):
     def decode(self, batch: Batch) -> Batch:
         """Raw rows as the model takes them, with `targets`. Pure; runs on the device."""
 
+    def cut(self, batch: Batch, length: int | None) -> Batch:
+        """Rows of a split whose examples have lengths, without the padding beyond `length`. Pure; on the device."""
+        return batch
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -43,18 +47,31 @@ class Split:
 
     Attributes:
       rows: int64 [examples], the examples' places in the TFDS split they come from.
-      read: takes such places, int64 [batch], and returns `inputs` and, where there are any, `labels`.
+      read: takes such places, int64 [batch], and a length to pad to, which is one of `padded_lengths`;
+        returns `inputs` and, where there are any, `labels`.
+      lengths: int64 [examples], where examples differ in length.
+      padded_lengths: the lengths that batches are padded to, ascending; the last holds every example.
+        None where examples have no length.
     """
 
     rows: np.ndarray
-    read: Callable[[np.ndarray], HostBatch]
+    read: Callable[[np.ndarray, int | None], HostBatch]
+    lengths: np.ndarray | None = None
+    padded_lengths: tuple[int | None, ...] = (None,)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batch(self, examples: np.ndarray) -> HostBatch:
-        """The examples at these positions of the split, int64 [batch]."""
-        return self.read(self.rows[examples])
+    def batch(self, examples: np.ndarray, length: int | None = None) -> HostBatch:
+        """The examples at these positions of the split, int64 [batch], padded to a length, or to the longest."""
+        return self.read(self.rows[examples], self.padded_lengths[-1] if length is None else length)
+
+    def padded_length(self, examples: np.ndarray) -> int | None:
+        """The least of `padded_lengths` that holds these examples."""
+        if self.lengths is None:
+            return None
+        longest = self.lengths[examples].max()
+        return next(length for length in self.padded_lengths if length is not None and length >= longest)
 
 
 @dataclasses.dataclass(frozen=True)

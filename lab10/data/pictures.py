@@ -56,9 +56,11 @@ class Pictures(Dataset):
             of_split = self._materialise(self.source("test"), feature, spec)[0] if split == "test" else arrays
             rows = self.rows_of(split, len(of_split["pixels"]))
             self.refuse_empty(split, rows)
-            return Split(
-                rows, lambda places: {"inputs": of_split["pixels"][places], "labels": of_split["labels"][places]}
-            )
+
+            def read(places: np.ndarray, _: int | None) -> HostBatch:
+                return {"inputs": of_split["pixels"][places], "labels": of_split["labels"][places]}
+
+            return Split(rows, read)
 
         return OpenDataset(spec, source.version, digest, open_split)
 

@@ -1,8 +1,10 @@
 """Any TFDS dataset of texts with a class label, as padded rows of word ids."""
 
 import dataclasses
+import math
 from typing import Any, ClassVar, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
@@ -20,14 +22,21 @@ class ReviewSpec(Spec):
     holds: ClassVar[str] = "reviews"
 
     num_ids: int
+    padding: Literal["front", "back"] = "front"
+    """Where the zeros are."""
 
     def example(self) -> HostBatch:
         """A review of one word: `inputs` int32 [1, 1]."""
         return {"inputs": np.ones((1, 1), np.int32), "labels": np.zeros(1, np.int32), "mask": np.ones(1, bool)}
 
     def decode(self, batch: Batch) -> Batch:
-        """Ids are the inputs as they are; the label is the target."""
-        return batch | {"targets": batch["labels"]}
+        """Ids, int32, are the inputs; the label is the target."""
+        return batch | {"inputs": batch["inputs"].astype(jnp.int32), "targets": batch["labels"]}
+
+    def cut(self, batch: Batch, length: int | None) -> Batch:
+        ids = batch["inputs"]
+        beyond = ids.shape[1] - (length or ids.shape[1])
+        return batch | {"inputs": ids[:, beyond:] if self.padding == "front" else ids[:, : ids.shape[1] - beyond]}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,10 +65,13 @@ class Reviews(Dataset):
     """Stands for words outside the vocabulary; None: they are left out."""
     index_from: int = 3
     """The most frequent word has this id + 1."""
+    length_buckets: int = 6
+    """Batches hold reviews of similar length, padded to one of so many lengths; 1: batches at random, one length."""
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(1, self, "num_words", "max_length", "start_id", "unknown_id", prefix="data.")
+        counts = ("num_words", "max_length", "start_id", "unknown_id", "length_buckets")
+        require_at_least(1, self, *counts, prefix="data.")
         reserved = [value for value in (self.start_id, self.unknown_id) if value is not None]
         if self.index_from < max(reserved, default=0):
             raise UserError(
@@ -81,6 +93,7 @@ class Reviews(Dataset):
         text, label, classes = self._describe(source)
         words, words_digest = self._vocabulary(source, text)
         arrays, digest = self._materialise(source, text, label, words, words_digest)
+        padded_lengths = bucket_lengths(self._shortened(self._lengths(arrays)), self.length_buckets)
 
         def open_split(split: SplitName) -> Split:
             of_split = (
@@ -88,11 +101,10 @@ class Reviews(Dataset):
                 if split == "test"
                 else arrays
             )
-            return self._split(split, of_split)
+            return self._split(split, of_split, spec, padded_lengths)
 
-        return OpenDataset(
-            ReviewSpec(num_ids=self.num_ids(len(words)), class_names=classes), source.version, digest, open_split, words
-        )
+        spec = ReviewSpec(num_ids=self.num_ids(len(words)), class_names=classes, padding=self.padding)
+        return OpenDataset(spec, source.version, digest, open_split, words)
 
     def num_ids(self, words: int) -> int:
         """Ids lie below this, for a vocabulary of that many words."""
@@ -112,9 +124,19 @@ class Reviews(Dataset):
         """Rows of ids as an array, int32 [batch, length]."""
         return pad(rows, length, side=self.padding, keep=self.keep)
 
-    def _split(self, split: SplitName, arrays: Arrays) -> Split:
+    def _lengths(self, arrays: Arrays) -> np.ndarray:
+        """Ids of every text as a whole, int64 [texts], the start id counted."""
+        return np.diff(arrays["offsets"]) + (self.start_id is not None)
+
+    def _shortened(self, lengths: np.ndarray) -> np.ndarray:
+        """The lengths that are left once the too long ones are dropped or truncated."""
+        if self.max_length is None:
+            return lengths
+        return lengths[lengths <= self.max_length] if self.too_long == "drop" else np.minimum(lengths, self.max_length)
+
+    def _split(self, split: SplitName, arrays: Arrays, spec: ReviewSpec, padded_lengths: tuple[int, ...]) -> Split:
         ranks, offsets, labels = arrays["ranks"], arrays["offsets"], arrays["labels"]
-        lengths = np.diff(offsets) + (self.start_id is not None)
+        lengths = self._lengths(arrays)
         rows = self.rows_of(split, len(labels))
         if self.max_length is not None and self.too_long == "drop":
             rows = rows[lengths[rows] <= self.max_length]
@@ -123,14 +145,15 @@ class Reviews(Dataset):
             "" if self.max_length is None else f" with a label and at most {self.max_length} ids (--data.max-length)"
         )
         self.refuse_empty(split, rows, limit)
-        longest = int(lengths[rows].max())
-        length = max(1, longest if self.max_length is None else self.max_length)
+        lengths = self._shortened(lengths[rows])
+        longest = self.max_length or max(1, int(lengths.max()))
+        dtype = np.min_scalar_type(spec.num_ids - 1)  # a split lies on the device as it is read
 
-        def read(places: np.ndarray) -> HostBatch:
+        def read(places: np.ndarray, length: int | None) -> HostBatch:
             ids = [self.encode(ranks[offsets[place] : offsets[place + 1]]) for place in places]
-            return {"inputs": self.pad(ids, length), "labels": np.asarray(labels[places])}
+            return {"inputs": self.pad(ids, length or longest).astype(dtype), "labels": np.asarray(labels[places])}
 
-        return Split(rows, read)
+        return Split(rows, read, lengths, (*(length for length in padded_lengths if length < longest), longest))
 
     def _describe(self, source: Source) -> tuple[str, str, tuple[str, ...]]:
         """The fields of text and label, and the names of the classes."""
@@ -190,3 +213,14 @@ class Reviews(Dataset):
         return open_entry(
             cache_root(self.cache_dir), f"{source.version}-{source.fingerprint['split']}-{what}", key, build
         )
+
+
+def bucket_lengths(lengths: np.ndarray, buckets: int) -> tuple[int, ...]:
+    """At most so many lengths, ascending, between which lie equal shares of the examples; the last holds them all.
+
+    On the lengths of IMDB's reviews this pads less than one id more a review than the best choice there is.
+    """
+    if not len(lengths):
+        return ()
+    shares = np.arange(1, buckets + 1) / buckets
+    return tuple(sorted({max(1, math.ceil(length)) for length in np.quantile(lengths, shares)}))

@@ -4,6 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
+from lab10.compilation_cache import use_compilation_cache
 from lab10.errors import UserError
 from lab10.inspection.pictures import AutoencoderRun
 from lab10.inspection.reviews import ReviewsRun
@@ -31,6 +32,7 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **da
     Raises:
       UserError: the folder is no run, has no such checkpoint, or its dataset cannot be read so.
     """
+    use_compilation_cache()
     workdir = Workdir(os.fspath(directory))
     experiment, spec = workdir.read_experiment(), workdir.read_spec()
     readable = {field.name for field in dataclasses.fields(experiment.data)} & READING_FIELDS

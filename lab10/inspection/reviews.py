@@ -1,5 +1,6 @@
 """A restored classifier of texts."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +29,11 @@ class ReviewsRun(Run):
         return isinstance(experiment.task, Classification) and isinstance(spec, ReviewSpec)
 
     def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
-        super().__init__(workdir, experiment, spec, checkpoint)
         assert isinstance(experiment.data, Reviews)
+        assert isinstance(spec, ReviewSpec)
+        # A run may be read with its padding on the other side.
+        spec = dataclasses.replace(spec, padding=experiment.data.padding)
+        super().__init__(workdir, experiment, spec, checkpoint)
         self._reviews = experiment.data
         self._rank = {word: place for place, word in enumerate(workdir.read_vocabulary(), start=1)}
         self._forward = jax.jit(lambda params, tokens: probabilities(self._program.forward(params, tokens)))

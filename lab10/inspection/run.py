@@ -71,7 +71,7 @@ class Run:
           None where the workdir cannot be written.
         """
         examples = self._split(split)
-        evaluation = self._program.evaluate(self.params, examples)
+        evaluation = self._program.evaluate(self.params, self._program.feed(examples))
         metrics = evaluation.metrics | self._further_metrics(split)
         result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
         result |= self._record(result, {"example": examples.rows, **evaluation.per_example})

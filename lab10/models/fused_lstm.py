@@ -116,7 +116,7 @@ def _backward(residuals, cotangents):
     passed = 1 - kept.astype(cells.dtype)
     transposed = (recurrent_kernel * scale).T
 
-    def step(carry: Carry, inputs: tuple[jax.Array | None, ...]) -> tuple[Carry, jax.Array]:
+    def step(carry, inputs):
         d_cell, d_hidden = carry
         to_gates, hidden_to_cell, cell_to_cell, passed, d_output = inputs
         d_hidden = d_hidden if d_output is None else d_hidden + d_output

@@ -4,11 +4,9 @@ import math
 import time
 from typing import Any
 
-import jax
-
+from lab10.compilation_cache import use_compilation_cache
 from lab10.config import Experiment
 from lab10.console import console
-from lab10.data.batching import TrainingBatches, on_device
 from lab10.data.dataset import OpenDataset, Split
 from lab10.errors import Interrupted, RunError, UserError
 from lab10.metrics import Metrics
@@ -18,12 +16,9 @@ from lab10.training.profile import Profile
 from lab10.training.progress import Progress, print_layers
 from lab10.training.signals import StopRequest
 from lab10.training.state import Params, TrainState, count_parameters
-from lab10.training.step import Program, StepReport
+from lab10.training.step import Program
+from lab10.training.stepper import Stepper
 from lab10.workdir import Workdir
-
-# Reports are fetched at least this often, so that a loss that is not finite stops the run soon and
-# the device's queue stays short.
-FETCH_EVERY = 100
 
 
 def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
@@ -42,6 +37,7 @@ def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
       RunError: the loss or a parameter is no longer finite.
       Interrupted: a signal stopped the run; a checkpoint holds its state.
     """
+    use_compilation_cache()
     with workdir.locked():
         dataset = experiment.data.open()
         train_split = dataset.open_split("train")
@@ -72,14 +68,9 @@ class Trainer:
         total: int,
     ):
         self._experiment, self._workdir, self._program = experiment, workdir, program
-        self._checkpoints, self._validation, self._total = checkpoints, validation, total
-        self._batches = TrainingBatches(
-            train_split,
-            experiment.batch_size,
-            experiment.data.order_seed,
-            program.padded_size(min(experiment.batch_size, len(train_split))),
-        )
-        self._pending: list[StepReport] = []
+        self._checkpoints, self._total = checkpoints, total
+        self._stepper = Stepper(experiment, program, train_split)
+        self._validation = None if validation is None else program.feed(validation)
         self._since_line = Metrics.empty()
         self._latest: dict[str, float] = {}
 
@@ -95,22 +86,21 @@ class Trainer:
             Profile(self._workdir.path / "tensorboard", self._experiment.profile_steps) as profile,
             StopRequest() as stop,
         ):
-            host_batches = (self._batches.batch(step) for step in range(start, self._total))
-            for step, batch in enumerate(on_device(host_batches, self._program.rows), start=start + 1):
-                state, report = self._program.train_step(state, batch)
-                self._pending.append(report)
+            step = start
+            while step < self._total:
+                before = step
+                state, step = self._stepper.advance(state, step, self._next_due(step))
                 progress.step(step)
-                profile.step(state)
+                profile.steps(step - before, state)
+                self._collect(left_under_way=1)
                 stopping = stop.signal_number is not None
                 if self._due(step, self._experiment.log_every):
                     self._write_train_line(step, log, progress)
-                if self._due(step, self._experiment.evaluate_every or self._batches.steps_per_epoch):
+                if self._due(step, self._evaluate_every):
                     self._evaluate(step, state, log, progress)
                     self._save(step, state, self._latest or None, log)
                 elif stopping or self._due(step, self._experiment.checkpoint_every):
                     self._save(step, state, None, log)
-                elif step % FETCH_EVERY == 0:
-                    self._fetch(step)
                 if stopping and step < self._total:
                     raise Interrupted(
                         f"Stopped at step {step} of {self._total}; saved. The same command goes on from there.",
@@ -120,6 +110,15 @@ class Trainer:
 
     def _due(self, step: int, every: int | None) -> bool:
         return every is not None and (step % every == 0 or step == self._total)
+
+    @property
+    def _evaluate_every(self) -> int:
+        return self._experiment.evaluate_every or self._stepper.steps_per_epoch
+
+    def _next_due(self, step: int) -> int:
+        """The next step after which there is something to do."""
+        cadences = (self._experiment.log_every, self._evaluate_every, self._experiment.checkpoint_every)
+        return min(self._total, *((step // every + 1) * every for every in cadences if every is not None))
 
     def _restore_or_start(self, start_from: Params | None) -> TrainState:
         program = self._program
@@ -131,18 +130,16 @@ class Trainer:
             return program.start(restored.trees["params"], restored.trees["opt_state"], restored.step)
         return program.start(program.init_params() if start_from is None else start_from)
 
-    def _fetch(self, step: int) -> None:
-        """Brings reports to the host and adds them up, in float64.
+    def _collect(self, left_under_way: int = 0) -> None:
+        """Adds up the metrics of steps, in float64, but for those of the last dispatches.
 
         Raises:
           RunError: one of the steps gave a loss or a parameter that is not finite.
         """
-        reports, self._pending = jax.device_get(self._pending), []
-        for place, report in enumerate(reports, start=step - len(reports) + 1):
+        for step, report in self._stepper.reports(left_under_way):
             if not report.finite:
-                raise self._diverged("The loss or a parameter", place)
-            totals = {name: float(total) for name, total in report.metrics.totals.items()}
-            self._since_line = self._since_line.merge(Metrics(totals, float(report.metrics.count)))
+                raise self._diverged("The loss or a parameter", step)
+            self._since_line = self._since_line.merge(report.metrics)
 
     def _diverged(self, what: str, step: int) -> RunError:
         saved = self._checkpoints.steps()
@@ -157,12 +154,12 @@ class Trainer:
         )
 
     def _write_train_line(self, step: int, log: MetricsLog, progress: Progress) -> None:
-        self._fetch(step)
+        self._collect()
         self._write(step, "train", self._since_line.means(), log, progress)
         self._since_line = Metrics.empty()
 
     def _evaluate(self, step: int, state: TrainState, log: MetricsLog, progress: Progress) -> None:
-        self._fetch(step)
+        self._collect()
         if self._validation is None:
             return
         self._latest = self._program.evaluate(state.params, self._validation).metrics
@@ -171,12 +168,12 @@ class Trainer:
         self._write(step, "validation", self._latest, log, progress)
 
     def _write(self, step: int, split: str, metrics: dict[str, float], log: MetricsLog, progress: Progress) -> None:
-        log.write(step, step / self._batches.steps_per_epoch, split, metrics)
         progress.line(step, split, metrics)
+        log.write(step, step / self._stepper.steps_per_epoch, split, metrics)
 
     def _save(self, step: int, state: TrainState, validation: dict[str, float] | None, log: MetricsLog) -> None:
         """Commits the state, after the lines of metrics that led to it and never with values that are not finite."""
-        self._fetch(step)
+        self._collect()
         log.flush()
         self._checkpoints.save(
             step, {"params": state.params, "opt_state": state.opt_state}, self._since_line, validation

@@ -1,8 +1,7 @@
 """The lines of metrics of a run: metrics.jsonl for programs, TensorBoard events for eyes."""
 
 import json
-
-import tensorboardX
+from typing import Any
 
 from lab10.json_lines import read_json_lines
 from lab10.workdir import Workdir, write_atomically
@@ -21,7 +20,7 @@ class MetricsLog:
         if not self._path.exists() or self._path.read_bytes() != content:
             write_atomically(self._path, content)
         self._events_path, self._purge_step = workdir.path / "tensorboard", step + 1
-        self._events: tensorboardX.SummaryWriter | None = None
+        self._events: Any = None  # a tensorboardX.SummaryWriter
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
 
     def __enter__(self) -> "MetricsLog":
@@ -44,6 +43,8 @@ class MetricsLog:
         self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split} | metrics) + "\n")
         self._file.flush()
         if self._events is None:  # only now, so that a finished run that is started again adds no file
+            import tensorboardX  # it imports PyTorch where that is installed, which takes seconds
+
             self._events = tensorboardX.SummaryWriter(str(self._events_path), purge_step=self._purge_step)
         for name, value in metrics.items():
             self._events.add_scalar(f"{split}/{name}", value, step)

@@ -11,7 +11,7 @@ WARM_UP = 10
 
 
 class Profile:
-    """Traces `steps` steps into `directory`; none where that is 0."""
+    """Traces at least `steps` steps into `directory`, whole dispatches of them; none where that is 0."""
 
     def __init__(self, directory: Path, steps: int):
         self._directory, self._left, self._waited, self._tracing = directory, steps, 0, False
@@ -23,18 +23,18 @@ class Profile:
         if self._tracing:
             jax.profiler.stop_trace()
 
-    def step(self, state: TrainState) -> None:
-        """Called after each step with its result."""
-        if not self._left:
+    def steps(self, count: int, state: TrainState) -> None:
+        """Called after each dispatch with its number of steps and its result."""
+        if self._left <= 0:
             return
-        self._waited += 1
+        self._waited += count
         if self._tracing:
-            self._left -= 1
-            if not self._left:
+            self._left -= count
+            if self._left <= 0:
                 jax.block_until_ready(state)
                 jax.profiler.stop_trace()
                 self._tracing = False
-        elif self._waited == WARM_UP:
+        elif self._waited >= WARM_UP:
             jax.block_until_ready(state)
             jax.profiler.start_trace(str(self._directory))
             self._tracing = True

@@ -11,19 +11,20 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lab10.config import Experiment
-from lab10.data.batching import evaluation_batches, on_device
+from lab10.data.batching import NO_EXAMPLE, evaluation_steps
 from lab10.data.dataset import Batch, Spec, Split
+from lab10.data.feed import Fed, Feed
 from lab10.errors import UserError
 from lab10.metrics import Metrics, Scalar
 from lab10.training.state import Params, TrainState, init_params
 
 
 class StepReport(struct.PyTreeNode):
-    """What a training step says of itself, left on the device until somebody asks.
+    """What a training step says of itself, left on the device until somebody asks; [steps] for several.
 
     Attributes:
       metrics: of the batch, before the update.
-      finite: whether the loss, and every parameter after the update, is finite; bool [].
+      finite: whether the loss is finite and, at the end of a dispatch, every parameter; bool.
     """
 
     metrics: Metrics
@@ -65,7 +66,8 @@ class Program:
 
     Attributes:
       module: the flax module.
-      rows: the sharding of batches: rows over the mesh's `data` axis.
+      mesh: the local devices, along the axis `data`, over which the rows of a batch lie.
+      rows: the sharding of batches.
       replicated: the sharding of the train state.
     """
 
@@ -75,14 +77,13 @@ class Program:
         self.module = experiment.model.build(spec)
         # Inspection does not train, and need not know for how long the run did.
         self._optimizer = experiment.optimizer.build(total_steps) if total_steps is not None else optax.identity()
-        mesh = Mesh(np.array(jax.local_devices()), ("data",))
-        self.rows = NamedSharding(mesh, PartitionSpec("data"))
-        self.replicated = NamedSharding(mesh, PartitionSpec())
-        self._devices = mesh.size
+        self.mesh = Mesh(np.array(jax.local_devices()), ("data",))
+        self.rows = NamedSharding(self.mesh, PartitionSpec("data"))
+        self.replicated = NamedSharding(self.mesh, PartitionSpec())
 
     def padded_size(self, batch_size: int) -> int:
         """Rows of a batch on the device: the next multiple of the mesh's devices."""
-        return -(-batch_size // self._devices) * self._devices
+        return -(-batch_size // self.mesh.size) * self.mesh.size
 
     def init_params(self) -> Params:
         """The initial parameters."""
@@ -111,9 +112,31 @@ class Program:
         """The module's outputs."""
         return self.module.apply({"params": params}, inputs)  # type: ignore[return-value]
 
+    def feed(self, split: Split, capacity: int = 64) -> Feed:
+        """The way of a split's examples to the device, at most `capacity` steps at a time."""
+        return Feed(split, self.mesh, capacity, self._experiment.resident_mib * 2**20)
+
+    @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+    def train_steps(self, state: TrainState, fed: Fed, count: jax.Array) -> tuple[TrainState, StepReport]:
+        """The first `count` of the steps that are fed, one `train_step` each; reports beyond them are blank."""
+
+        def body(place: jax.Array, carry: tuple[TrainState, StepReport]) -> tuple[TrainState, StepReport]:
+            state, report = self._train_step(carry[0], fed.batch(self._spec, place))
+            return state, jax.tree.map(lambda every, one: every.at[place].set(one), carry[1], report)
+
+        _, report = jax.eval_shape(self._train_step, state, fed.batch(self._spec, 0))
+        blank = jax.tree.map(lambda leaf: jnp.zeros((len(fed.places), *leaf.shape), leaf.dtype), report)
+        state, reports = jax.lax.fori_loop(0, count, body, (state, blank))
+        # Once a dispatch: after every step it would cost a tenth of the step.
+        return state, reports.replace(finite=reports.finite.at[count - 1].min(_all_finite(state.params)))
+
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
-        """One update by the mean loss over the batch's examples."""
+        """One update by the mean loss over the batch's examples: `train_steps` in plain form."""
+        state, report = self._train_step(state, batch)
+        return state, report.replace(finite=report.finite & _all_finite(state.params))
+
+    def _train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._experiment.seed), 1), state.step)
         batch = self._experiment.data.transform(self._spec.decode(batch), key)
 
@@ -126,10 +149,7 @@ class Program:
         gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
         updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        finite = jnp.isfinite(metrics.totals["loss"])
-        for leaf in jax.tree.leaves(params):
-            finite &= jnp.all(jnp.isfinite(leaf))
-        return TrainState(state.step + 1, params, opt_state), StepReport(metrics, finite)
+        return TrainState(state.step + 1, params, opt_state), StepReport(metrics, jnp.isfinite(metrics.totals["loss"]))
 
     @functools.partial(jax.jit, static_argnums=0)
     def evaluate_step(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
@@ -138,17 +158,41 @@ class Program:
         outputs = self.forward(params, batch["inputs"])
         return self._experiment.task.per_example(outputs, batch) | self._experiment.task.predictions(outputs, batch)
 
-    def evaluate(self, params: Params, split: Split) -> Evaluation:
+    @functools.partial(jax.jit, static_argnums=0)
+    def evaluate_steps(self, params: Params, fed: Fed, count: jax.Array) -> dict[str, jax.Array]:
+        """The first `count` of the steps that are fed, one `evaluate_step` each, [capacity, rows]."""
+
+        def body(place: jax.Array, every: dict[str, jax.Array]) -> dict[str, jax.Array]:
+            one = self.evaluate_step(params, fed.batch(self._spec, place))
+            return {name: every[name].at[place].set(one[name]) for name in every}
+
+        one = jax.eval_shape(self.evaluate_step, params, fed.batch(self._spec, 0))
+        blank = {name: jnp.zeros((len(fed.places), *leaf.shape), leaf.dtype) for name, leaf in one.items()}
+        return jax.lax.fori_loop(0, count, body, blank)
+
+    def evaluate(self, params: Params, feed: Feed) -> Evaluation:
         """Every example of a split, once."""
-        size = self.padded_size(self._experiment.evaluation_batch_size)
-        batches = on_device(evaluation_batches(split, size), self.rows)
-        parts: list[dict[str, np.ndarray]] = []
-        under_way: collections.deque[dict[str, jax.Array]] = collections.deque()
-        for batch in batches:
-            under_way.append(self.evaluate_step(params, batch))
-            if len(under_way) > 2:  # the device stays busy, and its queue short
-                parts.append(jax.device_get(under_way.popleft()))
-        parts += jax.device_get(list(under_way))
-        per_example = {name: np.concatenate([part[name] for part in parts])[: len(split)] for name in parts[0]}
+        per_example: dict[str, np.ndarray] = {}
+        under_way: collections.deque[tuple[np.ndarray, dict[str, jax.Array]]] = collections.deque()
+
+        def finish_one() -> None:
+            examples, of_rows = under_way.popleft()
+            real = examples != NO_EXAMPLE
+            for name, values in jax.device_get(of_rows).items():
+                column = per_example.setdefault(name, np.empty(len(feed.split), values.dtype))
+                column[examples[real]] = values[: len(examples)][real]
+
+        rows = self.padded_size(self._experiment.evaluation_batch_size)
+        for steps in evaluation_steps(feed.split, rows, feed.capacity):
+            count = jnp.int32(len(steps.examples))
+            under_way.append((steps.examples, self.evaluate_steps(params, feed(steps), count)))
+            if len(under_way) > 1:  # the device stays busy, and its queue short
+                finish_one()
+        while under_way:
+            finish_one()
         metrics = {name: float(np.mean(per_example[name], dtype=np.float64)) for name in self._experiment.task.metrics}
         return Evaluation(metrics, per_example)
+
+
+def _all_finite(params: Params) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))

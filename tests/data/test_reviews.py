@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -62,7 +63,7 @@ def test_texts_become_rows_of_ids_padded_in_front(opened):
     )
     np.testing.assert_array_equal(batch["labels"], [1, 0, 1, 1])
     np.testing.assert_array_equal(split.rows, [0, 1, 3, 4])
-    assert batch["inputs"].dtype == np.int32
+    assert batch["inputs"].dtype == np.uint16
     assert batch["labels"].dtype == np.int32
 
 
@@ -124,6 +125,58 @@ def test_ids_lie_below_num_ids(opened):
     assert inputs.max() == 14
 
 
+@pytest.mark.parametrize(
+    ("num_words", "dtype"), [(256, np.uint8), (257, np.uint16), (2**16, np.uint16), (70_000, np.uint32)]
+)
+def test_ids_are_held_in_the_smallest_integers_that_take_them_and_decoded_to_int32(opened, num_words, dtype):
+    dataset = opened(num_words=num_words, validation_share=0.0)
+    batch = rows_of(dataset.open_split("train"))
+    assert batch["inputs"].dtype == dtype
+    decoded = dataset.spec.decode({name: jnp.asarray(array) for name, array in batch.items()})
+    assert decoded["inputs"].dtype == jnp.int32
+    np.testing.assert_array_equal(decoded["inputs"], batch["inputs"])
+    np.testing.assert_array_equal(decoded["targets"], batch["labels"])
+
+
+@pytest.mark.parametrize("padding", ["front", "back"])
+def test_reviews_are_padded_to_one_of_several_lengths_and_cut_to_it_on_the_device(opened, padding):
+    dataset = opened(validation_share=0.0, max_length=12, padding=padding, length_buckets=5)
+    split = dataset.open_split("train")
+    np.testing.assert_array_equal(split.lengths, [3, 3, 10, 1, 6])
+    assert len(split.padded_lengths) in (4, 5)
+    assert list(split.padded_lengths) == sorted(set(split.padded_lengths))
+    whole = rows_of(split)["inputs"]
+    assert whole.shape == (5, split.padded_lengths[-1])
+    for length in split.padded_lengths:
+        examples = np.flatnonzero(split.lengths <= length)
+        batch = split.batch(examples, length)["inputs"]
+        assert batch.shape == (len(examples), length)
+        np.testing.assert_array_equal(np.sum(batch != 0, axis=1), split.lengths[examples])
+        cut = dataset.spec.cut({"inputs": jnp.asarray(whole[examples])}, length)["inputs"]
+        np.testing.assert_array_equal(cut, batch)
+
+
+@pytest.mark.parametrize("max_length", [None, 5, 12])
+@pytest.mark.parametrize("buckets", [1, 2, 3])
+def test_there_are_at_most_so_many_lengths_as_buckets(opened, buckets, max_length):
+    split = opened(validation_share=0.0, max_length=max_length, length_buckets=buckets).open_split("train")
+    assert len(split.padded_lengths) <= buckets
+    assert split.padded_lengths[-1] >= split.lengths.max()
+
+
+def test_the_longest_length_is_each_splits_own(opened):
+    dataset = opened(validation_share=0.0, max_length=None)
+    train, test = dataset.open_split("train"), dataset.open_split("test")
+    assert (train.padded_lengths[-1], test.padded_lengths[-1]) == (10, 4)
+    assert all(split.padded_lengths[-1] == split.lengths.max() for split in (train, test))
+
+
+def test_truncated_reviews_are_as_long_as_what_is_left(opened):
+    split = opened(validation_share=0.0, max_length=4, too_long="truncate").open_split("train")
+    np.testing.assert_array_equal(split.lengths, [3, 3, 4, 1, 4])
+    assert split.padded_lengths[-1] == 4
+
+
 def test_a_split_without_a_short_enough_review_says_so(opened):
     with pytest.raises(UserError, match=r"The test split of few has no example .*at most 1 ids \(--data.max-length\)"):
         opened(max_length=1).open_split("test")
@@ -144,7 +197,7 @@ def test_one_cache_entry_serves_every_setting(opened, monkeypatch):
     opened(num_words=None, max_length=3, too_long="truncate", index_from=5, padding="back").open_split("train")
 
 
-@pytest.mark.parametrize("field", ["num_words", "max_length", "start_id", "unknown_id"])
+@pytest.mark.parametrize("field", ["num_words", "max_length", "start_id", "unknown_id", "length_buckets"])
 def test_values_below_one_are_refused(field):
     with pytest.raises(UserError, match="--data." + field.replace("_", "-")):
         Reviews(**{field: 0})

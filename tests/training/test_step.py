@@ -91,14 +91,14 @@ def rmsprop_in_numpy(params, gradients, state, step):
 
 
 def adam_in_numpy(params, gradients, state, step):
-    """Kingma and Ba 2015, algorithm 1, with β = 0.9, 0.999 and Keras's ε = 1e-7."""
+    """Kingma and Ba 2015, the form at the end of section 2, with β = 0.9, 0.999 and Keras's ε = 1e-7."""
     zeros = jax.tree.map(np.zeros_like, gradients)
     first, second = state or (zeros, zeros)
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
     second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, gradients)
 
     def update(p, m, v):
-        return p - RATE * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-7)
+        return p - RATE * np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * m / (np.sqrt(v) + 1e-7)
 
     return jax.tree.map(update, params, first, second), (first, second)
 
@@ -199,8 +199,9 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
     losses = {name: [report.metrics.totals["loss"].item() for report in of_both] for name, of_both in reports.items()}
     assert losses["clean"][0] == losses["clean"][1]
     assert len({*losses["noisy"], *losses["reseeded"], losses["clean"][0]}) == 5
+    split = split_of(**pictures(6))
     evaluated = [
-        programs[name].evaluate(params, split_of(**pictures(6))).metrics["loss"] for name in ("noisy", "clean")
+        programs[name].evaluate(params, programs[name].feed(split)).metrics["loss"] for name in ("noisy", "clean")
     ]
     assert evaluated[0] == evaluated[1]
 
@@ -216,7 +217,7 @@ def by_batch_size(review_experiment, review_spec):
 @settings(max_examples=20)
 def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, examples, size):
     (programs, params), split = by_batch_size, split_of(**reviews(examples))
-    one, other = programs[size].evaluate(params, split), programs[20].evaluate(params, split)
+    one, other = (program.evaluate(params, program.feed(split)) for program in (programs[size], programs[20]))
     assert one.metrics.keys() == {"loss", "accuracy"}
     assert (
         one.metrics["accuracy"] == other.metrics["accuracy"] == np.mean(other.per_example["accuracy"], dtype=np.float64)

@@ -1,0 +1,220 @@
+"""What is measured and in which order. Two processes of a pair live at a time, and only one of them computes."""
+
+import dataclasses
+import os
+import platform
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.arrays import write_arrays
+from benchmarks.growth import measure
+from benchmarks.limits import ProductRate, operations_a_step, shares_of_limit
+from benchmarks.pairs import mean_and_error, ratio_of, spread_of, throughput
+from benchmarks.processes import LAB10, ROOT, Worker, seconds_to_line
+from benchmarks.worker import BATCH_SIZE
+from lab10.console import console
+
+# How lab10 pads reviews: all to one length, as the peers do, or to the longest of a bucket.
+VARIANTS: dict[str, dict[str | None, int | None]] = {"imdb_lstm": {"padded": 1, "buckets": 6}}
+LEARNING_EPOCHS = {"imdb_lstm": 3, "mnist_pca": 1, "mnist_autoencoder_lab": 1}
+# The others take as long and are there to show the same model: one seed does.
+ALL_SEEDS = (LAB10, "keras-jax")
+METRIC = {"imdb_lstm": "accuracy", "mnist_pca": "reconstruction_error", "mnist_autoencoder_lab": "reconstruction_error"}
+STARTS = 3
+# Threads of the last one to compute spin for a while before they sleep.
+PAUSE_SECONDS = 0.3
+PARTS = ("speed", "learning", "start_up", "growth")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What was asked for.
+
+    Attributes:
+      tasks: to measure.
+      peers: to measure against.
+      pairs: of epochs, and of evaluations, that count.
+      seeds: of the comparison of what is learned.
+      short: on the samples.
+      parts: of `PARTS`.
+    """
+
+    tasks: tuple[str, ...]
+    peers: tuple[str, ...]
+    pairs: int
+    seeds: int
+    short: bool
+    parts: tuple[str, ...] = PARTS
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Measures all that was asked for, and returns it as a JSON object."""
+    result: dict[str, Any] = {"settings": dataclasses.asdict(settings), "machine": machine()}
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = {task: write_arrays(task, settings.short, Path(folder)) for task in settings.tasks}
+        paths = {task: path for task, (path, _) in prepared.items()}
+        if "speed" in settings.parts:
+            rate = ProductRate()
+            result["speed"] = [
+                speed(task, variant, buckets, peer, paths[task], settings.pairs, rate)
+                for task in settings.tasks
+                for variant, buckets in variants(task).items()
+                for peer in settings.peers
+            ]
+            result["limit"] = limit(
+                result["speed"], {task: a["train_inputs"] for task, (_, a) in prepared.items()}, rate
+            )
+        del prepared
+        if "learning" in settings.parts:
+            result["learning"] = [row for task in settings.tasks for row in learning(task, paths[task], settings)]
+        if "start_up" in settings.parts and "keras-jax" in settings.peers:
+            path = paths.get("mnist_pca") or write_arrays("mnist_pca", settings.short, Path(folder))[0]
+            result["start_up"] = start_up(path, settings.short, Path(folder))
+    if "growth" in settings.parts:
+        say("growth")
+        result["growth"] = measure()
+    return result
+
+
+def variants(task: str) -> dict[str | None, int | None]:
+    """lab10's ways of padding in a task, by name, and the buckets of each; the one of None where there is no choice."""
+    return VARIANTS.get(task, {None: None})
+
+
+def speed(
+    task: str, variant: str | None, buckets: int | None, peer: str, arrays: Path, pairs: int, rate: ProductRate
+) -> dict[str, Any]:
+    """Epochs, then evaluations, of lab10 and a peer in turns; the first of each warms up and does not count."""
+    say(f"speed: {task}{f' ({variant})' if variant else ''} against {peer}")
+    evaluate = f"evaluate {BATCH_SIZE}"
+    with Worker.of(LAB10, task, arrays, buckets=buckets) as ours:
+        built = {LAB10: ours.ready()["first_step_build_seconds"]}
+        with Worker.of(peer, task, arrays) as theirs:
+            built[peer] = theirs.ready()["first_step_build_seconds"]
+            workers = {LAB10: ours, peer: theirs}
+            epochs = in_turns(workers, "epoch", pairs, rate)
+            evaluations = in_turns(workers, evaluate, pairs, rate)
+            peaks = {name: worker.ask("finish")["peak_bytes"] for name, worker in workers.items()}
+    return {
+        "task": task,
+        "variant": variant,
+        "peer": peer,
+        "training": compared(epochs, peer),
+        "evaluation": compared(evaluations, peer),
+        "peak_bytes": {"lab10": peaks[LAB10], "peer": peaks[peer]},
+        "first_step_build_seconds": {"lab10": built[LAB10], "peer": built[peer]},
+    }
+
+
+def in_turns(
+    workers: dict[str, Worker], command: str, pairs: int, rate: ProductRate | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Asks each worker in turn, once to warm up and then `pairs` times; the machine's rate is measured in between."""
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
+    for turn in range(pairs + 1):
+        for name, worker in workers.items():
+            answer = worker.ask(command)
+            if turn:
+                answers[name].append(answer)
+            time.sleep(PAUSE_SECONDS)
+        if rate is not None:
+            rate.measure()
+            time.sleep(PAUSE_SECONDS)
+    return answers
+
+
+def compared(answers: dict[str, list[dict[str, Any]]], peer: str) -> dict[str, Any]:
+    """What lab10 and a peer reached in pairs, and the ratio of their seconds."""
+    seconds = {name: [answer["seconds"] for answer in of_one] for name, of_one in answers.items()}
+    return {
+        "lab10": throughput(answers[LAB10]),
+        "peer": throughput(answers[peer]),
+        "ratio": ratio_of(seconds[LAB10], seconds[peer]),
+        "seconds": {"lab10": seconds[LAB10], "peer": seconds[peer]},
+    }
+
+
+def limit(rows: list[dict[str, Any]], train_inputs: dict[str, np.ndarray], rate: ProductRate) -> dict[str, Any]:
+    """The rate of a matrix product, and for each task and variant how much of its best lab10's quickest row reaches."""
+    measured = rate.summary()
+    quickest: dict[tuple[str, str | None], float] = {}
+    for row in rows:
+        key = (row["task"], row["variant"])
+        seconds = row["training"]["lab10"]["microseconds_per_step"] / 1e6
+        quickest[key] = min(seconds, quickest.get(key, seconds))
+    shares = []
+    for (task, variant), seconds in quickest.items():
+        operations = operations_a_step(task, train_inputs[task])
+        shares.append(
+            {
+                "task": task,
+                "variant": variant,
+                "operations_per_step": operations,
+                "operations_per_second": {kind: count / seconds for kind, count in operations.items()},
+                "share_of_best": shares_of_limit(operations, seconds, measured["best"]),
+                "share_of_median": shares_of_limit(operations, seconds, measured["median"]),
+            }
+        )
+    return {"product": measured, "rows": shares}
+
+
+def learning(task: str, arrays: Path, settings: Settings) -> list[dict[str, Any]]:
+    """The test metric after the same number of epochs, by seed, in fresh workers."""
+    ours = [(LAB10, variant, buckets) for variant, buckets in variants(task).items()]
+    rows = []
+    for name, variant, buckets in ours + [(peer, None, None) for peer in settings.peers]:
+        say(f"learning: {task}, {name}{f' ({variant})' if variant else ''}")
+        values = []
+        for seed in range(settings.seeds if name in ALL_SEEDS else 1):
+            with Worker.of(name, task, arrays, seed, buckets) as worker:
+                worker.ready()
+                for _ in range(LEARNING_EPOCHS[task]):
+                    worker.ask("epoch")
+                values.append(worker.ask(f"evaluate {BATCH_SIZE}")[METRIC[task]])
+        rows.append(
+            {"task": task, "name": name, "variant": variant, "metric": METRIC[task], "epochs": LEARNING_EPOCHS[task]}
+            | mean_and_error(values)
+        )
+    return rows
+
+
+def start_up(arrays: Path, short: bool, folder: Path) -> dict[str, Any]:
+    """Seconds from the start of a process to its first finished step, in turns; the first of each fills caches."""
+    say("start-up: scripts/train.py mnist_pca against a Keras script")
+    train = [sys.executable, str(ROOT / "scripts" / "train.py"), "mnist_pca", "--log-every", "1", "--steps", "1"]
+    if short:
+        train += ["--data.name", "mnist_sample"]
+    seconds: dict[str, list[float]] = {LAB10: [], "keras-jax": []}
+    for turn in range(STARTS + 1):
+        took = {LAB10: seconds_to_line([*train, "--workdir", str(folder / f"start_{turn}")], r"^step\s+1\b")}
+        time.sleep(PAUSE_SECONDS)
+        with Worker.of("keras-jax", "mnist_pca", arrays) as worker:
+            took["keras-jax"] = worker.ready()["seconds"]
+        time.sleep(PAUSE_SECONDS)
+        if turn:
+            for name, value in took.items():
+                seconds[name].append(value)
+    return {name: spread_of(values) | {"seconds": values} for name, values in seconds.items()}
+
+
+def machine() -> dict[str, Any]:
+    """The processors that this process may use, and the versions that were measured."""
+    versions = {"python": platform.python_version()}
+    for package in ("jax", "flax", "optax", "keras", "torch", "tensorflow", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processors": processors, "architecture": platform.machine(), "versions": versions}
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    console.print(text, markup=False)

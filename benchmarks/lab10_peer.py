@@ -1,0 +1,78 @@
+"""The benchmark's tasks in this project: its experiments, its step, its way of feeding it."""
+
+import dataclasses
+
+import numpy as np
+from worker import BATCH_SIZE, Arrays, Peer, load_arrays, peer_parser, serve
+
+from lab10.config import Experiment
+from lab10.data.dataset import HostBatch, Split
+from lab10.data.pictures import PictureSpec
+from lab10.data.reviews import Reviews, ReviewSpec, bucket_lengths
+from lab10.metrics import Metrics
+from lab10.overrides import load_experiment
+from lab10.training.step import Program
+from lab10.training.stepper import Stepper
+
+
+def split_of(arrays: Arrays, name: str, buckets: int) -> Split:
+    """A split of the benchmark's arrays, ids in the smallest type that holds them, as lab10's datasets give them."""
+    inputs, labels = arrays[f"{name}_inputs"], arrays.get(f"{name}_labels")
+    rows = np.arange(len(inputs))
+    if labels is None:
+        return Split(rows, lambda places, _: {"inputs": inputs[places]})
+    ids = inputs.astype(np.min_scalar_type(inputs.max()))
+
+    def read(places: np.ndarray, length: int | None) -> HostBatch:
+        return {"inputs": ids[places, ids.shape[1] - (length or ids.shape[1]) :], "labels": labels[places]}
+
+    lengths = (ids != 0).sum(axis=1)
+    return Split(rows, read, lengths, (*bucket_lengths(lengths, buckets)[:-1], ids.shape[1]))
+
+
+class Lab10Peer(Peer):
+    """The experiment of the task's name, without logs and checkpoints, which no peer writes."""
+
+    def __init__(self, task: str, arrays: Arrays, seed: int, buckets: int):
+        super().__init__(task, arrays, seed)
+        self.buckets = buckets
+
+    def first_step(self) -> None:
+        experiment, _ = load_experiment(self.task)
+        data = dataclasses.replace(experiment.data, order_seed=self.seed)
+        self.experiment: Experiment = dataclasses.replace(
+            experiment, data=data, seed=self.seed, batch_size=BATCH_SIZE, evaluation_batch_size=BATCH_SIZE
+        )
+        if isinstance(data, Reviews):
+            spec: PictureSpec | ReviewSpec = ReviewSpec(num_ids=data.num_ids(0), class_names=("neg", "pos"))
+        else:
+            spec = PictureSpec(height=28, width=28, largest=255)
+        self.program = Program(self.experiment, spec, self.experiment.total_steps(len(self.arrays["train_inputs"])))
+        self.test = self.program.feed(split_of(self.arrays, "test", self.buckets))
+        self.stepper = Stepper(self.experiment, self.program, split_of(self.arrays, "train", self.buckets))
+        self.state, self.step = self.program.start(self.program.init_params()), 0
+        self._advance(1)
+
+    def epoch(self) -> float:
+        return self._advance(self.step + self.steps)
+
+    def evaluate(self, batch_size: int) -> dict[str, float]:
+        assert batch_size == self.experiment.evaluation_batch_size
+        metrics = self.program.evaluate(self.state.params, self.test).metrics
+        return {name: value for name, value in metrics.items() if name in ("accuracy", "reconstruction_error")}
+
+    def _advance(self, end: int) -> float:
+        """Goes on to step `end`; returns the mean loss of the examples on the way."""
+        metrics = Metrics.empty()
+        while self.step < end:
+            self.state, self.step = self.stepper.advance(self.state, self.step, end)
+            for _, report in self.stepper.reports(left_under_way=1 if self.step < end else 0):
+                metrics = metrics.merge(report.metrics)
+        return metrics.means()["loss"]
+
+
+if __name__ == "__main__":
+    parser = peer_parser()
+    parser.add_argument("--buckets", type=int, default=6)
+    arguments = parser.parse_args()
+    serve(Lab10Peer(arguments.task, load_arrays(arguments.arrays), arguments.seed, arguments.buckets))

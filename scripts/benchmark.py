@@ -1,0 +1,21 @@
+"""Measures lab10 against Keras, PyTorch and plain Flax, process by process in turns, and writes tables and pictures."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lab10.cli import run_script
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+    sys.path.insert(0, str(ROOT))
+
+    from benchmarks.command import run_command
+
+    return run_command(arguments, __doc__)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,111 @@
+"""Feeds: resident or streamed, the device sees the batches that the host would make."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from lab10.data.batching import NO_EXAMPLE, TrainingBatches, evaluation_steps
+from lab10.data.dataset import Split
+from lab10.data.feed import Feed
+from lab10.training.step import Program
+
+EXAMPLES, BATCH_SIZE = 41, 6
+
+
+@pytest.fixture(params=["pictures", "reviews padded in front", "reviews padded behind"])
+def examples(request, picture_spec, review_spec, split_of, reviews_of):
+    """A spec and a split."""
+    if request.param == "pictures":
+        random = np.random.default_rng(0)
+        pixels, labels = random.integers(0, 256, (EXAMPLES, 12), np.uint8), random.integers(0, 10, EXAMPLES, np.int32)
+        return picture_spec, split_of(inputs=pixels, labels=labels)
+    padding = "front" if request.param.endswith("front") else "back"
+    return dataclasses.replace(review_spec, padding=padding), reviews_of(EXAMPLES, padding)
+
+
+def feed_of(split, capacity, resident_bytes):
+    return Feed(split, Mesh(np.array(jax.local_devices()), ("data",)), capacity, resident_bytes)
+
+
+def size_in_bytes(split):
+    return sum(array.nbytes for array in split.batch(np.arange(len(split))).values())
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 16])
+@pytest.mark.parametrize("resident", [True, False])
+def test_the_device_gets_the_batches_that_the_host_would_make(examples, resident, capacity):
+    spec, split = examples
+    feed = feed_of(split, capacity, size_in_bytes(split) if resident else 0)
+    assert feed.resident == resident
+    batches = TrainingBatches(split, BATCH_SIZE, 0, BATCH_SIZE + 1)
+    on_device = jax.jit(lambda fed, place: fed.batch(spec, place))
+    step, end, fewest = 0, 2 * batches.steps_per_epoch + 3, capacity
+    while step < end:
+        steps = batches.steps(step, min(step + capacity, end))
+        fewest = min(fewest, len(steps.examples))
+        fed = feed(steps)
+        assert fed.places.shape == (capacity, BATCH_SIZE + 1)
+        assert np.all(np.asarray(fed.places)[len(steps.examples) :] == NO_EXAMPLE)
+        for place in range(len(steps.examples)):
+            expected, batch = batches.batch(step + place), jax.device_get(on_device(fed, jnp.int32(place)))
+            assert batch.keys() == expected.keys()
+            real = expected["mask"]
+            np.testing.assert_array_equal(batch["mask"], real)
+            for name, array in expected.items():
+                assert (batch[name].shape, batch[name].dtype) == (array.shape, array.dtype)
+                np.testing.assert_array_equal(batch[name][real], array[real])
+        step += len(steps.examples)
+    assert capacity == 1 or fewest < capacity, "some had fewer steps than there was room for"
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_the_device_gets_every_example_for_evaluation(examples, resident):
+    spec, split = examples
+    feed = feed_of(split, 2, size_in_bytes(split) if resident else 0)
+    for steps in evaluation_steps(split, BATCH_SIZE):
+        batch = jax.device_get(feed(steps).batch(spec, 0))
+        real = steps.examples[0] != NO_EXAMPLE
+        np.testing.assert_array_equal(batch["mask"], real)
+        for name, array in split.batch(steps.examples[0][real], steps.length).items():
+            np.testing.assert_array_equal(batch[name][real], array)
+
+
+def test_a_split_lies_on_the_device_where_it_is_small_enough(examples):
+    _, split = examples
+    assert feed_of(split, 1, size_in_bytes(split)).resident
+    assert not feed_of(split, 1, size_in_bytes(split) - 1).resident
+
+
+def test_the_limit_is_the_experiments(picture_experiment, picture_spec, split_of):
+    split = split_of(inputs=np.zeros((2**16, 16), np.uint8))
+    resident = {
+        limit: Program(picture_experiment(resident_mib=limit), picture_spec).feed(split).resident for limit in (0, 1)
+    }
+    assert resident == {0: False, 1: True}
+    larger = split_of(inputs=np.zeros((2**16 + 1, 16), np.uint8))
+    assert not Program(picture_experiment(resident_mib=1), picture_spec).feed(larger).resident
+
+
+def test_a_resident_split_is_read_once_and_of_a_streamed_one_what_the_steps_need(examples):
+    _, split = examples
+    read = []
+
+    def counting(places, length):
+        read.append(places)
+        return split.read(places, length)
+
+    counted = Split(split.rows, counting, split.lengths, split.padded_lengths)
+    batches = TrainingBatches(counted, BATCH_SIZE, 0, BATCH_SIZE)
+    resident, streamed = feed_of(counted, 4, size_in_bytes(split)), feed_of(counted, 4, 0)
+    read.clear()
+    steps = batches.steps(0, 4)
+    resident(steps)
+    assert read == []
+    fed = streamed(steps)
+    taken = np.concatenate([batches.examples(step) for step in range(len(steps.examples))])
+    np.testing.assert_array_equal(np.concatenate(read), split.rows[taken])
+    assert {len(rows) for rows in fed.table.values()} == {4 * BATCH_SIZE}, "one shape for any number of steps"

