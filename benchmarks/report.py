@@ -75,8 +75,8 @@ def _training(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     return (
-        "## Training\n\nThe memory is the most that was resident, evaluation included. To build is to make the model, compile "
-        "and take the first step; lab10 keeps compiled programs between processes, so its figure depends on what ran before.\n\n"
+        "## Training\n\nThe memory is the most that was resident, evaluation included. To build is to make the model, "
+        "compile and take the first step; lab10 keeps compiled programs, so its figure depends on what ran before.\n\n"
         + table(header, cells, numbers=2)
         + "\n\n## Evaluation\n\n"
         + table(["task", "peer", "lab10 examples/s", "peer", "ratio"], evaluation, numbers=2)

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
@@ -127,15 +126,16 @@ def _cut(order: Int[np.ndarray, " examples"], batch_size: int) -> Int[np.ndarray
     return batches
 
 
-def evaluation_steps(split: Split, batch_size: int, at_most: int) -> Iterator[Steps]:
+def evaluation_steps(split: Split, batch_size: int, at_most: int = 1) -> list[Steps]:
     """Every example of a split once, the short ones first, `at_most` batches at a time; the last batch is filled."""
     order = np.arange(len(split)) if split.lengths is None else np.argsort(split.lengths, kind="stable")
     batches = _cut(order, batch_size)
     lengths = [split.padded_length(examples[examples != NO_EXAMPLE]) for examples in batches]
+    steps: list[Steps] = []
     for length, places in itertools.groupby(range(len(batches)), key=lengths.__getitem__):
         of_length = batches[list(places)]
-        for start in range(0, len(of_length), at_most):
-            yield Steps(of_length[start : start + at_most], length)
+        steps += [Steps(of_length[start : start + at_most], length) for start in range(0, len(of_length), at_most)]
+    return steps
 
 
 def fill(batch: HostBatch, rows: int) -> HostBatch:

@@ -153,7 +153,7 @@ class Reviews(Dataset):
             ids = [self.encode(ranks[offsets[place] : offsets[place + 1]]) for place in places]
             return {"inputs": self.pad(ids, length or longest).astype(dtype), "labels": np.asarray(labels[places])}
 
-        return Split(rows, read, lengths, (*(length for length in padded_lengths if length < longest), longest))
+        return Split(rows, read, lengths, (*(length for length in padded_lengths[:-1] if length < longest), longest))
 
     def _describe(self, source: Source) -> tuple[str, str, tuple[str, ...]]:
         """The fields of text and label, and the names of the classes."""

@@ -28,7 +28,7 @@ class StepReport(struct.PyTreeNode):
     """
 
     metrics: Metrics
-    finite: Scalar
+    finite: Scalar | bool
 
 
 class Evaluation(struct.PyTreeNode):
@@ -124,9 +124,10 @@ class Program:
             state, report = self._train_step(carry[0], fed.batch(self._spec, place))
             return state, jax.tree.map(lambda every, one: every.at[place].set(one), carry[1], report)
 
-        _, report = jax.eval_shape(self._train_step, state, fed.batch(self._spec, 0))
-        blank = jax.tree.map(lambda leaf: jnp.zeros((len(fed.places), *leaf.shape), leaf.dtype), report)
-        state, reports = jax.lax.fori_loop(0, count, body, (state, blank))
+        blank = jnp.zeros(len(fed.places))
+        totals = dict.fromkeys(self._experiment.task.metrics, blank)
+        reports = StepReport(Metrics(totals, blank), blank.astype(bool))
+        state, reports = jax.lax.fori_loop(0, count, body, (state, reports))
         # Once a dispatch: after every step it would cost a tenth of the step.
         return state, reports.replace(finite=reports.finite.at[count - 1].min(_all_finite(state.params)))
 
