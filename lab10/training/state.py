@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from flax import struct
@@ -20,7 +21,7 @@ class TrainState(struct.PyTreeNode):
       opt_state: the optimizer's state.
     """
 
-    step: jax.Array
+    step: jax.Array | np.ndarray
     params: Params
     opt_state: optax.OptState
 
