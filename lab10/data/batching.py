@@ -82,9 +82,9 @@ class TrainingBatches:
         if epoch not in self._epochs:
             if len(self._epochs) > 1:  # a run of steps may reach into the next epoch
                 del self._epochs[min(self._epochs)]
-            order = epoch_order(self.order_seed, epoch, self.split, self.batch_size)
+            order = epoch_order(self.order_seed, epoch, self.split, min(self.batch_size, len(self.split)))
             lengths_of_steps = [self.split.padded_length(examples[examples != NO_EXAMPLE]) for examples in order]
-            fill_up = self.padded_size - self.batch_size
+            fill_up = self.padded_size - order.shape[1]
             examples = np.pad(order, [(0, 0), (0, fill_up)], constant_values=NO_EXAMPLE)
             self._epochs[epoch] = examples, lengths_of_steps
         return self._epochs[epoch]

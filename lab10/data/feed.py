@@ -16,11 +16,13 @@ class Fed(struct.PyTreeNode):
     Attributes:
       table: what a split's `read` gives, rows first: the whole split, or the examples of these steps alone.
       places: rows of the table, int32 [capacity, rows]; `NO_EXAMPLE` where a row only fills the batch.
+      count: how many of them are steps, int32 []; what follows is blank.
       length: what the batches are padded to; None where examples have no length.
     """
 
     table: Batch
     places: jax.Array
+    count: jax.Array
     length: int | None = struct.field(pytree_node=False)
 
     def batch(self, spec: Spec, step: jax.Array | int) -> Batch:
@@ -60,7 +62,8 @@ class Feed:
             table = jax.device_put(self._read(places.reshape(-1), steps.length), self._replicated)
             numbers = np.arange(places.size, dtype=np.int32).reshape(places.shape)
             places = np.where(places == NO_EXAMPLE, NO_EXAMPLE, numbers)
-        return Fed(table, jax.device_put(places, self._rows), steps.length)
+        count = jax.device_put(np.int32(len(steps.examples)), self._replicated)
+        return Fed(table, jax.device_put(places, self._rows), count, steps.length)
 
     def _read(self, examples: np.ndarray, length: int | None) -> HostBatch:
         """Rows of the examples, of zeros for `NO_EXAMPLE`: one shape for any number of steps."""

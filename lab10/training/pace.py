@@ -11,12 +11,13 @@ class Pace:
     No result depends on it.
 
     Attributes:
-      capacity: the most steps there can be in a dispatch.
+      capacity: the steps for which a dispatch has room.
       steps: of the next dispatch.
     """
 
     def __init__(self, fixed: int | None):
-        self.capacity = MOST_STEPS if fixed is None else fixed
+        # Where there is room for one step alone, XLA moves its batch out of the loop over steps, and rounds otherwise.
+        self.capacity = MOST_STEPS if fixed is None else max(fixed, 2)
         self.steps = 1 if fixed is None else fixed
         self._fixed = fixed is not None
 

@@ -117,8 +117,8 @@ class Program:
         return Feed(split, self.mesh, capacity, self._experiment.resident_mib * 2**20)
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def train_steps(self, state: TrainState, fed: Fed, count: jax.Array) -> tuple[TrainState, StepReport]:
-        """The first `count` of the steps that are fed, one `train_step` each; reports beyond them are blank."""
+    def train_steps(self, state: TrainState, fed: Fed) -> tuple[TrainState, StepReport]:
+        """Every step that is fed, one `train_step` each; reports beyond the last are blank."""
 
         def body(place: jax.Array, carry: tuple[TrainState, StepReport]) -> tuple[TrainState, StepReport]:
             state, report = self._train_step(carry[0], fed.batch(self._spec, place))
@@ -127,9 +127,9 @@ class Program:
         blank = jnp.zeros(len(fed.places))
         totals = dict.fromkeys(self._experiment.task.metrics, blank)
         reports = StepReport(Metrics(totals, blank), blank.astype(bool))
-        state, reports = jax.lax.fori_loop(0, count, body, (state, reports))
+        state, reports = jax.lax.fori_loop(0, fed.count, body, (state, reports))
         # Once a dispatch: after every step it would cost a tenth of the step.
-        return state, reports.replace(finite=reports.finite.at[count - 1].min(_all_finite(state.params)))
+        return state, reports.replace(finite=reports.finite.at[fed.count - 1].min(_all_finite(state.params)))
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
@@ -160,8 +160,8 @@ class Program:
         return self._experiment.task.per_example(outputs, batch) | self._experiment.task.predictions(outputs, batch)
 
     @functools.partial(jax.jit, static_argnums=0)
-    def evaluate_steps(self, params: Params, fed: Fed, count: jax.Array) -> dict[str, jax.Array]:
-        """The first `count` of the steps that are fed, one `evaluate_step` each, [capacity, rows]."""
+    def evaluate_steps(self, params: Params, fed: Fed) -> dict[str, jax.Array]:
+        """Every step that is fed, one `evaluate_step` each, [capacity, rows]; blank beyond the last."""
 
         def body(place: jax.Array, every: dict[str, jax.Array]) -> dict[str, jax.Array]:
             one = self.evaluate_step(params, fed.batch(self._spec, place))
@@ -169,7 +169,7 @@ class Program:
 
         one = jax.eval_shape(self.evaluate_step, params, fed.batch(self._spec, 0))
         blank = {name: jnp.zeros((len(fed.places), *leaf.shape), leaf.dtype) for name, leaf in one.items()}
-        return jax.lax.fori_loop(0, count, body, blank)
+        return jax.lax.fori_loop(0, fed.count, body, blank)
 
     def evaluate(self, params: Params, feed: Feed) -> Evaluation:
         """Every example of a split, once."""
@@ -185,8 +185,7 @@ class Program:
 
         rows = self.padded_size(self._experiment.evaluation_batch_size)
         for steps in evaluation_steps(feed.split, rows, feed.capacity):
-            count = jnp.int32(len(steps.examples))
-            under_way.append((steps.examples, self.evaluate_steps(params, feed(steps), count)))
+            under_way.append((steps.examples, self.evaluate_steps(params, feed(steps))))
             if len(under_way) > 1:  # the device stays busy, and its queue short
                 finish_one()
         while under_way:

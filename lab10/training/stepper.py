@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 
 from lab10.config import Experiment
 from lab10.data.batching import TrainingBatches
@@ -54,7 +53,7 @@ class Stepper:
         """Dispatches steps from `step` on, not beyond `end`; returns the state after them, and their last."""
         steps = self._batches.steps(step, min(step + self._pace.steps, end))
         count = len(steps.examples)
-        state, reports = self._program.train_steps(state, self._feed(steps), jnp.int32(count))
+        state, reports = self._program.train_steps(state, self._feed(steps))
         self._under_way.append(Dispatched(step, count, reports, time.monotonic()))
         return state, step + count
 
