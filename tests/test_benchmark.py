@@ -155,6 +155,7 @@ def test_the_report_has_a_section_for_what_was_measured(tmp_path):
         "training": measured,
         "evaluation": measured,
         "peak_bytes": {"lab10": 2**20, "peer": 2**21},
+        "first_step_build_seconds": {"lab10": 1.5, "peer": 2.5},
     }
     result = {
         "machine": {"processors": 2, "architecture": "any", "versions": {"python": "3"}},

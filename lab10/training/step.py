@@ -106,7 +106,7 @@ class Program:
     def start(self, params: Params, opt_state: optax.OptState | None = None, step: int = 0) -> TrainState:
         """A train state of these parameters, with a fresh optimizer where none is given."""
         opt_state = self._optimizer.init(params) if opt_state is None else opt_state
-        return jax.device_put(TrainState(jnp.int32(step), params, opt_state), self.replicated)
+        return jax.device_put(TrainState(np.array(step, np.int32), params, opt_state), self.replicated)
 
     def forward(self, params: Params, inputs: jax.Array) -> jax.Array:
         """The module's outputs."""

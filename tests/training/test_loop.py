@@ -15,6 +15,7 @@ from lab10.models.sentiment import LSTM
 from lab10.optimizers import Adam, RMSprop
 from lab10.tasks.classification import Classification
 from lab10.tasks.reconstruction import Reconstruction
+from lab10.training import loop
 from lab10.training.loop import train
 from lab10.workdir import Workdir
 
@@ -80,7 +81,7 @@ def test_lines_and_checkpoints_fall_on_their_steps_and_on_the_last(one_by_one):
     assert [step for split, step in written if split == "train"] == [8, 16, 24, 30]
     assert [step for split, step in written if split == "validation"] == [11, 22, 30]
     assert digests.keys() >= {"26", "30"}
-    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests.values())
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for of_one in digests.values() for digest in of_one.values())
     assert answer["step"] == 30
 
 
@@ -93,9 +94,15 @@ def test_a_run_can_be_taken_up_with_other_dispatches(experiment, one_by_one, tmp
 
 
 @pytest.mark.parametrize("resident_mib", [2048, 0], ids=["resident", "streamed"])
-def test_a_whole_run_transfers_nothing_unasked(experiment, one_by_one, tmp_path, resident_mib):
-    with jax.transfer_guard("disallow"):
+def test_the_loop_transfers_nothing_unasked(experiment, one_by_one, tmp_path, resident_mib, monkeypatch):
+    # The layers are printed between the set-up and the loop.
+    monkeypatch.setattr(loop, "print_layers", lambda *_: jax.config.update("jax_transfer_guard", "disallow"))
+    try:
         _, lines, _ = left_behind(
             dataclasses.replace(experiment, steps_per_dispatch=7, resident_mib=resident_mib), tmp_path
         )
+        with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed"):
+            jax.numpy.add(1, 2)
+    finally:
+        jax.config.update("jax_transfer_guard", "allow")
     assert lines == one_by_one[1]
