@@ -1,14 +1,16 @@
-"""What is measured and in which order. Two processes of a pair live at a time, and only one of them computes."""
+"""What is measured and in which order. All that is compared lives at the same time, and only one of them computes."""
 
+import contextlib
 import dataclasses
 import os
 import platform
 import sys
 import tempfile
 import time
+from collections.abc import Hashable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +32,8 @@ STARTS = 3
 # Threads of the last one to compute spin for a while before they sleep.
 PAUSE_SECONDS = 0.3
 PARTS = ("speed", "learning", "start_up", "growth")
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +66,7 @@ def run(settings: Settings) -> dict[str, Any]:
         if "speed" in settings.parts:
             rate = ProductRate()
             result["speed"] = [
-                speed(task, variant, buckets, peer, paths[task], settings.pairs, rate)
-                for task in settings.tasks
-                for variant, buckets in variants(task).items()
-                for peer in settings.peers
+                row for task in settings.tasks for row in speed(task, settings.peers, paths[task], settings.pairs, rate)
             ]
             result["limit"] = limit(
                 result["speed"], {task: a["train_inputs"] for task, (_, a) in prepared.items()}, rate
@@ -87,36 +88,44 @@ def variants(task: str) -> dict[str | None, int | None]:
     return VARIANTS.get(task, {None: None})
 
 
-def speed(
-    task: str, variant: str | None, buckets: int | None, peer: str, arrays: Path, pairs: int, rate: ProductRate
-) -> dict[str, Any]:
-    """Epochs, then evaluations, of lab10 and a peer in turns; the first of each warms up and does not count."""
-    say(f"speed: {task}{f' ({variant})' if variant else ''} against {peer}")
-    evaluate = f"evaluate {BATCH_SIZE}"
-    with Worker.of(LAB10, task, arrays, buckets=buckets) as ours:
-        built = {LAB10: ours.ready()["first_step_build_seconds"]}
-        with Worker.of(peer, task, arrays) as theirs:
-            built[peer] = theirs.ready()["first_step_build_seconds"]
-            workers = {LAB10: ours, peer: theirs}
-            epochs = in_turns(workers, "epoch", pairs, rate)
-            evaluations = in_turns(workers, evaluate, pairs, rate)
-            peaks = {name: worker.ask("finish")["peak_bytes"] for name, worker in workers.items()}
-    return {
-        "task": task,
-        "variant": variant,
-        "peer": peer,
-        "training": compared(epochs, peer),
-        "evaluation": compared(evaluations, peer),
-        "peak_bytes": {"lab10": peaks[LAB10], "peer": peaks[peer]},
-        "first_step_build_seconds": {"lab10": built[LAB10], "peer": built[peer]},
-    }
+def speed(task: str, peers: Sequence[str], arrays: Path, pairs: int, rate: ProductRate) -> list[dict[str, Any]]:
+    """Epochs, then evaluations, of lab10 in each variant and of all peers, in turns; the first warms up.
+
+    Returns:
+      A row for each variant and peer.
+    """
+    say(f"speed: {task}, lab10 and {', '.join(peers)} in turns")
+    with contextlib.ExitStack() as stack:
+        workers: dict[tuple[str, str | None], Worker] = {}
+        built: dict[tuple[str, str | None], float] = {}
+        ours = [(LAB10, variant, buckets) for variant, buckets in variants(task).items()]
+        for name, variant, buckets in ours + [(peer, None, None) for peer in peers]:
+            worker = stack.enter_context(Worker.of(name, task, arrays, buckets=buckets))
+            built[name, variant] = worker.ready()["first_step_build_seconds"]
+            workers[name, variant] = worker
+        epochs = in_turns(workers, "epoch", pairs, rate)
+        evaluations = in_turns(workers, f"evaluate {BATCH_SIZE}", pairs, rate)
+        peaks = {name: worker.ask("finish")["peak_bytes"] for name, worker in workers.items()}
+    return [
+        {
+            "task": task,
+            "variant": variant,
+            "peer": peer,
+            "training": compared(epochs[LAB10, variant], epochs[peer, None]),
+            "evaluation": compared(evaluations[LAB10, variant], evaluations[peer, None]),
+            "peak_bytes": {"lab10": peaks[LAB10, variant], "peer": peaks[peer, None]},
+            "first_step_build_seconds": {"lab10": built[LAB10, variant], "peer": built[peer, None]},
+        }
+        for variant in variants(task)
+        for peer in peers
+    ]
 
 
 def in_turns(
-    workers: dict[str, Worker], command: str, pairs: int, rate: ProductRate | None = None
-) -> dict[str, list[dict[str, Any]]]:
+    workers: dict[Name, Worker], command: str, pairs: int, rate: ProductRate | None = None
+) -> dict[Name, list[dict[str, Any]]]:
     """Asks each worker in turn, once to warm up and then `pairs` times; the machine's rate is measured in between."""
-    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
+    answers: dict[Name, list[dict[str, Any]]] = {name: [] for name in workers}
     for turn in range(pairs + 1):
         for name, worker in workers.items():
             answer = worker.ask(command)
@@ -129,14 +138,14 @@ def in_turns(
     return answers
 
 
-def compared(answers: dict[str, list[dict[str, Any]]], peer: str) -> dict[str, Any]:
+def compared(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
     """What lab10 and a peer reached in pairs, and the ratio of their seconds."""
-    seconds = {name: [answer["seconds"] for answer in of_one] for name, of_one in answers.items()}
+    seconds = {"lab10": [answer["seconds"] for answer in ours], "peer": [answer["seconds"] for answer in theirs]}
     return {
-        "lab10": throughput(answers[LAB10]),
-        "peer": throughput(answers[peer]),
-        "ratio": ratio_of(seconds[LAB10], seconds[peer]),
-        "seconds": {"lab10": seconds[LAB10], "peer": seconds[peer]},
+        "lab10": throughput(ours),
+        "peer": throughput(theirs),
+        "ratio": ratio_of(seconds["lab10"], seconds["peer"]),
+        "seconds": seconds,
     }
 
 
