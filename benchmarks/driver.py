@@ -174,22 +174,23 @@ def limit(rows: list[dict[str, Any]], train_inputs: dict[str, np.ndarray], rate:
 
 
 def learning(task: str, arrays: Path, settings: Settings) -> list[dict[str, Any]]:
-    """The test metric after the same number of epochs, by seed, in fresh workers."""
+    """The test metric after each of the same number of epochs, in a fresh worker a seed."""
     ours = [(LAB10, variant, buckets) for variant, buckets in variants(task).items()]
     rows = []
     for name, variant, buckets in ours + [(peer, None, None) for peer in settings.peers]:
         say(f"learning: {task}, {name}{f' ({variant})' if variant else ''}")
-        values = []
+        values: list[list[float]] = [[] for _ in range(LEARNING_EPOCHS[task])]
         for seed in range(settings.seeds if name in ALL_SEEDS else 1):
             with Worker.of(name, task, arrays, seed, buckets) as worker:
                 worker.ready()
-                for _ in range(LEARNING_EPOCHS[task]):
+                for of_epoch in values:
                     worker.ask("epoch")
-                values.append(worker.ask(f"evaluate {BATCH_SIZE}")[METRIC[task]])
-        rows.append(
-            {"task": task, "name": name, "variant": variant, "metric": METRIC[task], "epochs": LEARNING_EPOCHS[task]}
-            | mean_and_error(values)
-        )
+                    of_epoch.append(worker.ask(f"evaluate {BATCH_SIZE}")[METRIC[task]])
+        rows += [
+            {"task": task, "name": name, "variant": variant, "metric": METRIC[task], "epochs": epochs}
+            | mean_and_error(of_epoch)
+            for epochs, of_epoch in enumerate(values, start=1)
+        ]
     return rows
 
 
