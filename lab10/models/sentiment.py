@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lab10.data.dataset import Spec
 from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
-from lab10.fields import require_at_least
+from lab10.fields import require_at_least, require_share
 from lab10.models.lstm import Implementation, MaskedLSTM
 from lab10.models.model import Model, require_spec
 
@@ -28,35 +28,65 @@ def num_logits(spec: ReviewSpec) -> int:
 
 
 class LSTMClassifier(nn.Module):
-    """Embedding → masked LSTM → logits. Padding is masked, so its amount does not matter.
+    """Embedding → masked LSTM → pooling over time → logits. Padding is masked, so its amount does not matter.
+
+    Dropout is on where `apply` is given an rng named `dropout`.
 
     Attributes:
       num_embeddings: rows of the embedding; ids lie below.
-      embedding_features: width of the embedding.
-      hidden: width of the LSTM's state.
+      config: widths and choices.
       logits: number of outputs.
-      dtype: of the computation.
-      implementation: of the LSTM.
     """
 
     num_embeddings: int
-    embedding_features: int
-    hidden: int
+    config: "LSTM"
     logits: int
-    dtype: jnp.dtype = jnp.dtype("float32")
-    implementation: Implementation = "fused"
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
         """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
-        embedding = nn.Embed(
-            self.num_embeddings, self.embedding_features, self.dtype, embedding_init=keras_uniform, name="embedding"
-        )
+        config, dtype = self.config, self.config.compute_dtype()
         tokens = tokens.T  # time first, before the embedding makes it large
-        lstm = MaskedLSTM(self.hidden, self.dtype, self.implementation, name="lstm")
-        (_, hidden), _ = lstm(embedding(tokens), tokens != PADDING_ID)
-        dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
-        return dense(hidden).astype(jnp.float32)
+        mask = tokens != PADDING_ID
+        embedding = nn.Embed(
+            self.num_embeddings, config.embedding_features, dtype, embedding_init=keras_uniform, name="embedding"
+        )
+        features = self.perturb("features", self._drop_words(embedding(tokens), tokens))
+        # Time is the first dimension: a mask that is broadcast along it is the same at every step.
+        features = self._dropout(features, config.input_dropout, broadcast=(0,) if config.same_mask else ())
+        forward = MaskedLSTM(config.hidden, dtype, config.implementation, name="lstm")
+        (_, last), states = forward(features, mask)
+        if config.bidirectional:
+            backward = MaskedLSTM(config.hidden, dtype, config.implementation, name="lstm_backward")
+            (_, last_backward), states_backward = backward(features[::-1], mask[::-1])
+            last = jnp.concatenate([last, last_backward], axis=-1)
+            states = jnp.concatenate([states, states_backward[::-1]], axis=-1)
+        pooled = last if config.pooling == "last" else pool(states, mask, config.pooling)
+        dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
+        return dense(self._dropout(pooled, config.output_dropout)).astype(jnp.float32)
+
+    def _dropout(self, x: jax.Array, rate: float, broadcast: tuple[int, ...] = ()) -> jax.Array:
+        return nn.Dropout(rate, broadcast_dims=broadcast)(x, deterministic=not self.has_rng("dropout"))
+
+    def _drop_words(
+        self, features: Float[Array, "time batch features"], tokens: Int[Array, "time batch"]
+    ) -> Float[Array, "time batch features"]:
+        """Drops rows of the embedding, so that a word is gone wherever it stands in the batch."""
+        if not self.config.embedding_dropout:
+            return features
+        kept = self._dropout(jnp.ones(self.num_embeddings, features.dtype), self.config.embedding_dropout)
+        return features * kept[tokens][..., None]
+
+
+def pool(
+    states: Float[Array, "time batch features"], mask: Bool[Array, "time batch"], how: Literal["max", "mean"]
+) -> Float[Array, "batch features"]:
+    """The largest or the mean of each feature over the steps of the mask; zeros where there is none."""
+    kept = mask[..., None]
+    if how == "mean":
+        return jnp.sum(jnp.where(kept, states, 0), axis=0) / jnp.maximum(jnp.sum(kept, axis=0), 1)
+    largest = jnp.max(jnp.where(kept, states, -jnp.inf), axis=0)
+    return jnp.where(jnp.any(kept, axis=0), largest, 0)
 
 
 class BagOfWordsClassifier(nn.Module):
@@ -103,24 +133,30 @@ class LSTM(Model):
     embedding_features: int = 64
     """Width of the embedding."""
     hidden: int = 32
-    """Width of the LSTM's state."""
+    """Width of the LSTM's state, in each direction."""
+    bidirectional: bool = False
+    """Whether a second LSTM reads backwards (Graves and Schmidhuber 2005)."""
+    pooling: Literal["last", "max", "mean"] = "last"
+    """What the states over time become: max is that of Johnson and Zhang 2016."""
+    embedding_dropout: float = 0.0
+    """Share of the words that are taken out of a batch, each wherever it stands (Gal and Ghahramani 2016)."""
+    input_dropout: float = 0.0
+    """Share of the LSTM's inputs that are set to zero in training."""
+    same_mask: bool = True
+    """Whether input dropout is the same at every time step of a review (Gal and Ghahramani 2016)."""
+    output_dropout: float = 0.0
+    """Share of the pooled features that are set to zero in training."""
     implementation: Implementation = "fused"
     """Of the LSTM: reference is the plain scan that the fast one is tested against."""
 
     def __post_init__(self):
         require_at_least(1, self, "embedding_features", "hidden", prefix="model.")
+        require_share(self, "embedding_dropout", "input_dropout", "output_dropout", prefix="model.")
 
     def build(self, spec: Spec) -> LSTMClassifier:
         reviews = require_spec(self, spec, ReviewSpec)
         # The lab's embedding has one row more than there are ids; so has this one, to compare parameter by parameter.
-        return LSTMClassifier(
-            reviews.num_ids + 1,
-            self.embedding_features,
-            self.hidden,
-            num_logits(reviews),
-            self.compute_dtype(),
-            self.implementation,
-        )
+        return LSTMClassifier(reviews.num_ids + 1, self, num_logits(reviews))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

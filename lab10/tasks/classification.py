@@ -9,6 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from lab10.data.dataset import Batch
+from lab10.fields import require_at_least
 from lab10.tasks.task import PerExample, Task
 
 
@@ -18,6 +19,12 @@ class Classification(Task):
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "accuracy": True}
     takes: ClassVar[Literal["logits", "pixels"]] = "logits"
+
+    adversarial_radius: float = 0.0
+    """Norm of the perturbation of a text's embedded words that is trained against (Miyato et al. 2017); 0: none."""
+
+    def __post_init__(self):
+        require_at_least(0, self, "adversarial_radius", prefix="task.")
 
     def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
         labels = batch["targets"]

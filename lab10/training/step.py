@@ -16,6 +16,7 @@ from lab10.data.dataset import Batch, Spec, Split
 from lab10.data.feed import Fed, Feed
 from lab10.errors import UserError
 from lab10.metrics import Metrics, Scalar
+from lab10.training.adversarial import PERTURBATIONS, Perturbations, adversarial_gradients
 from lab10.training.state import Params, TrainState, init_params
 
 
@@ -108,9 +109,17 @@ class Program:
         opt_state = self._optimizer.init(params) if opt_state is None else opt_state
         return jax.device_put(TrainState(np.array(step, np.int32), params, opt_state), self.replicated)
 
-    def forward(self, params: Params, inputs: jax.Array) -> jax.Array:
-        """The module's outputs."""
-        return self.module.apply({"params": params}, inputs)  # type: ignore[return-value]
+    def forward(
+        self,
+        params: Params,
+        inputs: jax.Array,
+        key: jax.Array | None = None,
+        perturbations: Perturbations | None = None,
+    ) -> jax.Array:
+        """The module's outputs; with a key as in training, where dropout is on; with what is added inside of it."""
+        rngs = None if key is None else {"dropout": key}
+        variables = {"params": params, PERTURBATIONS: perturbations or {}}
+        return self.module.apply(variables, inputs, rngs=rngs)  # type: ignore[return-value]
 
     def feed(self, split: Split, capacity: int = 64) -> Feed:
         """The way of a split's examples to the device, at most `capacity` steps at a time."""
@@ -140,14 +149,19 @@ class Program:
     def _train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._experiment.seed), 1), state.step)
         batch = self._experiment.data.transform(self._spec.decode(batch), key)
+        dropout_key = jax.random.fold_in(key, 0)
 
-        def loss(params: Params) -> tuple[Scalar, Metrics]:
-            metrics = Metrics.of(
-                self._experiment.task.per_example(self.forward(params, batch["inputs"]), batch), batch["mask"]
-            )
+        def loss(params: Params, perturbations: Perturbations | None = None) -> tuple[Scalar, Metrics]:
+            outputs = self.forward(params, batch["inputs"], dropout_key, perturbations)
+            metrics = Metrics.of(self._experiment.task.per_example(outputs, batch), batch["mask"])
             return metrics.totals["loss"] / metrics.count, metrics
 
-        gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
+        if radius := self._experiment.task.adversarial_radius:
+            shapes = jax.eval_shape(self.module.init, key, batch["inputs"])[PERTURBATIONS]
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+            gradients, metrics = adversarial_gradients(loss, state.params, zeros, radius)
+        else:
+            gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
         updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), StepReport(metrics, jnp.isfinite(metrics.totals["loss"]))

@@ -73,7 +73,7 @@ def test_a_bag_of_words_without_hidden_layers_is_logistic_regression():
 def test_bfloat16_computes_near_float32_on_the_same_parameters(model):
     tokens = jnp.arange(1, 31, dtype=jnp.int32).reshape(3, 10)
     logits, variables = model.build(FOUR).init_with_output(jax.random.key(0), tokens)
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype("float32")}
     assert logits.dtype == jnp.float32
     in_float32 = type(model)().build(FOUR).apply(variables, tokens)
     np.testing.assert_allclose(logits, in_float32, atol=0.05)
