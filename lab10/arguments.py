@@ -31,7 +31,7 @@ def run_parser(description: str | None) -> Parser:
         "--data.cache-dir",
         dest="data.cache_dir",
         metavar="DIR",
-        help="where arrays are cached, if not where the run did",
+        help="where arrays are cached (default: $LAB10_CACHE_DIR, else ~/.cache/lab10)",
     )
     return parser
 

@@ -81,7 +81,7 @@ class Checkpoints:
         return sorted(
             int(path.name)
             for path in self._directory.iterdir()
-            if path.name.isdigit() and ocp.is_orbax_checkpoint(path)
+            if path.name.isascii() and path.name.isdigit() and ocp.is_orbax_checkpoint(path)
         )
 
     def best_step(self) -> int | None:
@@ -89,7 +89,8 @@ class Checkpoints:
         measured, steps = [], self.steps()
         for step in steps:
             try:
-                if metrics := self.validation(step):
+                metrics = self.validation(step)
+                if self._select_by in metrics:
                     measured.append((self._goodness(metrics), step))
             except UserError as error:
                 console.print(f"{error}\nIt is left out of the choice of the best.", markup=False)
@@ -197,9 +198,9 @@ class Checkpoints:
         try:
             found = ocp.checkpointables_metadata(path).custom_metadata or {}
             if found["format"] == FORMAT_VERSION:
-                since_line = Metrics(found["since_line"]["totals"], found["since_line"]["count"])
-                return Beside(since_line, found["validation"], found["sha256"])
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+                since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
+                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
         raise UserError(
             f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}."
@@ -213,6 +214,10 @@ class Beside:
     since_line: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
+
+
+def _numbers(found: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in found.items()}
 
 
 def _first_line(error: Exception) -> str:
