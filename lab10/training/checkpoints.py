@@ -6,9 +6,11 @@ of the metrics line under way and a digest of the arrays.
 """
 
 import dataclasses
+import errno
 import hashlib
 import itertools
 import logging
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,10 @@ from lab10.errors import UserError
 from lab10.metrics import Metrics
 
 FORMAT_VERSION = 1
-policies = ocp.training.preservation_policies
+LATEST = 2
+DROPPED = ".dropped"
+# What a process leaves that dies while it saves or drops a checkpoint.
+LEFTOVERS = (".orbax-checkpoint-tmp", DROPPED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,27 +54,6 @@ class Checkpoints:
         self._select_by = select_by
         self._sign = 1.0 if higher_is_better else -1.0
         logging.getLogger("absl").setLevel(logging.ERROR)
-        self._checkpointer: ocp.training.Checkpointer | None = None
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._checkpointer is not None:
-            self._checkpointer.close()
-
-    def _open(self) -> "ocp.training.Checkpointer":
-        if self._checkpointer is None:
-            # BestN sorts ascending and keeps the end of the list. Alone it evicts the newest, and by
-            # default it never drops a checkpoint without metrics.
-            best = policies.BestN(get_metric_fn=self._goodness, n=1, keep_checkpoints_without_metrics=False)
-            self._checkpointer = ocp.training.Checkpointer(
-                self._directory.absolute(),
-                save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-                preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(2), best]),
-                cleanup_tmp_directories=True,
-            )
-        return self._checkpointer
 
     def _goodness(self, metrics: dict[str, float]) -> float:
         return self._sign * metrics[self._select_by]
@@ -130,6 +114,9 @@ class Checkpoints:
           trees: pytrees of arrays by name.
           since_line: the metrics of the steps since the last line of metrics.
           validation: the validation metrics at this step, where they were measured.
+
+        Raises:
+          OSError: it could not be written; the checkpoints before it are as they were.
         """
         beside = {
             "format": FORMAT_VERSION,
@@ -137,10 +124,26 @@ class Checkpoints:
             "since_line": {"totals": since_line.totals, "count": since_line.count},
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
-        # A copy: Orbax adds to the dictionary that it is given.
-        self._open().save_checkpointables(
-            step, dict(trees), force=True, overwrite=True, metrics=validation, custom_metadata=beside
-        )
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for path in self._directory.iterdir():
+            if path.name.endswith(LEFTOVERS):
+                shutil.rmtree(path)
+        path = self._directory.absolute() / str(step)
+        try:
+            # A copy: Orbax adds to the dictionary that it is given.
+            ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=beside)
+        except (ValueError, RuntimeError) as error:  # so fails what is written by C++
+            raise OSError(errno.EIO, _first_line(error), str(path)) from error
+        best = self.best_step()
+        for old in self.steps()[:-LATEST]:
+            if old != best:
+                self._drop(old)
+
+    def _drop(self, step: int) -> None:
+        """Removes a checkpoint so that nobody ever sees a part of it."""
+        dropped = self._directory / f"{step}{DROPPED}"
+        (self._directory / str(step)).rename(dropped)
+        shutil.rmtree(dropped)
 
     def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
         """Reads pytrees of a checkpoint into the shapes, dtypes and shardings given.

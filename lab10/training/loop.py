@@ -41,7 +41,7 @@ def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
     higher_is_better = experiment.task.metrics[experiment.select_by]
     checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better)
     try:
-        with workdir.locked(), checkpoints:
+        with workdir.locked():
             dataset = experiment.data.open()
             train_split = dataset.open_split("train")
             validation = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
@@ -212,8 +212,8 @@ def params_of(directory: str, dataset: OpenDataset, abstract_params: Params) -> 
             f"--start-from {directory}: that run has another vocabulary, so its embedding means other words."
         )
     higher_is_better = experiment.task.metrics[experiment.select_by]
-    with Checkpoints(other.checkpoints_path, experiment.select_by, higher_is_better) as checkpoints:
-        try:
-            return checkpoints.restore(checkpoints.find("best"), {"params": abstract_params}).trees["params"]
-        except UserError as error:
-            raise UserError(f"--start-from {directory}: {error}") from error
+    checkpoints = Checkpoints(other.checkpoints_path, experiment.select_by, higher_is_better)
+    try:
+        return checkpoints.restore(checkpoints.find("best"), {"params": abstract_params}).trees["params"]
+    except UserError as error:
+        raise UserError(f"--start-from {directory}: {error}") from error

@@ -141,9 +141,12 @@ def test_any_config_file_is_read_or_refused(made_runs, tmp_path, case, cases):
     check()
 
 
-@pytest.mark.parametrize("cases", [25, pytest.param(400, marks=pytest.mark.stress)])
-def test_any_config_of_a_run_is_loaded_or_refused(made_runs, copy_of, tmp_path, case, cases):
-    workdir = copy_of(made_runs("reviews"), tmp_path / "run")
+@pytest.mark.parametrize(
+    ("task", "cases"),
+    [("reviews", 20), *(pytest.param(task, 400, marks=pytest.mark.stress) for task in ("reviews", "pictures"))],
+)
+def test_any_config_of_a_run_is_loaded_or_refused(task, made_runs, copy_of, tmp_path, case, cases):
+    workdir = copy_of(made_runs(task), tmp_path / "run")
     config = json.loads((workdir / "config.json").read_bytes())
 
     @given(changed(config))
@@ -151,15 +154,29 @@ def test_any_config_of_a_run_is_loaded_or_refused(made_runs, copy_of, tmp_path, 
     def check(value):
         (workdir / "config.json").write_text(json.dumps(value))
         run = taken(load, workdir)
-        if run is not None and type(run).__name__ == "ReviewsRun":
+        if run is not None:
             taken(run.predict, ["a text"])
+            taken(run.reconstruct, np.zeros((1, 784)))
         case()
 
     check()
 
 
+def test_a_config_that_mixes_tasks_is_refused_or_cannot_be_asked(made_runs, experiments, copy_of, tmp_path):
+    workdir = copy_of(made_runs("reviews"), tmp_path / "run")
+    config = json.loads((workdir / "config.json").read_bytes())
+    other = to_json(experiments["pictures"], Experiment)
+    for part in ("data", "model", "task"):
+        mixed = config | {"experiment": config["experiment"] | {part: other[part]}}
+        (workdir / "config.json").write_text(json.dumps(mixed))
+        run = taken(load, workdir)
+        assert run is None or (taken(run.predict, ["a text"]), taken(run.evaluate)) == (None, None), part
+
+
 numbers = st.one_of(
-    st.integers().map(str), st.floats().map(str), st.sampled_from(("1e999", "0x10", "1_000", "١", "None", "-0"))
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(("1e999", "1" + "0" * 400, "0x10", "1_000", "١", "None", "-0")),
 )
 
 
@@ -364,10 +381,10 @@ def test_any_metadata_of_a_checkpoint_are_read_or_refused(made_runs, copy_of, tm
     @settings(max_examples=cases)
     def check(custom):
         path.write_text(json.dumps(metadata | {"custom_metadata": custom}))
-        with Checkpoints(workdir / "checkpoints", "loss", False) as checkpoints:
-            assert checkpoints.best_step() in (1, 2)
-            found = taken(checkpoints.validation, 2)
-            assert found is None or all(isinstance(value, float) for value in found.values())
+        checkpoints = Checkpoints(workdir / "checkpoints", "loss", False)
+        assert checkpoints.best_step() in (1, 2)
+        found = taken(checkpoints.validation, 2)
+        assert found is None or all(isinstance(value, float) for value in found.values())
         case()
 
     check()

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lab10.data.cache import open_entry
@@ -184,6 +184,8 @@ def test_the_run_that_another_starts_from_is_only_read(world, watched, experimen
 
 
 @given(names, st.dictionaries(st.text(max_size=4), names, max_size=2))
+@example("x" * 256, {})
+@example("../" * 9 + "x", {"/": ".."})
 @settings(max_examples=50)
 def test_whatever_a_dataset_is_called_its_entry_lies_in_the_cache(world, watched, label, key):
     def build(writer):
@@ -209,6 +211,12 @@ def test_a_workdir_is_the_folder_of_that_name_or_is_refused(world, watched, name
     with watched() as watch:
         refused(lock)
     assert {folder, folder / name, folder / name / "lock"} >= set(watch.written)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcff", "~nobody_of_this_name/x", "x" * 256, "x/" * 3000], ids=ascii)
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(UserError, match="path"):
+        path_of(name)
 
 
 @given(names)

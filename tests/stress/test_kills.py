@@ -334,7 +334,9 @@ def test_a_run_killed_at_every_write_and_at_random_moments_ends_with_the_bits_of
     plans = plans_for(fresh.writes, resumed.writes, seconds, draw)
     in_parallel([(campaign.run, planned) for campaign, planned in zip(campaigns, plans, strict=True)])
 
-    kills, stops = (sum((getattr(one, what) for one in campaigns), collections.Counter()) for what in ("kills", "stops"))
+    kills, stops = (
+        sum((getattr(one, what) for one in campaigns), collections.Counter()) for what in ("kills", "stops")
+    )
     killed_before = set().union(*(campaign.killed_before for campaign in campaigns))
     seen = set().union(*(campaign.seen for campaign in campaigns))
     ended = {workdir: answer for campaign in campaigns for workdir, answer in campaign.ended.items()}
