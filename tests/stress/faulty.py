@@ -4,8 +4,9 @@
         python tests/stress/faulty.py scripts/train.py mnist_pca --workdir runs/a
 
 The script runs as `__main__` with the arguments that follow it. Every write of Python code to a file or folder
-under `root` is announced before it happens, by an audit hook (https://peps.python.org/pep-0578/) where Python has an event
-for it, else by a wrapper. What C++ writes by itself (the arrays of a checkpoint) is not announced; `delay` reaches it.
+under `root` is announced before it happens, by an audit hook (https://peps.python.org/pep-0578/) where Python has
+an event for it, else by a wrapper. What C++ writes by itself (the arrays of a checkpoint) is not announced; `delay`
+reaches it.
 
 A write's name is an operation (open, write, fsync, truncate, rename, link, remove, mkdir, rmdir) and the path from `root`.
 Numbers and digests in it are `N`, so that one name stands for the same write of all checkpoints. `write` is one

@@ -25,12 +25,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = Path(__file__).with_name("faulty.py")
 SEED = int(os.environ.get("LAB10_STRESS_SEED", "0"))
-# At these learning rates the best checkpoint is none of the latest two, and a bit that differs soon is a number that does.
+# At these learning rates the best checkpoint is none of the latest two, and a bit that differs soon is a number.
 TASKS = {
-    "pictures": ("mnist_autoencoder_lab", "--data.name", "mnist_sample", "--data.transform", "gaussiannoise")
-    + ("--optimizer.learning-rate", 0.02),
-    "reviews": ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 32)
-    + ("--optimizer.learning-rate", 0.3),
+    "pictures": (
+        *("mnist_autoencoder_lab", "--data.name", "mnist_sample", "--data.transform", "gaussiannoise"),
+        *("--optimizer.learning-rate", 0.02),
+    ),
+    "reviews": (
+        *("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 32),
+        *("--optimizer.learning-rate", 0.3),
+    ),
 }
 STEPS = 120  # more than an epoch
 # Lines, evaluations and further checkpoints meet at no step but the last.
@@ -177,9 +181,8 @@ def events(workdir):
 
 def checkpoint(folder):
     """The bytes of every array of a checkpoint, and what was saved beside them."""
-    from orbax.checkpoint import v1 as ocp
-
     import jax
+    from orbax.checkpoint import v1 as ocp
 
     leaves = jax.tree_util.tree_leaves_with_path(ocp.load_checkpointables(folder))
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
@@ -342,7 +345,8 @@ def test_a_run_killed_at_every_write_and_at_random_moments_ends_with_the_bits_of
     ended = {workdir: answer for campaign in campaigns for workdir, answer in campaign.ended.items()}
     with capsys.disabled():
         print(
-            f"\n{task}, seed {SEED}: {sum(kills.values())} kills ({dict(kills)}) and {dict(stops)} over {len(ended)} runs; "
+            f"\n{task}, seed {SEED}: {sum(kills.values())} kills ({dict(kills)}) and {dict(stops)} "
+            f"over {len(ended)} runs; "
             f"{len(killed_before & named)} of {len(named)} named writes killed at, "
             f"{len(killed_before & seen)} of all {len(seen)} ever seen; {time.monotonic() - began:.0f} s"
         )
