@@ -8,9 +8,9 @@ under `root` is announced before it happens, by an audit hook (https://peps.pyth
 an event for it, else by a wrapper. What C++ writes by itself (the arrays of a checkpoint) is not announced; `delay`
 reaches it.
 
-A write's name is an operation (open, write, fsync, truncate, rename, link, remove, mkdir, rmdir) and the path from `root`.
-Numbers and digests in it are `N`, so that one name stands for the same write of all checkpoints. `write` is one
-call of the system's write, after buffering.
+A write's name is an operation (open, write, fsync, truncate, rename, link, remove, mkdir, rmdir) and the path from
+`root`. Numbers and digests in it are `N`, so that one name stands for the same write of all checkpoints. `write` is
+one call of the system's write, after buffering.
 
 LAB10_FAULT holds, as a JSON object:
 
