@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from lab10.cli import describe, run_script
-from lab10.errors import Interrupted
+from lab10.errors import Interrupted, RunError
 from lab10.overrides import parse_training_arguments
 
 
@@ -32,7 +32,10 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     from lab10.inspection import load
 
-    load(directory, cache_dir=experiment.data.cache_dir).draw(workdir.path)
+    try:
+        load(directory, cache_dir=experiment.data.cache_dir).draw(workdir.path)
+    except OSError as error:
+        raise RunError(f"The run is complete, but not its pictures: {error.filename}: {error.strerror}.") from error
     measured = f", validation {describe(result['validation'])}" if result["validation"] else ""
     text = f"{directory}: step {result['step']}{measured}; best at step {result['best']['step']}"
     return result, text

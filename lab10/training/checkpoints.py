@@ -40,11 +40,15 @@ class Restored:
     validation: dict[str, float]
 
 
+class OtherFormat(UserError):
+    """A checkpoint of another version of lab10: whole, and not for this one to read, drop or set aside."""
+
+
 class Checkpoints:
     """The checkpoints of a run: the latest two and the best are kept.
 
     Args:
-      directory: the folder of all checkpoints; created when writing.
+      directory: the folder of all checkpoints; created when writing, in a workdir that is there.
       select_by: the validation metric of which the best value is kept.
       higher_is_better: whether its best value is the highest.
     """
@@ -69,13 +73,19 @@ class Checkpoints:
         )
 
     def best_step(self) -> int | None:
-        """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics."""
+        """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics.
+
+        Raises:
+          OtherFormat: a checkpoint is of another version of lab10.
+        """
         measured, steps = [], self.steps()
         for step in steps:
             try:
                 metrics = self.validation(step)
                 if self._select_by in metrics:
                     measured.append((self._goodness(metrics), step))
+            except OtherFormat:
+                raise
             except UserError as error:
                 console.print(f"{error}\nIt is left out of the choice of the best.", markup=False)
         return max(measured)[1] if measured else max(steps, default=None)
@@ -117,6 +127,7 @@ class Checkpoints:
 
         Raises:
           OSError: it could not be written; the checkpoints before it are as they were.
+          OtherFormat: one before it is of another version of lab10.
         """
         beside = {
             "format": FORMAT_VERSION,
@@ -124,26 +135,28 @@ class Checkpoints:
             "since_line": {"totals": since_line.totals, "count": since_line.count},
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for path in self._directory.iterdir():
-            if path.name.endswith(LEFTOVERS):
-                shutil.rmtree(path)
+        self._directory.mkdir(exist_ok=True)  # not its parents: a run whose workdir was taken away has nowhere to save
+        self._remove_leftovers()
         path = self._directory.absolute() / str(step)
         try:
             # A copy: Orbax adds to the dictionary that it is given.
             ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=beside)
         except (ValueError, RuntimeError) as error:  # so fails what is written by C++
             raise OSError(errno.EIO, _first_line(error), str(path)) from error
-        best = self.best_step()
-        for old in self.steps()[:-LATEST]:
-            if old != best:
-                self._drop(old)
+        self._drop_old()
 
-    def _drop(self, step: int) -> None:
-        """Removes a checkpoint so that nobody ever sees a part of it."""
-        dropped = self._directory / f"{step}{DROPPED}"
-        (self._directory / str(step)).rename(dropped)
-        shutil.rmtree(dropped)
+    def _drop_old(self) -> None:
+        """Removes the checkpoints that are no longer kept, so that nobody ever sees a part of one."""
+        best = self.best_step()
+        for step in self.steps()[:-LATEST]:
+            if step != best:
+                (self._directory / str(step)).rename(self._directory / f"{step}{DROPPED}")
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        for path in self._directory.iterdir():
+            if path.name.endswith(LEFTOVERS):
+                shutil.rmtree(path)
 
     def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
         """Reads pytrees of a checkpoint into the shapes, dtypes and shardings given.
@@ -165,21 +178,26 @@ class Checkpoints:
         return Restored(step, trees, beside.since_line, beside.validation)
 
     def restore_latest(self, abstract_trees: dict[str, Any]) -> Restored | None:
-        """The latest checkpoint that is whole; None where there is none at all.
+        """The latest checkpoint that is whole, for a process that goes on with it; None where there is none at all.
+
+        What a process left that died while it saved is cleared away, and damaged checkpoints are set aside.
 
         Raises:
-          UserError: there are checkpoints, but none is whole.
+          UserError: there are checkpoints, but none is whole, or the latest is of another version of lab10.
         """
         problems: dict[int, UserError] = {}
         for step in reversed(self.steps()):
             try:
                 restored = self.restore(step, abstract_trees)
+            except OtherFormat:
+                raise
             except UserError as error:
                 problems[step] = error
                 console.print(f"{error}\nTrying the checkpoint before it.", markup=False)
                 continue
             for damaged in problems:
                 self._set_aside(damaged)
+            self._drop_old()
             return restored
         if problems:
             raise UserError(
@@ -205,8 +223,9 @@ class Checkpoints:
                 return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
-        raise UserError(
-            f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}."
+        raise OtherFormat(
+            f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}. "
+            "Take the revision that config.json names under made_with, or train anew with another --workdir."
         )
 
 

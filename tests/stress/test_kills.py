@@ -13,14 +13,13 @@ import json
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from outcome import outcome, require_same
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = Path(__file__).with_name("faulty.py")
@@ -116,23 +115,24 @@ class Campaign:
         self.ended, self.kills, self.stops = {}, collections.Counter(), collections.Counter()
         self.killed_before, self.seen = set(), set()
 
-    def run(self, plans):
-        """Uses the plans in their order; one that a run never came to is tried again on the next runs."""
-        plans, retries = collections.deque(plans), collections.Counter()
+    def run(self, chains):
+        """Uses chains of plans in their order; one that a run ended within is tried again, whole, on the next runs."""
+        chains, retries = collections.deque(chains), collections.Counter()
         workdir = self._new_workdir()
-        while plans:
-            plan = plans.popleft()
-            life = live(self._task, workdir, plan)
-            self.seen.update(life.writes)
-            if life.status == 0:
-                self.ended[workdir] = life.answer
-                workdir = self._new_workdir()
-                retries[plan] += 1
-                if retries[plan] <= 5:
-                    plans.append(plan)
-                continue
-            self._note(plan, life)
-            self._require_lines_before_checkpoint(workdir)
+        while chains:
+            chain = chains.popleft()
+            for plan in chain:
+                life = live(self._task, workdir, plan)
+                self.seen.update(life.writes)
+                if life.status == 0:
+                    self.ended[workdir] = life.answer
+                    workdir = self._new_workdir()
+                    retries[chain] += 1
+                    if retries[chain] <= 5:
+                        chains.append(chain)
+                    break
+                self._note(plan, life)
+                self._require_lines_before_checkpoint(workdir)
         last = finished(self._task, workdir)
         self.seen.update(last.writes)
         self.ended[workdir] = last.answer
@@ -157,67 +157,6 @@ class Campaign:
     def _new_workdir(self):
         self._count += 1
         return self._folder / f"run_{self._count}"
-
-
-def events(workdir):
-    """(tag, step, value) of every event of all files, in TensorBoard's order; any byte that is out of place fails."""
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.record_writer import masked_crc32c
-
-    found = []
-    for path in sorted((workdir / "tensorboard").iterdir()):
-        content, start = path.read_bytes(), 0
-        while start < len(content):
-            (length, crc_of_length) = struct.unpack_from("<QI", content, start)
-            message = content[start + 12 : start + 12 + length]
-            (crc,) = struct.unpack_from("<I", content, start + 12 + length)
-            assert crc_of_length == masked_crc32c(content[start : start + 8]), path
-            assert crc == masked_crc32c(message), path
-            event = Event.FromString(message)
-            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
-            start += length + 16
-    return found
-
-
-def checkpoint(folder):
-    """The bytes of every array of a checkpoint, and what was saved beside them."""
-    import jax
-    from orbax.checkpoint import v1 as ocp
-
-    leaves = jax.tree_util.tree_leaves_with_path(ocp.load_checkpointables(folder))
-    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-    described = {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
-    beside = json.loads((folder / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
-    return {"arrays": described, "beside": beside}
-
-
-def outcome(workdir, answer):
-    """All that a run leaves, but for times, folders' names and the names that C++ gives its files by chance."""
-    files = {}
-    for path in sorted(workdir.rglob("*")):
-        name = path.relative_to(workdir)
-        if path.is_file() and name.parts[0] not in ("checkpoints", "tensorboard"):
-            files[str(name)] = path.read_bytes()
-    config = json.loads(files["config.json"])
-    del config["made_with"]  # the revision may be another by now
-    answered = json.loads(answer)
-    del answered["workdir"], answered["train_seconds"]
-    return {
-        **files,
-        "config.json": config,
-        "answer": answered,
-        "events": events(workdir),
-        "checkpoints": {path.name: checkpoint(path) for path in sorted((workdir / "checkpoints").iterdir())},
-    }
-
-
-def require_same(expected, found, workdir):
-    """Compares two outcomes, and names the first things that differ."""
-    assert sorted(found) == sorted(expected), workdir
-    assert sorted(found["checkpoints"]) == sorted(expected["checkpoints"]), workdir
-    assert [(tag, step) for tag, step, _ in found["events"]] == [(tag, step) for tag, step, _ in expected["events"]]
-    for name, value in expected.items():
-        assert found[name] == value, f"{name} of {workdir} differs"
 
 
 def require_every_line_once(whole):
@@ -264,7 +203,7 @@ def test_a_run_killed_a_few_times_ends_with_the_bits_of_one_that_was_not(tmp_pat
             Plan("before a write", (commit_of(life.writes), draw.randint(2, 4))),
             Plan("in a checkpoint", (COMMIT, draw.randint(2, 4)), delay=draw.uniform(0.001, 0.04)),
         ]
-    in_parallel([(campaigns[task].run, plans[task]) for task in TASKS])
+    in_parallel([(campaigns[task].run, [(plan,) for plan in plans[task]]) for task in TASKS])
     for task, campaign in campaigns.items():
         assert sum(campaign.kills.values()) == 5, campaign.kills
         (ended,) = campaign.ended.items()
@@ -275,39 +214,42 @@ def first_places(names):
     return {name: place for place, name in reversed(list(enumerate(names)))}
 
 
-def plans_for(fresh, resumed, seconds, draw):
-    """Plans that together kill before every distinct write, in every write of bytes, and at random moments.
+def chains_for(fresh, resumed, seconds, draw):
+    """Chains of plans that kill before every distinct write, in every write of bytes, and at random moments.
 
     Args:
       fresh: the writes of a run that was never killed.
-      resumed: the writes of a process that goes on with one.
+      resumed: the writes of a process that goes on with one that was killed while it saved.
       seconds: how long a whole run takes.
       draw: the source of randomness.
 
     Returns:
-      The plans for two campaigns.
+      The chains for two campaigns.
     """
+    commit = commit_of(fresh)
     place_fresh, place_resumed = first_places(fresh), first_places(resumed)
-    last_commit = max(place for place, name in enumerate(resumed) if name == commit_of(fresh))
+    last_commit = max(place for place, name in enumerate(resumed) if name == commit)
     only_fresh = [name for name in place_fresh if name not in place_resumed]
     at_the_end = [name for name, place in place_resumed.items() if place > last_commit]
     between = [name for name, place in place_resumed.items() if place <= last_commit]
 
     def kills(name, most=1):
         at = (name, draw.randint(1, most))
-        yield Plan("before a named write", at)
+        # What only a resumption writes, it writes after a kill in a later checkpoint.
+        before = () if name in place_fresh else (Plan("before a named write", (commit, 2)),)
+        yield (*before, Plan("before a named write", at))
         if name.startswith("write "):
-            yield Plan("in the middle of a write", at, torn=True)
+            yield (*before, Plan("in the middle of a write", at, torn=True))
 
     # What only a new run writes is there to be killed at once a workdir, what comes last only when all else is over.
-    start = [plan for name in sorted(only_fresh, key=place_fresh.get) for plan in kills(name)]
+    start = [chain for name in sorted(only_fresh, key=place_fresh.get) for chain in kills(name)]
     # A later one of the same name, where a life has several: it leaves more behind.
-    middle = [plan for name in between for plan in kills(name, min(3, resumed.count(name)))]
-    end = [plan for name in sorted(at_the_end, key=place_resumed.get) for plan in kills(name)]
-    moments = [Plan("in a checkpoint", (COMMIT, draw.randint(1, 4)), delay=draw.uniform(0, 0.06)) for _ in range(15)]
+    middle = [chain for name in between for chain in kills(name, min(2, resumed.count(name)))]
+    end = [chain for name in sorted(at_the_end, key=place_resumed.get) for chain in kills(name)]
+    moments = [Plan("in a checkpoint", (COMMIT, draw.randint(1, 3)), delay=draw.uniform(0, 0.06)) for _ in range(15)]
     moments += [Plan("at a random moment", 0, delay=draw.uniform(0.3, 1) * seconds) for _ in range(10)]
-    moments += [Plan("stop", (COMMIT, draw.randint(1, 4)), do=name) for name in ("SIGTERM", "SIGINT") * 2]
-    middle += moments
+    moments += [Plan("stop", (COMMIT, draw.randint(1, 3)), do=name) for name in ("SIGTERM", "SIGINT") * 2]
+    middle += [(plan,) for plan in moments]
     draw.shuffle(middle)
     half = len(middle) // 2
     return start + middle[:half], middle[half:] + end
@@ -334,8 +276,8 @@ def test_a_run_killed_at_every_write_and_at_random_moments_ends_with_the_bits_of
 
     lines = expected["metrics.jsonl"].splitlines(keepends=True)
     campaigns = [Campaign(task, tmp_path / f"campaign_{place}", lines, SEED) for place in range(2)]
-    plans = plans_for(fresh.writes, resumed.writes, seconds, draw)
-    in_parallel([(campaign.run, planned) for campaign, planned in zip(campaigns, plans, strict=True)])
+    chains = chains_for(fresh.writes, resumed.writes, seconds, draw)
+    in_parallel([(campaign.run, planned) for campaign, planned in zip(campaigns, chains, strict=True)])
 
     kills, stops = (
         sum((getattr(one, what) for one in campaigns), collections.Counter()) for what in ("kills", "stops")
