@@ -9,6 +9,7 @@ evaluations/     metrics and every example's prediction or error, one pair of fi
 """
 
 import contextlib
+import errno
 import fcntl
 import importlib.metadata
 import json
@@ -17,7 +18,7 @@ import platform
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 
@@ -42,6 +43,7 @@ class Workdir:
 
     def __init__(self, path: str | Path):
         self.path = path_of(path)
+        self._lock: IO[str] | None = None
 
     @property
     def config_path(self) -> Path:
@@ -79,7 +81,22 @@ class Workdir:
                 raise UserError(
                     f"Another process is training in {self.path}. Wait for it, or name another --workdir."
                 ) from error
-            yield
+            self._lock = file
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def require_still_there(self) -> None:
+        """Checks that the folder is the one that this process holds.
+
+        Raises:
+          FileNotFoundError: it was moved or removed, and what now has its name, if anything, is another.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / "lock")):
+                return
+        raise FileNotFoundError(errno.ENOENT, "the folder was moved or removed while it was trained in", str(self.path))
 
     def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
         """Records the experiment, or checks that the one recorded would give the same result.

@@ -176,7 +176,7 @@ def import_tfds() -> Any:
     import absl.logging
     import PIL.EpsImagePlugin
 
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.FATAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets as tfds

@@ -2,13 +2,14 @@
 
 A checkpoint is one folder, `checkpoints/STEP`, that appears whole by a rename. It holds the
 parameters and the optimizer's state, the validation metrics, and, in its metadata, the partial sums
-of the metrics line under way and a digest of the arrays.
+of the metrics line under way and digests: of the arrays, and of the metadata themselves.
 """
 
 import dataclasses
 import errno
 import hashlib
 import itertools
+import json
 import logging
 import shutil
 import warnings
@@ -23,7 +24,7 @@ from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no digest of what lies beside the arrays
 LATEST = 2
 DROPPED = ".dropped"
 # What a process leaves that dies while it saves or drops a checkpoint.
@@ -57,7 +58,7 @@ class Checkpoints:
         self._directory = directory
         self._select_by = select_by
         self._sign = 1.0 if higher_is_better else -1.0
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs with a traceback what it raises as well
 
     def _goodness(self, metrics: dict[str, float]) -> float:
         return self._sign * metrics[self._select_by]
@@ -135,6 +136,7 @@ class Checkpoints:
             "since_line": {"totals": since_line.totals, "count": since_line.count},
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
+        beside["own_sha256"] = digest_of_json(beside)
         self._directory.mkdir(exist_ok=True)  # not its parents: a run whose workdir was taken away has nowhere to save
         self._remove_leftovers()
         path = self._directory.absolute() / str(step)
@@ -217,7 +219,9 @@ class Checkpoints:
     def _read_beside(self, step: int) -> "Beside":
         path = self._directory.absolute() / str(step)
         try:
-            found = ocp.checkpointables_metadata(path).custom_metadata or {}
+            found = dict(ocp.checkpointables_metadata(path).custom_metadata or {})
+            if found.pop("own_sha256", None) != digest_of_json(found) and found["format"] != 1:
+                raise ValueError("they are not what was saved")
             if found["format"] == FORMAT_VERSION:
                 since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
                 return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]))
@@ -254,3 +258,8 @@ def digest(tree: Any) -> str:
         sha256.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
         sha256.update(np.ascontiguousarray(array).tobytes())
     return sha256.hexdigest()
+
+
+def digest_of_json(value: dict[str, Any]) -> str:
+    """SHA-256 of a JSON object in one of its forms, hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -182,6 +182,7 @@ class Trainer:
     def _save(self, step: int, state: TrainState, validation: dict[str, float] | None, log: MetricsLog) -> None:
         """Commits the state, after the lines of metrics that led to it and never with values that are not finite."""
         self._collect()
+        self._workdir.require_still_there()
         log.commit()
         self._checkpoints.save(
             step, {"params": state.params, "opt_state": state.opt_state}, self._since_line, validation

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back to the bit, the right ones are kept, damage is noticed."""
 
+import json
 import shutil
 
 import jax
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab10.errors import UserError
 from lab10.metrics import Metrics
-from lab10.training.checkpoints import Checkpoints, digest
+from lab10.training.checkpoints import Checkpoints, digest, digest_of_json
 
 
 def trees(seed=0, width=3):
@@ -184,12 +185,46 @@ def test_any_damage_to_any_file_is_answered_by_the_checkpoint_before(saved_twice
     assert_restores_step_1_or_the_same_step_2(directory)
 
 
-@pytest.mark.parametrize("name", ["validation", "since_line", "sha256", "totals", "params", "opt_state", "format"])
+@pytest.mark.parametrize(
+    "name", ["validation", "since_line", "sha256", "totals", "params", "opt_state", "format", "own_sha256"]
+)
 def test_metadata_without_one_of_their_names_are_damage(damageable, name):
     path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     assert f'"{name}"' in path.read_text()
     path.write_text(path.read_text().replace(f'"{name}"', f'"{name[:-1]}?"'))
     assert_restores_step_1_or_the_same_step_2(damageable)
+
+
+def test_another_number_in_the_metadata_is_damage(damageable):
+    """A loss that one flipped bit makes the lowest would make another checkpoint the best."""
+    path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
+    assert '"loss": 0.5' in path.read_text()
+    path.write_text(path.read_text().replace('"loss": 0.5', '"loss": 1.5'))
+    checkpoints = opened(damageable)
+    with pytest.raises(UserError, match="they are not what was saved"):
+        checkpoints.validation(2)
+    assert checkpoints.best_step() == 1
+    assert checkpoints.restore_latest(abstract(trees())).step == 1
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_format_is_refused_and_neither_dropped_nor_set_aside(damageable, version):
+    path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
+    metadata = json.loads(path.read_text())
+    beside = {**metadata["custom_metadata"], "format": version}
+    del beside["own_sha256"]
+    if version > 1:
+        beside["own_sha256"] = digest_of_json(beside)
+    path.write_text(json.dumps(metadata | {"custom_metadata": beside}))
+    checkpoints = opened(damageable)
+    for use in (
+        checkpoints.best_step,
+        lambda: checkpoints.restore(2, abstract(trees())),
+        lambda: checkpoints.restore_latest(abstract(trees())),
+    ):
+        with pytest.raises(UserError, match=f"has the checkpoint format {version}; this version of lab10 reads"):
+            use()
+    assert checkpoints.steps() == [1, 2]
 
 
 def assert_restores_step_1_or_the_same_step_2(directory):
