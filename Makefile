@@ -1,5 +1,7 @@
 # make demo    both labs trained on the offline samples, with pictures to look at
-# make test    all tests
+# make test    all tests but those of make stress
+# make stress  runs killed at every write, and what else takes minutes; under half an hour
+# make bench   lab10 beside Keras, Flax, and PyTorch and TensorFlow where they are in .venv; BENCH=--short for the samples
 # make lint    ruff and the type checker
 # Each does all the set-up it needs, in .venv/, from Python and a package index alone.
 
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 INSTALL := -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: demo test lint test-prepare clean
+.PHONY: demo test stress bench lint test-prepare clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/train.py imdb_lstm --workdir runs/demo_reviews --data.name synthetic_reviews --data.max-length 50 --epochs 4
@@ -28,6 +30,13 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed $(VENV)/browser
 	$(BIN)/python -m pytest
+
+stress: $(VENV)/.installed
+	$(BIN)/python -m pytest -m stress -rP
+
+bench: $(VENV)/.installed
+	$(BIN)/python $(INSTALL) --editable '.[bench,demo]'
+	$(BIN)/python scripts/benchmark.py $(BENCH)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

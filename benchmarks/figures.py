@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
 COLOUR = "#7f9fc6"
 
@@ -47,7 +48,20 @@ def growth(curves: list[dict[str, Any]]) -> Figure:
     for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
         axes.loglog(curve["values"], curve["microseconds"], color=COLOUR, marker="o", markersize=4)
         axes.set_xticks(curve["values"], [f"{value:,}" for value in curve["values"]])
-        axes.minorticks_off()
+        axes.set_ylim(min(curve["microseconds"]) / 2, max(curve["microseconds"]) * 2)  # what is flat shall look flat
+        for value, microseconds in zip(curve["values"], curve["microseconds"], strict=True):
+            axes.annotate(
+                f"{microseconds:,.0f}",
+                (value, microseconds),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+            )
+        axes.margins(x=0.12)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set(title=curve["task"], xlabel=curve["setting"].replace("_", " "), ylabel="µs a step")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)

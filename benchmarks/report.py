@@ -84,6 +84,7 @@ def _training(rows: list[dict[str, Any]]) -> str:
 
 
 def _learning(rows: list[dict[str, Any]]) -> str:
+    rows = sorted(rows, key=lambda row: (row["metric"], row["task"], row["epochs"]))
     cells = [
         [task_text(row), row["name"], row["metric"].replace("_", " "), str(row["epochs"]), mean_text(row)]
         for row in rows

@@ -3,7 +3,7 @@
     python scripts/train.py mnist_pca_converged
     python scripts/evaluate.py runs/mnist_pca_converged
 
-Expect 13 s on 2 CPU cores, and a test reconstruction error of 7.0989, 7.1004 and 7.0992 with --seed 0, 1 and 2: within
+Expect 11 s on 2 CPU cores, and a test reconstruction error of 7.0989, 7.1005 and 7.0992 with --seed 0, 1 and 2: within
 0.05 % of exact PCA's 7.0974.
 """
 

@@ -37,7 +37,7 @@ def add_checkpoint(parser: Parser) -> None:
         "--data.cache-dir",
         dest="data.cache_dir",
         metavar="DIR",
-        help="where arrays are cached, if not where the run did",
+        help="where arrays are cached (default: $LAB10_CACHE_DIR, else ~/.cache/lab10)",
     )
 
 

@@ -54,7 +54,7 @@ class Experiment:
     """The workdir of another run, from whose best parameters to start."""
     evaluation_batch_size: int = 256
     """Examples in an evaluation step."""
-    evaluate_every: int | None = None
+    evaluate_every: int | None = running(None)
     """Steps between evaluations on the validation split, each followed by a checkpoint; None: once an epoch."""
     checkpoint_every: int | None = running(None)
     """Steps between further checkpoints; None: only after evaluations."""

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Int
 from lab10.data.dataset import Spec
 from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
-from lab10.fields import require_at_least
+from lab10.fields import require_at_least, require_at_most
 from lab10.models.lstm import Implementation, MaskedLSTM
-from lab10.models.model import Model, require_spec
+from lab10.models.model import WIDEST, Model, require_spec
 
 
 def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -136,6 +136,7 @@ class LSTM(Model):
 
     def __post_init__(self):
         require_at_least(1, self, "embedding_features", "hidden", prefix="model.")
+        require_at_most(WIDEST, self, "embedding_features", "hidden", prefix="model.")
 
     def build(self, spec: Spec) -> LSTMClassifier:
         reviews = require_spec(self, spec, ReviewSpec)
@@ -161,6 +162,7 @@ class BagOfWords(Model):
 
     def __post_init__(self):
         require_at_least(1, self, "widths", prefix="model.")
+        require_at_most(WIDEST, self, "widths", prefix="model.")
 
     def build(self, spec: Spec) -> BagOfWordsClassifier:
         reviews = require_spec(self, spec, ReviewSpec)

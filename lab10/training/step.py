@@ -1,6 +1,6 @@
 """One training step and one evaluation step for every task, jit-compiled, written for a mesh of devices."""
 
-import collections
+import concurrent.futures
 import functools
 
 import jax
@@ -11,7 +11,7 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lab10.config import Experiment
-from lab10.data.batching import NO_EXAMPLE, evaluation_steps
+from lab10.data.batching import NO_EXAMPLE, Steps, evaluation_steps
 from lab10.data.dataset import Batch, Spec, Split
 from lab10.data.feed import Fed, Feed
 from lab10.errors import UserError
@@ -174,22 +174,19 @@ class Program:
     def evaluate(self, params: Params, feed: Feed) -> Evaluation:
         """Every example of a split, once."""
         per_example: dict[str, np.ndarray] = {}
-        under_way: collections.deque[tuple[np.ndarray, dict[str, jax.Array]]] = collections.deque()
 
-        def finish_one() -> None:
-            examples, of_rows = under_way.popleft()
-            real = examples != NO_EXAMPLE
-            for name, values in jax.device_get(of_rows).items():
-                column = per_example.setdefault(name, np.empty(len(feed.split), values.dtype))
-                column[examples[real]] = values[: len(examples)][real]
+        def one(steps: Steps) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            return steps.examples, jax.device_get(self.evaluate_steps(params, feed(steps)))
 
         rows = self.padded_size(self._experiment.evaluation_batch_size)
-        for steps in evaluation_steps(feed.split, rows, feed.capacity):
-            under_way.append((steps.examples, self.evaluate_steps(params, feed(steps))))
-            if len(under_way) > 1:  # the device stays busy, and its queue short
-                finish_one()
-        while under_way:
-            finish_one()
+        # A scan keeps one core busy, and XLA runs side by side what two threads ask of a CPU. Programs that span
+        # devices must start in one order everywhere.
+        with concurrent.futures.ThreadPoolExecutor(2 if self.mesh.size == 1 else 1) as threads:
+            for examples, of_rows in threads.map(one, evaluation_steps(feed.split, rows, feed.capacity)):
+                real = examples != NO_EXAMPLE
+                for name, values in of_rows.items():
+                    column = per_example.setdefault(name, np.empty(len(feed.split), values.dtype))
+                    column[examples[real]] = values[: len(examples)][real]
         metrics = {name: float(np.mean(per_example[name], dtype=np.float64)) for name in self._experiment.task.metrics}
         return Evaluation(metrics, per_example)
 
