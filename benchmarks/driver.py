@@ -7,10 +7,10 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +33,10 @@ STARTS = 3
 PAUSE_SECONDS = 0.3
 PARTS = ("speed", "learning", "start_up", "growth")
 
-Name = TypeVar("Name", bound=Hashable)
+# Who trains: lab10 or a peer, and lab10's way of padding.
+Name = tuple[str, str | None]
+# The test metric after each epoch, of the first seed.
+Learned = dict[Name, list[float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,17 +66,19 @@ def run(settings: Settings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         prepared = {task: write_arrays(task, settings.short, Path(folder)) for task in settings.tasks}
         paths = {task: path for task, (path, _) in prepared.items()}
+        learned: dict[str, Learned] = {}
         if "speed" in settings.parts:
-            rate = ProductRate()
-            result["speed"] = [
-                row for task in settings.tasks for row in speed(task, settings.peers, paths[task], settings.pairs, rate)
-            ]
-            result["limit"] = limit(
-                result["speed"], {task: a["train_inputs"] for task, (_, a) in prepared.items()}, rate
-            )
+            rate, result["speed"] = ProductRate(), []
+            for task in settings.tasks:
+                rows, learned[task] = speed(task, settings.peers, paths[task], settings.pairs, rate)
+                result["speed"] += rows
+            inputs = {task: arrays["train_inputs"] for task, (_, arrays) in prepared.items()}
+            result["limit"] = limit(result["speed"], inputs, rate)
         del prepared
         if "learning" in settings.parts:
-            result["learning"] = [row for task in settings.tasks for row in learning(task, paths[task], settings)]
+            result["learning"] = [
+                row for task in settings.tasks for row in learning(task, paths[task], settings, learned.get(task, {}))
+            ]
         if "start_up" in settings.parts and "keras-jax" in settings.peers:
             path = paths.get("mnist_pca") or write_arrays("mnist_pca", settings.short, Path(folder))[0]
             result["start_up"] = start_up(path, settings.short, Path(folder))
@@ -88,25 +93,26 @@ def variants(task: str) -> dict[str | None, int | None]:
     return VARIANTS.get(task, {None: None})
 
 
-def speed(task: str, peers: Sequence[str], arrays: Path, pairs: int, rate: ProductRate) -> list[dict[str, Any]]:
-    """Epochs, then evaluations, of lab10 in each variant and of all peers, in turns; the first warms up.
+def speed(
+    task: str, peers: Sequence[str], arrays: Path, pairs: int, rate: ProductRate
+) -> tuple[list[dict[str, Any]], Learned]:
+    """Epochs and evaluations of lab10 in each variant and of all peers, in turns; the first turn warms up.
 
     Returns:
-      A row for each variant and peer.
+      A row for each variant and peer, and what each had learned after each epoch.
     """
     say(f"speed: {task}, lab10 and {', '.join(peers)} in turns")
     with contextlib.ExitStack() as stack:
-        workers: dict[tuple[str, str | None], Worker] = {}
-        built: dict[tuple[str, str | None], float] = {}
+        workers: dict[Name, Worker] = {}
+        built: dict[Name, float] = {}
         ours = [(LAB10, variant, buckets) for variant, buckets in variants(task).items()]
         for name, variant, buckets in ours + [(peer, None, None) for peer in peers]:
             worker = stack.enter_context(Worker.of(name, task, arrays, buckets=buckets))
             built[name, variant] = worker.ready()["first_step_build_seconds"]
             workers[name, variant] = worker
-        epochs = in_turns(workers, "epoch", pairs, rate)
-        evaluations = in_turns(workers, f"evaluate {BATCH_SIZE}", pairs, rate)
+        epochs, evaluations = in_turns(workers, ("epoch", f"evaluate {BATCH_SIZE}"), pairs, rate)
         peaks = {name: worker.ask("finish")["peak_bytes"] for name, worker in workers.items()}
-    return [
+    rows = [
         {
             "task": task,
             "variant": variant,
@@ -119,19 +125,22 @@ def speed(task: str, peers: Sequence[str], arrays: Path, pairs: int, rate: Produ
         for variant in variants(task)
         for peer in peers
     ]
+    return rows, {name: [answer[METRIC[task]] for answer in answers] for name, answers in evaluations.items()}
 
 
 def in_turns(
-    workers: dict[Name, Worker], command: str, pairs: int, rate: ProductRate | None = None
-) -> dict[Name, list[dict[str, Any]]]:
-    """Asks each worker in turn, once to warm up and then `pairs` times; the machine's rate is measured in between."""
-    answers: dict[Name, list[dict[str, Any]]] = {name: [] for name in workers}
-    for turn in range(pairs + 1):
-        for name, worker in workers.items():
-            answer = worker.ask(command)
-            if turn:
-                answers[name].append(answer)
-            time.sleep(PAUSE_SECONDS)
+    workers: dict[Name, Worker], commands: Sequence[str], pairs: int, rate: ProductRate | None = None
+) -> list[dict[Name, list[dict[str, Any]]]]:
+    """Asks each worker in turn for one command and then the next, once to warm up and then `pairs` times.
+
+    The machine's rate is measured in between. Returns the answers to each command.
+    """
+    answers: list[dict[Name, list[dict[str, Any]]]] = [{name: [] for name in workers} for _ in commands]
+    for _ in range(pairs + 1):
+        for command, of_command in zip(commands, answers, strict=True):
+            for name, worker in workers.items():
+                of_command[name].append(worker.ask(command))
+                time.sleep(PAUSE_SECONDS)
         if rate is not None:
             rate.measure()
             time.sleep(PAUSE_SECONDS)
@@ -139,7 +148,8 @@ def in_turns(
 
 
 def compared(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What lab10 and a peer reached in pairs, and the ratio of their seconds."""
+    """What lab10 and a peer reached in pairs, the first left out, and the ratio of their seconds."""
+    ours, theirs = ours[1:], theirs[1:]
     seconds = {"lab10": [answer["seconds"] for answer in ours], "peer": [answer["seconds"] for answer in theirs]}
     return {
         "lab10": throughput(ours),
@@ -173,23 +183,25 @@ def limit(rows: list[dict[str, Any]], train_inputs: dict[str, np.ndarray], rate:
     return {"product": measured, "rows": shares}
 
 
-def learning(task: str, arrays: Path, settings: Settings) -> list[dict[str, Any]]:
-    """The test metric after each of the same number of epochs, in a fresh worker a seed."""
+def learning(task: str, arrays: Path, settings: Settings, learned: Learned) -> list[dict[str, Any]]:
+    """The test metric after each of the same number of epochs, a fresh worker a seed that is not `learned` yet."""
+    epochs = LEARNING_EPOCHS[task]
     ours = [(LAB10, variant, buckets) for variant, buckets in variants(task).items()]
     rows = []
     for name, variant, buckets in ours + [(peer, None, None) for peer in settings.peers]:
-        say(f"learning: {task}, {name}{f' ({variant})' if variant else ''}")
-        values: list[list[float]] = [[] for _ in range(LEARNING_EPOCHS[task])]
-        for seed in range(settings.seeds if name in ALL_SEEDS else 1):
+        by_seed = [learned[name, variant][:epochs]] if len(learned.get((name, variant), [])) >= epochs else []
+        for seed in range(len(by_seed), settings.seeds if name in ALL_SEEDS else 1):
+            say(f"learning: {task}, {name}{f' ({variant})' if variant else ''}, seed {seed}")
             with Worker.of(name, task, arrays, seed, buckets) as worker:
                 worker.ready()
-                for of_epoch in values:
+                by_seed.append([])
+                for _ in range(epochs):
                     worker.ask("epoch")
-                    of_epoch.append(worker.ask(f"evaluate {BATCH_SIZE}")[METRIC[task]])
+                    by_seed[-1].append(worker.ask(f"evaluate {BATCH_SIZE}")[METRIC[task]])
         rows += [
-            {"task": task, "name": name, "variant": variant, "metric": METRIC[task], "epochs": epochs}
+            {"task": task, "name": name, "variant": variant, "metric": METRIC[task], "epochs": epoch}
             | mean_and_error(of_epoch)
-            for epochs, of_epoch in enumerate(values, start=1)
+            for epoch, of_epoch in enumerate(zip(*by_seed, strict=True), start=1)
         ]
     return rows
 

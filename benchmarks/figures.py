@@ -49,6 +49,16 @@ def growth(curves: list[dict[str, Any]]) -> Figure:
         axes.loglog(curve["values"], curve["microseconds"], color=COLOUR, marker="o", markersize=4)
         axes.set_xticks(curve["values"], [f"{value:,}" for value in curve["values"]])
         axes.set_ylim(min(curve["microseconds"]) / 2, max(curve["microseconds"]) * 2)  # what is flat shall look flat
+        for value, microseconds in zip(curve["values"], curve["microseconds"], strict=True):
+            axes.annotate(
+                f"{microseconds:,.0f}",
+                (value, microseconds),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+            )
+        axes.margins(x=0.12)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_minor_formatter(NullFormatter())

@@ -18,9 +18,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_parser(description: str | None) -> Parser:
-    """A parser with what every inspection takes: the workdir and the checkpoint."""
+    """A parser with what every inspection of one run takes: the workdir and the checkpoint."""
     parser = Parser(description)
     parser.add_argument("directory", metavar="DIR", help="the run's workdir")
+    add_checkpoint(parser)
+    return parser
+
+
+def add_checkpoint(parser: Parser) -> None:
+    """Adds the checkpoint to read, and where its data are."""
     parser.add_argument(
         "--checkpoint", default="best", metavar="best|latest|STEP", help="the checkpoint to restore (default: best)"
     )
@@ -31,9 +37,8 @@ def run_parser(description: str | None) -> Parser:
         "--data.cache-dir",
         dest="data.cache_dir",
         metavar="DIR",
-        help="where arrays are cached, if not where the run did",
+        help="where arrays are cached (default: $LAB10_CACHE_DIR, else ~/.cache/lab10)",
     )
-    return parser
 
 
 def data_fields(args: argparse.Namespace) -> dict[str, Any]:
@@ -45,8 +50,8 @@ def data_fields(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def add_split(parser: Parser) -> None:
+def add_split(
+    parser: Parser, default: str = "test", choices: tuple[str, ...] = ("train", "validation", "test")
+) -> None:
     """Adds `--split`."""
-    parser.add_argument(
-        "--split", default="test", choices=("train", "validation", "test"), help="the split to read (default: test)"
-    )
+    parser.add_argument("--split", default=default, choices=choices, help=f"the split to read (default: {default})")

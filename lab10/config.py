@@ -54,7 +54,7 @@ class Experiment:
     """The workdir of another run, from whose best parameters to start."""
     evaluation_batch_size: int = 256
     """Examples in an evaluation step."""
-    evaluate_every: int | None = None
+    evaluate_every: int | None = running(None)
     """Steps between evaluations on the validation split, each followed by a checkpoint; None: once an epoch."""
     checkpoint_every: int | None = running(None)
     """Steps between further checkpoints; None: only after evaluations."""
@@ -133,7 +133,7 @@ def from_json(value: Any, cls: type[T]) -> T:
 
 def differing_fields(before: Experiment, now: Experiment) -> list[str]:
     """The fields, as options, in which two experiments would compute different results."""
-    flat_before, flat_now = _flatten(before), _flatten(now)
+    flat_before, flat_now = flatten(before), flatten(now)
     return [
         option(path)
         for path in sorted(flat_before.keys() | flat_now.keys())
@@ -141,7 +141,8 @@ def differing_fields(before: Experiment, now: Experiment) -> list[str]:
     ]
 
 
-def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of a config that define its result, by path: `optimizer.learning_rate`; a part's is its class name."""
     flat = {}
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
@@ -149,7 +150,7 @@ def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
             continue
         if dataclasses.is_dataclass(value):
             flat[path] = type(value).__name__
-            flat |= _flatten(value, path + ".")
+            flat |= flatten(value, path + ".")
         else:
             flat[path] = value
     return flat

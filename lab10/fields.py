@@ -23,9 +23,23 @@ def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -
     for name in names:
         value = getattr(config, name)
         numbers = () if value is None else value if isinstance(value, tuple) else (value,)
-        if any(not math.isfinite(number) or number < minimum for number in numbers):
+        if any((isinstance(number, float) and not math.isfinite(number)) or number < minimum for number in numbers):
             finite = " and finite" if isinstance(value, float) else ""
             raise UserError(f"{option(prefix + name)} is {value}; expected at least {minimum}{finite}.")
+
+
+def require_at_most(maximum: int, config: Any, *names: str, prefix: str = "") -> None:
+    """Refuses whole numbers above `maximum`, beyond which there is no array, in the named fields of a config.
+
+    A field may hold a number, a tuple of them, or None, which passes.
+
+    Raises:
+      UserError: names the field as it is written on the command line.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if any(number > maximum for number in (value if isinstance(value, tuple) else (value or 0,))):
+            raise UserError(f"{option(prefix + name)} is {str(value)[:50]}; expected at most {maximum}.")
 
 
 def require_share(config: Any, *names: str, prefix: str = "") -> None:

@@ -17,6 +17,7 @@ from lab10.config import FAMILIES, Experiment
 from lab10.errors import UserError
 from lab10.fields import option
 from lab10.kinds import closest, find_kind, kinds_of
+from lab10.paths import path_of
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
@@ -27,7 +28,7 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
     Raises:
       UserError: there is no such page; names the closest.
     """
-    path = Path(name) if name.endswith(".py") else EXPERIMENTS / f"{name}.py"
+    path = path_of(name if name.endswith(".py") else EXPERIMENTS / f"{name}.py")
     if not path.is_file():
         known = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
         raise UserError(

@@ -7,14 +7,14 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lab10.json_lines import read_json_lines
+from lab10.json_lines import read_metrics
 
 TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc6", "#c44e2f"
 
 
 def plot_history(metrics_path: Path, output: Path) -> None:
     """Draws every metric of a metrics.jsonl over the epochs, one panel a metric, and writes a PNG."""
-    lines = read_json_lines(metrics_path)
+    lines = read_metrics(metrics_path)
     names = [
         name
         for name in dict.fromkeys(name for line in lines for name in line)

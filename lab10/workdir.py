@@ -9,6 +9,7 @@ evaluations/     metrics and every example's prediction or error, one pair of fi
 """
 
 import contextlib
+import errno
 import fcntl
 import importlib.metadata
 import json
@@ -17,7 +18,7 @@ import platform
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 
@@ -26,6 +27,7 @@ from lab10.console import console
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
 from lab10.json_lines import read_json_lines
+from lab10.paths import path_of
 
 FORMAT_VERSION = 1
 # What a process that died before it had written config.json may have left.
@@ -40,7 +42,8 @@ class Workdir:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path).expanduser()
+        self.path = path_of(path)
+        self._lock: IO[str] | None = None
 
     @property
     def config_path(self) -> Path:
@@ -78,7 +81,22 @@ class Workdir:
                 raise UserError(
                     f"Another process is training in {self.path}. Wait for it, or name another --workdir."
                 ) from error
-            yield
+            self._lock = file
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def require_still_there(self) -> None:
+        """Checks that the folder is the one that this process holds.
+
+        Raises:
+          FileNotFoundError: it was moved or removed, and what now has its name, if anything, is another.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / "lock")):
+                return
+        raise FileNotFoundError(errno.ENOENT, "the folder was moved or removed while it was trained in", str(self.path))
 
     def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
         """Records the experiment, or checks that the one recorded would give the same result.
@@ -110,6 +128,7 @@ class Workdir:
     def _made_with(self) -> list[dict[str, Any]]:
         """What each process of the run was made with, where it differs from the one before."""
         before = self._read().get("made_with", []) if self.config_path.exists() else []
+        before = [entry for entry in before if isinstance(entry, dict)] if isinstance(before, list) else []
         now = made_with()
         if before and before[-1] != now:
             changed = ", ".join(sorted(name for name in now if before[-1].get(name) != now[name]))
@@ -156,7 +175,7 @@ class Workdir:
 
     def read_content_sha256(self) -> str:
         """The recorded digest of the dataset's train split."""
-        return self._read()["dataset"].get("content_sha256", "")
+        return str(self._read()["dataset"].get("content_sha256", ""))
 
     def read_vocabulary(self) -> Sequence[bytes]:
         """The recorded words of a text dataset, most frequent first."""
@@ -176,12 +195,14 @@ class Workdir:
                 f"{self.path} is no run: it has no config.json. "
                 f"Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{self.config_path} cannot be read ({error}).") from error
+        dataset = value.get("dataset") if isinstance(value, dict) else None
         if (
-            not isinstance(value, dict)
+            not isinstance(dataset, dict)
             or value.get("format") != FORMAT_VERSION
-            or not {"experiment", "dataset"} <= value.keys()
+            or "experiment" not in value
+            or "spec" not in dataset
         ):
             raise UserError(f"{self.config_path} is not a config of this version of lab10 (format {FORMAT_VERSION}).")
         return value

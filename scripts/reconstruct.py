@@ -43,6 +43,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         raise UserError(f"--indices names {len(args.indices)} pictures; expected at most {MOST_PICTURES} in one image.")
     figure, result = run.compare(args.split, args.indices)
     output = args.output or Path(args.directory) / f"reconstructions-{args.split}-{run.step}.png"
+    if not args.output and output.is_symlink():
+        raise UserError(f"{output} is a link, and may lead anywhere. Name the picture with --output.")
     result |= {"split": args.split, "step": run.step, "output": str(output)}
     try:
         figure.savefig(output, format="png")

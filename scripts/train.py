@@ -1,8 +1,12 @@
 """Trains or resumes an experiment: `python scripts/train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]`."""
 
+import contextlib
+import shlex
+import sys
 from typing import Any
 
 from lab10.cli import describe, run_script
+from lab10.errors import Interrupted, RunError
 from lab10.overrides import parse_training_arguments
 
 
@@ -16,15 +20,22 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     workdir = Workdir(directory)
     try:
         result = train(experiment, workdir)
+    except Interrupted as stopped:
+        command = shlex.join(["python", sys.argv[0], *arguments])
+        raise Interrupted(f"{stopped} This goes on from there:\n  {command}", stopped.signal_number) from None
     finally:
         if workdir.metrics_path.exists():
             from lab10.plots import plot_history
 
-            plot_history(workdir.metrics_path, workdir.path / "history.png")
+            with contextlib.suppress(OSError):  # what the picture lacks is room, and the error to tell is another
+                plot_history(workdir.metrics_path, workdir.path / "history.png")
 
     from lab10.inspection import load
 
-    load(directory).draw(workdir.path)
+    try:
+        load(directory, cache_dir=experiment.data.cache_dir).draw(workdir.path)
+    except OSError as error:
+        raise RunError(f"The run is complete, but not its pictures: {error.filename}: {error.strerror}.") from error
     measured = f", validation {describe(result['validation'])}" if result["validation"] else ""
     text = f"{directory}: step {result['step']}{measured}; best at step {result['best']['step']}"
     return result, text

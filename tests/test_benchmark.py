@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import figures, growth, limits, pairs, processes, report, worker
 from benchmarks.command import parse
-from benchmarks.driver import in_turns
+from benchmarks.driver import LAB10, Settings, compared, in_turns, learning
 from lab10.errors import RunError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,8 +64,26 @@ def test_a_worker_answers_the_protocol(fake_worker):
 def test_the_first_turn_does_not_count(fake_worker, monkeypatch):
     monkeypatch.setattr("benchmarks.driver.PAUSE_SECONDS", 0)
     fake_worker.ready()
-    answers = in_turns({"fake": fake_worker}, "epoch", 2)
-    assert [answer["loss"] for answer in answers["fake"]] == [3.0, 2.0]
+    name = ("fake", None)
+    epochs, evaluations = in_turns({name: fake_worker}, ("epoch", "evaluate 32"), 2)
+    assert [answer["loss"] for answer in epochs[name]] == [6.0, 3.0, 2.0]
+    assert [answer["accuracy"] for answer in evaluations[name]] == [1 / 32] * 3
+    seconds = [1e9, 3.0, 4.0]
+    both = [{"seconds": second, "examples": 12} for second in seconds]
+    assert compared(both, both)["seconds"] == {"lab10": [3.0, 4.0], "peer": [3.0, 4.0]}
+
+
+def test_what_is_learned_begins_with_the_seed_that_was_timed(monkeypatch):
+    monkeypatch.setattr("benchmarks.driver.LEARNING_EPOCHS", {"mnist_pca": 2})
+    settings = Settings(("mnist_pca",), ("flax",), pairs=2, seeds=1, short=True)
+    timed = {(LAB10, None): [9.0, 8.0, 7.0], ("flax", None): [9.5, 8.5, 7.5]}
+    rows = learning("mnist_pca", Path("none"), settings, timed)
+    assert [(row["name"], row["epochs"], row["mean"]) for row in rows] == [
+        (LAB10, 1, 9.0),
+        (LAB10, 2, 8.0),
+        ("flax", 1, 9.5),
+        ("flax", 2, 8.5),
+    ]
 
 
 def test_a_worker_that_fails_is_told_with_its_error(fake_worker):

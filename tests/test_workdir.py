@@ -81,7 +81,14 @@ def test_a_folder_of_other_things_is_refused(workdir, dataset, picture_experimen
     assert [path.name for path in workdir.path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff", b'{"format": 0}', b'{"format": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, b"", b"{", b"[]", b"\xff", b'{"format": 0}', b'{"format": 1}', b"[" * 100_000),
+        *(b'{"format": 1, "experiment": {}, "dataset": %s}' % dataset for dataset in (b"[]", b"{}", b"null")),
+    ],
+    ids=repr,
+)
 def test_a_folder_that_is_no_run_says_so(workdir, content):
     if content is not None:
         workdir.config_path.write_bytes(content)

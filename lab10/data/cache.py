@@ -22,6 +22,7 @@ import numpy as np
 
 from lab10.console import console
 from lab10.errors import UserError
+from lab10.paths import path_of
 
 FORMAT_VERSION = 1
 Arrays = dict[str, np.ndarray]
@@ -29,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 
 def cache_root(directory: str | None) -> Path:
     """The cache's folder: the given one, else $LAB10_CACHE_DIR, else ~/.cache/lab10."""
-    return Path(directory or os.environ.get("LAB10_CACHE_DIR") or "~/.cache/lab10").expanduser().absolute()
+    return path_of(directory or os.environ.get("LAB10_CACHE_DIR") or "~/.cache/lab10").absolute()
 
 
 class ArrayWriter:
@@ -78,7 +79,7 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
     """
     key = json.loads(json.dumps(key))
     digest = hashlib.sha256(json.dumps([FORMAT_VERSION, key], sort_keys=True).encode()).hexdigest()[:16]
-    entry = root / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', label).strip('.')}-{digest}"
+    entry = root / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', label).strip('.')[:100]}-{digest}"
     opened = _read(entry, key)
     if opened is not None:
         return opened
@@ -139,7 +140,7 @@ def _read(entry: Path, key: dict[str, Any]) -> tuple[Arrays, str] | None:
                 return None
             arrays[name] = np.memmap(path, dtype, "r", shape=shape) if size else np.zeros(shape, dtype)
         return arrays, manifest["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError):
         return None
 
 

@@ -11,6 +11,8 @@ from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Spl
 from lab10.data.sources import Source, import_tfds
 from lab10.errors import UserError
 
+MOST_PIXELS = 2**24
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PictureSpec(Spec):
@@ -21,6 +23,13 @@ class PictureSpec(Spec):
     height: int
     width: int
     largest: int
+
+    def __post_init__(self):
+        if min(self.height, self.width, self.largest) < 1 or self.pixels > MOST_PIXELS or self.largest > 65535:
+            raise UserError(
+                f"Pictures of {self.height} × {self.width} pixels up to {self.largest} are not read; "
+                f"expected 8 or 16 bits a pixel and at most {MOST_PIXELS} pixels."
+            )
 
     @property
     def pixels(self) -> int:

@@ -12,7 +12,10 @@ from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Spl
 from lab10.data.sources import Source, import_tfds
 from lab10.data.text import build_vocabulary, ids_of, pad, ranks_of
 from lab10.errors import UserError
-from lab10.fields import require_at_least
+from lab10.fields import require_at_least, require_at_most
+
+# Ids are int32, and so is the sum of a rank and --data.index-from.
+LARGEST_ID = 2**30 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,12 @@ class ReviewSpec(Spec):
     num_ids: int
     padding: Literal["front", "back"] = "front"
     """Where the zeros are."""
+
+    def __post_init__(self):
+        if not 1 <= self.num_ids <= 2 * LARGEST_ID:
+            raise UserError(f"A vocabulary of {self.num_ids} ids is not read; expected 1 to {2 * LARGEST_ID}.")
+        if len(self.class_names) < 2:
+            raise UserError(f"There is nothing to classify: the dataset has {len(self.class_names)} class(es).")
 
     def example(self) -> HostBatch:
         """A review of one word: `inputs` int32 [1, 1]."""
@@ -72,6 +81,8 @@ class Reviews(Dataset):
         super().__post_init__()
         counts = ("num_words", "max_length", "start_id", "unknown_id", "length_buckets")
         require_at_least(1, self, *counts, prefix="data.")
+        require_at_most(LARGEST_ID, self, "num_words", "start_id", "unknown_id", "index_from", prefix="data.")
+        require_at_most(2**20, self, "max_length", "length_buckets", prefix="data.")
         reserved = [value for value in (self.start_id, self.unknown_id) if value is not None]
         if self.index_from < max(reserved, default=0):
             raise UserError(

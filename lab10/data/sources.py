@@ -14,6 +14,7 @@ from lab10.console import console
 from lab10.data.cache import cache_root
 from lab10.errors import UserError
 from lab10.kinds import closest
+from lab10.paths import path_of
 
 # Datasets that this project can write by itself, from no more than installed packages.
 SAMPLES = {
@@ -66,7 +67,7 @@ class Source:
 
 def data_root(directory: str | None) -> Path:
     """Where TFDS datasets lie prepared: the given folder, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    return Path(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser().absolute()
+    return path_of(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").absolute()
 
 
 def open_source(name: str, split: str, directory: str | None = None, cache_dir: str | None = None) -> Source:
@@ -122,6 +123,9 @@ def find_builder(name: str, root: Path, **options: Any) -> Any:
     """
     tfds = import_tfds()
     try:
+        if tfds.core.naming.parse_builder_name_kwargs(name)[0].namespace:
+            # TFDS would fetch code from where the namespace says, and run it.
+            raise ValueError("it has a namespace, and only TFDS's own datasets are read")
         return tfds.builder(name, data_dir=root, **options)
     except tfds.core.registered.DatasetNotFoundError as error:
         known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
@@ -165,12 +169,32 @@ def prepare_sample(builder: Any) -> None:
 
 
 def import_tfds() -> Any:
-    """TFDS, imported without its notes on optional decoders and without progress bars on standard output."""
-    import absl.logging
+    """TFDS, imported without its notes on optional decoders and without progress bars on standard output.
 
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    A prepared dataset is data, whoever made it: what TFDS would run on its say is taken out.
+    """
+    import absl.logging
+    import PIL.EpsImagePlugin
+
+    absl.logging.set_verbosity(absl.logging.FATAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets as tfds
     tfds.disable_progress_bar()
+    _import_no_features(tfds.features.FeatureConnector)
+    PIL.EpsImagePlugin.gs_binary = False  # a picture may be a PostScript program, which Pillow gives to Ghostscript
     return tfds
+
+
+def _import_no_features(connector: Any) -> None:
+    """Has TFDS refuse a features.json that names classes of other modules, which it would import to find them."""
+    of_tfds = connector.cls_from_name.__func__
+    if of_tfds.__module__ == __name__:
+        return
+
+    def cls_from_name(cls: Any, name: str) -> Any:
+        if not name.startswith("tensorflow_datasets.") and name not in cls._registered_features:
+            raise ValueError(f"its features.json names {name!r}, and only TFDS's own features are read")
+        return of_tfds(cls, name)
+
+    connector.cls_from_name = classmethod(cls_from_name)

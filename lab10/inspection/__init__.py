@@ -25,6 +25,7 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **da
       checkpoint: `best` by validation, `latest`, or a step.
       **data: fields of the config's dataset to read it otherwise than in training: `dir` and
         `cache_dir` on another machine; `test_split`; for reviews `max_length`, `too_long`, `keep`, `padding`.
+        Without `cache_dir` arrays are cached where this machine keeps them, whatever the config says.
 
     Returns:
       A `ReviewsRun` or an `AutoencoderRun`, with `params` and `config`.
@@ -41,6 +42,8 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **da
             f"A dataset of {spec.holds} cannot be read with another {', '.join(sorted(unknown))}; "
             f"expected some of {', '.join(sorted(readable))}."
         )
+    # Where to write is for whoever reads a run to say, not for whoever made it.
+    data = {"cache_dir": None} | data
     experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, **data))
     for cls in (AutoencoderRun, ReviewsRun):
         if cls.inspects(experiment, spec):

@@ -1,7 +1,7 @@
 """A restored autoencoder of pictures."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,10 @@ class AutoencoderRun(Run):
         """
         return self._apply("__call__", self._pixels(x))
 
+    def pictures(self, split: str, indices: Sequence[int]) -> Pixels:
+        """The pixels, in [0, 1], of pictures of a split, by position in it."""
+        return self._read(self._split(split), np.array(indices, np.int64))[0]
+
     def latents(self, split: str = "test") -> dict[str, np.ndarray]:
         """`latents` float32 [examples, latent], `labels` int32 and `examples` int64 [examples] of a whole split."""
         examples = self._split(split)
@@ -96,7 +100,7 @@ class AutoencoderRun(Run):
         pixels, _ = self._read(examples, np.array(indices, np.int64))
         rows = {"reconstruction": self.reconstruct(pixels)}
         if isinstance(self._model, LinearAutoencoder):
-            rows["exact PCA"] = self._pca.reconstruct(pixels).astype(np.float32)
+            rows["exact PCA"] = self.pca.reconstruct(pixels).astype(np.float32)
         errors = {
             name: np.sum((reconstruction - pixels) ** 2, axis=1).tolist() for name, reconstruction in rows.items()
         }
@@ -114,11 +118,11 @@ class AutoencoderRun(Run):
         figure.savefig(directory / "reconstructions.png")
 
     def _further_metrics(self, split: str) -> dict[str, float]:
-        errors = [self._pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._split(split))]
+        errors = [self.pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._split(split))]
         return {"pca_reconstruction_error": float(np.concatenate(errors).mean())}
 
     @functools.cached_property
-    def _pca(self) -> PCA:
+    def pca(self) -> PCA:
         """Exact PCA without centring, of the same latent size, on the whole TFDS train split."""
         splits = ["train", "validation"] if self.config.data.validation_share > 0 else ["train"]
         chunks = (pixels for split in splits for pixels, _ in self._chunks(self._split(split)))

@@ -6,16 +6,20 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from lab10.config import Experiment
 from lab10.data.dataset import Spec
 from lab10.data.reviews import Reviews, ReviewSpec
 from lab10.data.text import ranks_of
+from lab10.errors import UserError
 from lab10.inspection.run import Run
 from lab10.tasks.classification import Classification, probabilities
 from lab10.workdir import Workdir
 
 BATCH = 64
+# A few books: of longer texts fewer are read at a time.
+IDS_IN_BATCH = 2**20
 
 
 class ReviewsRun(Run):
@@ -26,7 +30,8 @@ class ReviewsRun(Run):
 
     @staticmethod
     def inspects(experiment: Experiment, spec: Spec) -> bool:
-        return isinstance(experiment.task, Classification) and isinstance(spec, ReviewSpec)
+        of_reviews = isinstance(experiment.data, Reviews) and isinstance(spec, ReviewSpec)
+        return of_reviews and isinstance(experiment.task, Classification)
 
     def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
         assert isinstance(experiment.data, Reviews)
@@ -35,7 +40,14 @@ class ReviewsRun(Run):
         spec = dataclasses.replace(spec, padding=experiment.data.padding)
         super().__init__(workdir, experiment, spec, checkpoint)
         self._reviews = experiment.data
-        self._rank = {word: place for place, word in enumerate(workdir.read_vocabulary(), start=1)}
+        self._vocabulary = workdir.read_vocabulary()
+        words = len(self._vocabulary)
+        if self._reviews.num_ids(words) != spec.num_ids:
+            raise UserError(
+                f"{workdir.path / 'vocabulary.txt'} is not that of this run: with its {words} words there are "
+                f"{self._reviews.num_ids(words)} ids, and the run has {spec.num_ids}. Copy the run's folder whole."
+            )
+        self._rank = {word: place for place, word in enumerate(self._vocabulary, start=1)}
         self._forward = jax.jit(lambda params, tokens: probabilities(self._program.forward(params, tokens)))
 
     def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
@@ -48,29 +60,46 @@ class ReviewsRun(Run):
         """
         texts = [texts] if isinstance(texts, str | bytes) else texts
         rows = [self._reviews.encode(ranks_of(_as_bytes(text), self._rank)) for text in texts]
-        predictions = []
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            for text, row, of_classes in zip(
-                texts[start : start + BATCH], batch, self._probabilities(batch), strict=True
-            ):
-                best = int(of_classes.argmax())
-                predictions.append(
-                    {
-                        "text": text.decode("utf-8", "replace") if isinstance(text, bytes) else text,
-                        "probability": float(of_classes[best]),
-                        "label": self.spec.class_names[best],
-                        "probabilities": dict(zip(self.spec.class_names, map(float, of_classes), strict=True)),
-                        "truncated": self._reviews.max_length is not None and len(row) > self._reviews.max_length,
-                    }
-                )
-        return predictions
+        return [
+            self._prediction(text, row, of_classes)
+            for text, row, of_classes in zip(texts, rows, self._probabilities(rows), strict=True)
+        ]
+
+    def _prediction(self, text: str | bytes, row: np.ndarray, of_classes: np.ndarray) -> dict[str, Any]:
+        best = int(of_classes.argmax())
+        return {
+            "text": text.decode("utf-8", "replace") if isinstance(text, bytes) else text,
+            "probability": float(of_classes[best]),
+            "label": self.spec.class_names[best],
+            "probabilities": dict(zip(self.spec.class_names, map(float, of_classes), strict=True)),
+            "truncated": self._reviews.max_length is not None and len(row) > self._reviews.max_length,
+        }
+
+    def tokens(self, split: str, indices: Sequence[int]) -> np.ndarray:
+        """The ids of texts of a split, by position in it, int32 [texts, time], as the model reads them."""
+        return self._split(split).batch(np.array(indices, np.int64))["inputs"].astype(np.int32)
+
+    def words(self, ids: Int[np.ndarray, " ids"]) -> list[str]:
+        """What ids stand for; `⟨start⟩` and `⟨unknown⟩` for the two that are no words."""
+        reserved = {self._reviews.start_id: "⟨start⟩", self._reviews.unknown_id: "⟨unknown⟩"}
+        first = self._reviews.index_from + 1
+        return [
+            reserved[number] if number in reserved else self._vocabulary[number - first].decode("utf-8", "replace")
+            for number in ids.tolist()
+        ]
 
     def _probabilities(self, rows: list[np.ndarray]) -> np.ndarray:
         """Probabilities [rows, classes]; sizes are rounded up, so that few are compiled."""
-        longest = self._reviews.max_length or _power_of_two(max(len(row) for row in rows))
-        padded = rows + [rows[0][:0]] * (_power_of_two(len(rows)) - len(rows))
-        return np.asarray(self._forward(self.params, self._reviews.pad(padded, longest)))[: len(rows)]
+        probabilities = np.empty((len(rows), len(self.spec.class_names)), np.float32)
+        longest_first = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        start = 0
+        while start < len(rows):
+            length = self._reviews.max_length or _power_of_two(len(rows[longest_first[start]]))
+            batch = longest_first[start : start + max(1, min(BATCH, IDS_IN_BATCH // length))]
+            start += len(batch)
+            padded = [rows[place] for place in batch] + [rows[0][:0]] * (_power_of_two(len(batch)) - len(batch))
+            probabilities[batch] = self._forward(self.params, self._reviews.pad(padded, length))[: len(batch)]
+        return probabilities
 
 
 def _as_bytes(text: str | bytes) -> bytes:

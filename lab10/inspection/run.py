@@ -1,6 +1,7 @@
 """What can be done with any run: its parameters, its config, evaluation."""
 
 import csv
+import errno
 import json
 import time
 from collections.abc import Sequence
@@ -37,9 +38,9 @@ class Run:
         self._workdir, self.config, self.spec = workdir, experiment, spec
         self._program = Program(experiment, spec)
         higher_is_better = experiment.task.metrics[experiment.select_by]
-        with Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better) as checkpoints:
-            self.step = checkpoints.find(checkpoint)
-            self.params = checkpoints.restore(self.step, {"params": self._program.abstract_params()}).trees["params"]
+        checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better)
+        self.step = checkpoints.find(checkpoint)
+        self.params = checkpoints.restore(self.step, {"params": self._program.abstract_params()}).trees["params"]
         self._module = self._program.module
         self._opened: OpenDataset | None = None
 
@@ -52,7 +53,8 @@ class Run:
     def _dataset(self) -> OpenDataset:
         if self._opened is None:
             self._opened = self.config.data.open()
-            if self._opened.content_sha256 != self._workdir.read_content_sha256():
+            found = self._opened.content_sha256, self._opened.spec
+            if found != (self._workdir.read_content_sha256(), self.spec):
                 raise UserError(
                     f"The dataset {self._opened.version} that was found is not the one that {self._workdir.path} was "
                     "trained on: its content differs. Point TFDS_DATA_DIR or --data.dir at that one."
@@ -70,17 +72,22 @@ class Run:
           evaluated in this workdir) and `per_example` (the path of the CSV file); the last two are
           None where the workdir cannot be written.
         """
+        return self.evaluate_examples(split)[0]
+
+    def evaluate_examples(self, split: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """`evaluate`, which it counts as, and what that writes of each example: columns by name, [examples] each."""
         examples = self._split(split)
         evaluation = self._program.evaluate(self.params, self._program.feed(examples))
         metrics = evaluation.metrics | self._further_metrics(split)
         result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
-        result |= self._record(result, {"example": examples.rows, **evaluation.per_example})
-        return result
+        columns = {"example": examples.rows, **evaluation.per_example}
+        return result | self._record(result, columns), columns
 
     def _record(self, result: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes an evaluation into the workdir and says where."""
         split = result["split"]
         try:
+            _require_no_links(self._workdir.path / "evaluations")
             count = self._workdir.count_reading(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
             stem = self._workdir.path / "evaluations" / f"{split}-{count}"  # by count: no evaluation overwrites another
             recorded = {"read_count": count, "per_example": str(_write_csv(stem.with_suffix(".csv"), columns))}
@@ -123,6 +130,17 @@ class Run:
             f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. "
             f"Give the workdir of a run that can."
         )
+
+
+def _require_no_links(folder: Path) -> None:
+    """Refuses to write where whoever made a workdir may have made a link to elsewhere.
+
+    Raises:
+      OSError: the folder, or a file in it, is a link.
+    """
+    for path in (folder, *(folder.iterdir() if folder.is_dir() else ())):
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, f"{path.name} is a link", str(path))
 
 
 def _write_csv(path: Path, columns: dict[str, np.ndarray]) -> Path:

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from lab10.data.dataset import Spec
 from lab10.data.pictures import PictureSpec
-from lab10.fields import require_at_least
-from lab10.models.model import Model, require_spec
+from lab10.fields import require_at_least, require_at_most
+from lab10.models.model import WIDEST, Model, require_spec
 
 Activation = Literal["tanh", "relu", "gelu", "elu", "silu", "sigmoid", "identity"]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -111,6 +111,7 @@ class LinearAutoencoder(AutoencoderModel):
 
     def __post_init__(self):
         require_at_least(1, self, "latent", prefix="model.")
+        require_at_most(WIDEST, self, "latent", prefix="model.")
 
     def build(self, spec: Spec) -> Autoencoder:
         pictures = require_spec(self, spec, PictureSpec)
@@ -136,6 +137,7 @@ class MLPAutoencoder(AutoencoderModel):
 
     def __post_init__(self):
         require_at_least(1, self, "latent", "encoder_widths", "decoder_widths", prefix="model.")
+        require_at_most(WIDEST, self, "latent", "encoder_widths", "decoder_widths", prefix="model.")
 
     def build(self, spec: Spec) -> Autoencoder:
         pictures = require_spec(self, spec, PictureSpec)

@@ -12,6 +12,8 @@ from lab10.errors import UserError
 
 S = TypeVar("S", bound=Spec)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
+# Of a layer: two of these already make no matrix that any device holds.
+WIDEST = 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 from lab10.data.dataset import Spec
 from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
-from lab10.fields import require_at_least, require_share
+from lab10.fields import require_at_least, require_at_most, require_share
 from lab10.models.lstm import Implementation, MaskedLSTM
-from lab10.models.model import Model, require_spec
+from lab10.models.model import WIDEST, Model, require_spec
 
 
 def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -43,15 +43,25 @@ class LSTMClassifier(nn.Module):
     logits: int
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
+    def __call__(
+        self, tokens: Int[Array, "batch time"], presence: Float[Array, "batch time"] | None = None
+    ) -> Float[Array, "batch logits"]:
+        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
+
+        Args:
+          tokens: the ids.
+          presence: what each token's embedding is multiplied by, where it is asked which tokens matter; None: 1.
+        """
         config, dtype = self.config, self.config.compute_dtype()
         tokens = tokens.T  # time first, before the embedding makes it large
         mask = tokens != PADDING_ID
         embedding = nn.Embed(
             self.num_embeddings, config.embedding_features, dtype, embedding_init=keras_uniform, name="embedding"
         )
-        features = self.perturb("features", self._drop_words(embedding(tokens), tokens))
+        embedded = embedding(tokens)
+        if presence is not None:
+            embedded = embedded * presence.T[..., None].astype(embedded.dtype)
+        features = self.perturb("features", self._drop_words(embedded, tokens))
         # Time is the first dimension: a mask that is broadcast along it is the same at every step.
         features = self._dropout(features, config.input_dropout, broadcast=(0,) if config.same_mask else ())
         forward = MaskedLSTM(config.hidden, dtype, config.implementation, name="lstm")
@@ -105,9 +115,16 @@ class BagOfWordsClassifier(nn.Module):
     dtype: jnp.dtype = jnp.dtype("float32")
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32."""
-        x = multi_hot(tokens, self.num_ids).astype(self.dtype)
+    def __call__(
+        self, tokens: Int[Array, "batch time"], presence: Float[Array, "batch time"] | None = None
+    ) -> Float[Array, "batch logits"]:
+        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
+
+        Args:
+          tokens: the ids.
+          presence: how far each token is there, where it is asked which tokens matter; None: 1.
+        """
+        x = multi_hot(tokens, self.num_ids, presence).astype(self.dtype)
         for place, width in enumerate(self.widths):
             x = nn.relu(
                 nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{place}")(
@@ -118,10 +135,20 @@ class BagOfWordsClassifier(nn.Module):
         return dense(x).astype(jnp.float32)
 
 
-def multi_hot(tokens: Int[Array, "batch time"], num_ids: int) -> Float[Array, "batch num_ids"]:
-    """1 in the columns of the ids that a row holds, 0 elsewhere; padding has no column set."""
+def multi_hot(
+    tokens: Int[Array, "batch time"], num_ids: int, presence: Float[Array, "batch time"] | None = None
+) -> Float[Array, "batch num_ids"]:
+    """1 in the columns of the ids that a row holds, 0 elsewhere; padding has no column set.
+
+    With `presence`, the mean presence of the tokens that have the id takes the place of the 1.
+    """
     rows = jnp.arange(tokens.shape[0])[:, None]
-    return jnp.zeros((tokens.shape[0], num_ids)).at[rows, tokens].set(1.0).at[:, PADDING_ID].set(0.0)
+    blank = jnp.zeros((tokens.shape[0], num_ids))
+    if presence is None:
+        columns = blank.at[rows, tokens].set(1.0)
+    else:
+        columns = blank.at[rows, tokens].add(presence / blank.at[rows, tokens].add(1.0)[rows, tokens])
+    return columns.at[:, PADDING_ID].set(0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,6 +178,7 @@ class LSTM(Model):
 
     def __post_init__(self):
         require_at_least(1, self, "embedding_features", "hidden", prefix="model.")
+        require_at_most(WIDEST, self, "embedding_features", "hidden", prefix="model.")
         require_share(self, "embedding_dropout", "input_dropout", "output_dropout", prefix="model.")
 
     def build(self, spec: Spec) -> LSTMClassifier:
@@ -170,6 +198,7 @@ class BagOfWords(Model):
 
     def __post_init__(self):
         require_at_least(1, self, "widths", prefix="model.")
+        require_at_most(WIDEST, self, "widths", prefix="model.")
 
     def build(self, spec: Spec) -> BagOfWordsClassifier:
         reviews = require_spec(self, spec, ReviewSpec)

@@ -15,7 +15,7 @@ Perturbations = dict[str, Any]
 
 
 def adversarial_gradients(
-    loss: Callable[[Params, Perturbations], tuple[jax.Array, Any]],
+    loss: Callable[[Params, Perturbations], tuple[Any, Any]],
     params: Params,
     perturbations: Perturbations,
     radius: float,
@@ -23,7 +23,7 @@ def adversarial_gradients(
     """Gradients of the loss plus that of the loss where it is worst, to first order, within a radius of each example.
 
     Args:
-      loss: of parameters and perturbations; with something beside it.
+      loss: [] of parameters and perturbations; with something beside it.
       params: the parameters.
       perturbations: zeros, [time, batch, features] each.
       radius: Euclidean norm of what is added to an example.

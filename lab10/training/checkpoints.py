@@ -2,13 +2,16 @@
 
 A checkpoint is one folder, `checkpoints/STEP`, that appears whole by a rename. It holds the
 parameters and the optimizer's state, the validation metrics, and, in its metadata, the partial sums
-of the metrics line under way and a digest of the arrays.
+of the metrics line under way and digests: of the arrays, and of the metadata themselves.
 """
 
 import dataclasses
+import errno
 import hashlib
 import itertools
+import json
 import logging
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,11 @@ from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
 
-FORMAT_VERSION = 1
-policies = ocp.training.preservation_policies
+FORMAT_VERSION = 2  # 1 had no digest of what lies beside the arrays
+LATEST = 2
+DROPPED = ".dropped"
+# What a process leaves that dies while it saves or drops a checkpoint.
+LEFTOVERS = (".orbax-checkpoint-tmp", DROPPED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +41,15 @@ class Restored:
     validation: dict[str, float]
 
 
+class OtherFormat(UserError):
+    """A checkpoint of another version of lab10: whole, and not for this one to read, drop or set aside."""
+
+
 class Checkpoints:
     """The checkpoints of a run: the latest two and the best are kept.
 
     Args:
-      directory: the folder of all checkpoints; created when writing.
+      directory: the folder of all checkpoints; created when writing, in a workdir that is there.
       select_by: the validation metric of which the best value is kept.
       higher_is_better: whether its best value is the highest.
     """
@@ -48,28 +58,7 @@ class Checkpoints:
         self._directory = directory
         self._select_by = select_by
         self._sign = 1.0 if higher_is_better else -1.0
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        self._checkpointer: ocp.training.Checkpointer | None = None
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._checkpointer is not None:
-            self._checkpointer.close()
-
-    def _open(self) -> "ocp.training.Checkpointer":
-        if self._checkpointer is None:
-            # BestN sorts ascending and keeps the end of the list. Alone it evicts the newest, and by
-            # default it never drops a checkpoint without metrics.
-            best = policies.BestN(get_metric_fn=self._goodness, n=1, keep_checkpoints_without_metrics=False)
-            self._checkpointer = ocp.training.Checkpointer(
-                self._directory.absolute(),
-                save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-                preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(2), best]),
-                cleanup_tmp_directories=True,
-            )
-        return self._checkpointer
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs with a traceback what it raises as well
 
     def _goodness(self, metrics: dict[str, float]) -> float:
         return self._sign * metrics[self._select_by]
@@ -81,16 +70,23 @@ class Checkpoints:
         return sorted(
             int(path.name)
             for path in self._directory.iterdir()
-            if path.name.isdigit() and ocp.is_orbax_checkpoint(path)
+            if path.name.isascii() and path.name.isdigit() and ocp.is_orbax_checkpoint(path)
         )
 
     def best_step(self) -> int | None:
-        """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics."""
+        """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics.
+
+        Raises:
+          OtherFormat: a checkpoint is of another version of lab10.
+        """
         measured, steps = [], self.steps()
         for step in steps:
             try:
-                if metrics := self.validation(step):
+                metrics = self.validation(step)
+                if self._select_by in metrics:
                     measured.append((self._goodness(metrics), step))
+            except OtherFormat:
+                raise
             except UserError as error:
                 console.print(f"{error}\nIt is left out of the choice of the best.", markup=False)
         return max(measured)[1] if measured else max(steps, default=None)
@@ -129,6 +125,10 @@ class Checkpoints:
           trees: pytrees of arrays by name.
           since_line: the metrics of the steps since the last line of metrics.
           validation: the validation metrics at this step, where they were measured.
+
+        Raises:
+          OSError: it could not be written; the checkpoints before it are as they were.
+          OtherFormat: one before it is of another version of lab10.
         """
         beside = {
             "format": FORMAT_VERSION,
@@ -136,10 +136,29 @@ class Checkpoints:
             "since_line": {"totals": since_line.totals, "count": since_line.count},
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
-        # A copy: Orbax adds to the dictionary that it is given.
-        self._open().save_checkpointables(
-            step, dict(trees), force=True, overwrite=True, metrics=validation, custom_metadata=beside
-        )
+        beside["own_sha256"] = digest_of_json(beside)
+        self._directory.mkdir(exist_ok=True)  # not its parents: a run whose workdir was taken away has nowhere to save
+        self._remove_leftovers()
+        path = self._directory.absolute() / str(step)
+        try:
+            # A copy: Orbax adds to the dictionary that it is given.
+            ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=beside)
+        except (ValueError, RuntimeError) as error:  # so fails what is written by C++
+            raise OSError(errno.EIO, _first_line(error), str(path)) from error
+        self._drop_old()
+
+    def _drop_old(self) -> None:
+        """Removes the checkpoints that are no longer kept, so that nobody ever sees a part of one."""
+        best = self.best_step()
+        for step in self.steps()[:-LATEST]:
+            if step != best:
+                (self._directory / str(step)).rename(self._directory / f"{step}{DROPPED}")
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        for path in self._directory.iterdir():
+            if path.name.endswith(LEFTOVERS):
+                shutil.rmtree(path)
 
     def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
         """Reads pytrees of a checkpoint into the shapes, dtypes and shardings given.
@@ -161,21 +180,26 @@ class Checkpoints:
         return Restored(step, trees, beside.since_line, beside.validation)
 
     def restore_latest(self, abstract_trees: dict[str, Any]) -> Restored | None:
-        """The latest checkpoint that is whole; None where there is none at all.
+        """The latest checkpoint that is whole, for a process that goes on with it; None where there is none at all.
+
+        What a process left that died while it saved is cleared away, and damaged checkpoints are set aside.
 
         Raises:
-          UserError: there are checkpoints, but none is whole.
+          UserError: there are checkpoints, but none is whole, or the latest is of another version of lab10.
         """
         problems: dict[int, UserError] = {}
         for step in reversed(self.steps()):
             try:
                 restored = self.restore(step, abstract_trees)
+            except OtherFormat:
+                raise
             except UserError as error:
                 problems[step] = error
                 console.print(f"{error}\nTrying the checkpoint before it.", markup=False)
                 continue
             for damaged in problems:
                 self._set_aside(damaged)
+            self._drop_old()
             return restored
         if problems:
             raise UserError(
@@ -195,14 +219,17 @@ class Checkpoints:
     def _read_beside(self, step: int) -> "Beside":
         path = self._directory.absolute() / str(step)
         try:
-            found = ocp.checkpointables_metadata(path).custom_metadata or {}
+            found = dict(ocp.checkpointables_metadata(path).custom_metadata or {})
+            if found.pop("own_sha256", None) != digest_of_json(found) and found["format"] != 1:
+                raise ValueError("they are not what was saved")
             if found["format"] == FORMAT_VERSION:
-                since_line = Metrics(found["since_line"]["totals"], found["since_line"]["count"])
-                return Beside(since_line, found["validation"], found["sha256"])
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+                since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
+                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
-        raise UserError(
-            f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}."
+        raise OtherFormat(
+            f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}. "
+            "Take the revision that config.json names under made_with, or train anew with another --workdir."
         )
 
 
@@ -213,6 +240,10 @@ class Beside:
     since_line: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
+
+
+def _numbers(found: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in found.items()}
 
 
 def _first_line(error: Exception) -> str:
@@ -227,3 +258,8 @@ def digest(tree: Any) -> str:
         sha256.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
         sha256.update(np.ascontiguousarray(array).tobytes())
     return sha256.hexdigest()
+
+
+def digest_of_json(value: dict[str, Any]) -> str:
+    """SHA-256 of a JSON object in one of its forms, hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -38,20 +38,34 @@ def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
       Interrupted: a signal stopped the run; a checkpoint holds its state.
     """
     use_compilation_cache()
-    with workdir.locked():
-        dataset = experiment.data.open()
-        train_split = dataset.open_split("train")
-        validation = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
-        total = experiment.total_steps(len(train_split))
-        program = Program(experiment, dataset.spec, total)
-        higher_is_better = experiment.task.metrics[experiment.select_by]
-        with Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better) as checkpoints:
+    higher_is_better = experiment.task.metrics[experiment.select_by]
+    checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better)
+    try:
+        with workdir.locked():
+            dataset = experiment.data.open()
+            train_split = dataset.open_split("train")
+            validation = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
+            total = experiment.total_steps(len(train_split))
+            program = Program(experiment, dataset.spec, total)
             start_from = None
             if experiment.start_from is not None and not checkpoints.steps():
                 start_from = params_of(experiment.start_from, dataset, program.abstract_params())
             workdir.write_config(experiment, dataset)
             trainer = Trainer(experiment, workdir, program, checkpoints, train_split, validation, total)
             return trainer.go(start_from)
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or workdir.path}: {error.strerror or error}. {last_good(checkpoints, workdir)}\n"
+            "Once that is mended, the same command goes on."
+        ) from error
+
+
+def last_good(checkpoints: Checkpoints, workdir: Workdir) -> str:
+    """Where a run that went wrong can be taken up, as a sentence."""
+    saved = checkpoints.steps()
+    if not saved:
+        return "No checkpoint was written before it."
+    return f"The checkpoint of step {saved[-1]} in {workdir.checkpoints_path} is the last good one."
 
 
 class Trainer:
@@ -103,7 +117,7 @@ class Trainer:
                     self._save(step, state, None, log)
                 if stopping and step < self._total:
                     raise Interrupted(
-                        f"Stopped at step {step} of {self._total}; saved. The same command goes on from there.",
+                        f"Stopped at step {step} of {self._total}; saved.",
                         stop.signal_number or 0,
                     )
         return self._summary(state, time.monotonic() - began)
@@ -142,14 +156,8 @@ class Trainer:
             self._since_line = self._since_line.merge(report.metrics)
 
     def _diverged(self, what: str, step: int) -> RunError:
-        saved = self._checkpoints.steps()
-        kept = (
-            f"The checkpoint of step {saved[-1]} in {self._workdir.checkpoints_path} is the last good one."
-            if saved
-            else "No checkpoint was written before it."
-        )
         return RunError(
-            f"{what} is not finite at step {step}. {kept} "
+            f"{what} is not finite at step {step}. {last_good(self._checkpoints, self._workdir)} "
             "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir."
         )
 
@@ -174,7 +182,8 @@ class Trainer:
     def _save(self, step: int, state: TrainState, validation: dict[str, float] | None, log: MetricsLog) -> None:
         """Commits the state, after the lines of metrics that led to it and never with values that are not finite."""
         self._collect()
-        log.flush()
+        self._workdir.require_still_there()
+        log.commit()
         self._checkpoints.save(
             step, {"params": state.params, "opt_state": state.opt_state}, self._since_line, validation
         )
@@ -204,8 +213,8 @@ def params_of(directory: str, dataset: OpenDataset, abstract_params: Params) -> 
             f"--start-from {directory}: that run has another vocabulary, so its embedding means other words."
         )
     higher_is_better = experiment.task.metrics[experiment.select_by]
-    with Checkpoints(other.checkpoints_path, experiment.select_by, higher_is_better) as checkpoints:
-        try:
-            return checkpoints.restore(checkpoints.find("best"), {"params": abstract_params}).trees["params"]
-        except UserError as error:
-            raise UserError(f"--start-from {directory}: {error}") from error
+    checkpoints = Checkpoints(other.checkpoints_path, experiment.select_by, higher_is_better)
+    try:
+        return checkpoints.restore(checkpoints.find("best"), {"params": abstract_params}).trees["params"]
+    except UserError as error:
+        raise UserError(f"--start-from {directory}: {error}") from error

@@ -1,9 +1,10 @@
 """The lines of metrics of a run: metrics.jsonl for programs, TensorBoard events for eyes."""
 
 import json
-from typing import Any
+import os
 
-from lab10.json_lines import read_json_lines
+from lab10.json_lines import read_metrics
+from lab10.training.event_files import EventWriter, drop_events_after
 from lab10.workdir import Workdir, write_atomically
 
 
@@ -14,13 +15,13 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: Workdir, step: int):
-        self._path = workdir.metrics_path
-        kept = [line for line in read_json_lines(self._path) if line["step"] <= step]
+        self._path, self._events_path, self._step = workdir.metrics_path, workdir.path / "tensorboard", step
+        kept = [line for line in read_metrics(self._path) if line["step"] <= step]
         content = "".join(json.dumps(line) + "\n" for line in kept).encode()
         if not self._path.exists() or self._path.read_bytes() != content:
             write_atomically(self._path, content)
-        self._events_path, self._purge_step = workdir.path / "tensorboard", step + 1
-        self._events: Any = None  # a tensorboardX.SummaryWriter
+        drop_events_after(self._events_path, step)
+        self._events: EventWriter | None = None
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
 
     def __enter__(self) -> "MetricsLog":
@@ -43,14 +44,14 @@ class MetricsLog:
         self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split} | metrics) + "\n")
         self._file.flush()
         if self._events is None:  # only now, so that a finished run that is started again adds no file
-            import tensorboardX  # it imports PyTorch where that is installed, which takes seconds
-
-            self._events = tensorboardX.SummaryWriter(str(self._events_path), purge_step=self._purge_step)
+            self._events = EventWriter(self._events_path, self._step)
         for name, value in metrics.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+            self._events.add(f"{split}/{name}", value, step)
+        self._events.flush()
 
-    def flush(self) -> None:
-        """Hands everything written to the system."""
+    def commit(self) -> None:
+        """Returns when all that was written would outlive the machine's loss of power."""
         self._file.flush()
+        os.fsync(self._file.fileno())
         if self._events is not None:
             self._events.flush()

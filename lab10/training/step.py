@@ -118,7 +118,7 @@ class Program:
     ) -> jax.Array:
         """The module's outputs; with a key as in training, where dropout is on; with what is added inside of it."""
         rngs = None if key is None else {"dropout": key}
-        variables = {"params": params, PERTURBATIONS: perturbations or {}}
+        variables = {"params": params} | ({PERTURBATIONS: perturbations} if perturbations is not None else {})
         return self.module.apply(variables, inputs, rngs=rngs)  # type: ignore[return-value]
 
     def feed(self, split: Split, capacity: int = 64) -> Feed:

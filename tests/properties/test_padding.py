@@ -21,6 +21,14 @@ SPEC = ReviewSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
 reviews = st.lists(st.lists(st.integers(1, NUM_IDS - 1), max_size=LONGEST), min_size=BATCH, max_size=BATCH)
 sides = st.sampled_from(("front", "back"))
 seeds = st.integers(0, 3)
+lstms = st.sampled_from(
+    [
+        LSTM(embedding_features=5, hidden=4),
+        LSTM(embedding_features=5, hidden=4, bidirectional=True),
+        LSTM(embedding_features=5, hidden=4, bidirectional=True, pooling="max"),
+        LSTM(embedding_features=5, hidden=4, pooling="mean"),
+    ]
+)
 
 
 @functools.cache
@@ -30,7 +38,7 @@ def classifier(model):
 
     @jax.jit
     def logits(seed, tokens):
-        params = module.init(jax.random.key(seed), jnp.ones((1, 1), jnp.int32))
+        params = {"params": module.init(jax.random.key(seed), jnp.ones((1, 1), jnp.int32))["params"]}
         leaves, structure = jax.tree.flatten(params)
         keys = jax.random.split(jax.random.key(seed + 100), len(leaves))
         leaves = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
@@ -43,26 +51,26 @@ def padded(rows, length, side):
     return pad([np.array(row, np.int32) for row in rows], length, side=side, keep="last")
 
 
-@given(reviews, seeds, sides, st.sampled_from(LENGTHS[1:]))
-def test_the_amount_of_padding_does_not_matter(rows, seed, side, length):
-    logits = classifier(LSTM(embedding_features=5, hidden=4))
+@given(lstms, reviews, seeds, sides, st.sampled_from(LENGTHS[1:]))
+def test_the_amount_of_padding_does_not_matter(lstm, rows, seed, side, length):
+    logits = classifier(lstm)
     np.testing.assert_allclose(
         logits(seed, padded(rows, length, side)), logits(seed, padded(rows, LENGTHS[0], side)), rtol=1e-5, atol=2e-6
     )
 
 
-@given(reviews, seeds, st.sampled_from(LENGTHS))
-def test_padding_in_front_and_behind_agree(rows, seed, length):
-    logits = classifier(LSTM(embedding_features=5, hidden=4))
+@given(lstms, reviews, seeds, st.sampled_from(LENGTHS))
+def test_padding_in_front_and_behind_agree(lstm, rows, seed, length):
+    logits = classifier(lstm)
     np.testing.assert_allclose(
         logits(seed, padded(rows, length, "front")), logits(seed, padded(rows, length, "back")), rtol=1e-5, atol=2e-6
     )
 
 
-@given(reviews, seeds)
-def test_the_lstm_reads_the_order_of_words(rows, seed):
+@given(lstms, reviews, seeds)
+def test_the_lstm_reads_the_order_of_words(lstm, rows, seed):
     """Guards the two tests above: a classifier that ignores its input would pass them."""
-    logits = classifier(LSTM(embedding_features=5, hidden=4))
+    logits = classifier(lstm)
     rows[0] = [1, 2, 3]
     here, there = logits(seed, padded(rows, 6, "front")), logits(seed, padded([[3, 2, 1], *rows[1:]], 6, "front"))
     assert abs(here[0, 0] - there[0, 0]) > 1e-5

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back to the bit, the right ones are kept, damage is noticed."""
 
+import json
 import shutil
 
 import jax
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab10.errors import UserError
 from lab10.metrics import Metrics
-from lab10.training.checkpoints import Checkpoints, digest
+from lab10.training.checkpoints import Checkpoints, digest, digest_of_json
 
 
 def trees(seed=0, width=3):
@@ -49,10 +50,10 @@ def assert_same_to_the_bit(one, other):
 
 def test_what_is_saved_is_restored_to_the_bit(tmp_path):
     saved, since = trees(), Metrics({"loss": 0.1 + 0.2, "accuracy": 3.0}, 7.0)
-    with opened(tmp_path) as checkpoints:
-        checkpoints.save(5, saved, since, {"loss": 1 / 3})
-    with opened(tmp_path) as checkpoints:
-        restored = checkpoints.restore_latest(abstract(trees()))
+    checkpoints = opened(tmp_path)
+    checkpoints.save(5, saved, since, {"loss": 1 / 3})
+    checkpoints = opened(tmp_path)
+    restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step == 5
     assert_same_to_the_bit(restored.trees, trees())
     assert (restored.since_line.totals, restored.since_line.count) == (since.totals, since.count)
@@ -61,26 +62,26 @@ def test_what_is_saved_is_restored_to_the_bit(tmp_path):
 
 def test_saving_leaves_what_it_was_given_as_it_was(tmp_path):
     saved = trees()
-    with opened(tmp_path) as checkpoints:
-        checkpoints.save(5, saved, Metrics.empty(), {"loss": 0.5})
+    checkpoints = opened(tmp_path)
+    checkpoints.save(5, saved, Metrics.empty(), {"loss": 0.5})
     assert list(saved) == ["params", "opt_state"]
 
 
 def test_the_parameters_alone_can_be_restored(tmp_path):
-    with opened(tmp_path) as checkpoints:
-        checkpoints.save(1, trees(), Metrics.empty(), None)
-        restored = checkpoints.restore(1, {"params": abstract(trees()["params"])})
+    checkpoints = opened(tmp_path)
+    checkpoints.save(1, trees(), Metrics.empty(), None)
+    restored = checkpoints.restore(1, {"params": abstract(trees()["params"])})
     assert list(restored.trees) == ["params"]
     assert_same_to_the_bit(restored.trees["params"], trees()["params"])
 
 
 def test_a_run_without_checkpoints_says_so(tmp_path):
-    with opened(tmp_path) as checkpoints:
-        assert checkpoints.steps() == []
-        assert checkpoints.restore_latest(abstract(trees())) is None
-        assert checkpoints.best_step() is None
-        with pytest.raises(UserError, match="has no checkpoint yet"):
-            checkpoints.find("best")
+    checkpoints = opened(tmp_path)
+    assert checkpoints.steps() == []
+    assert checkpoints.restore_latest(abstract(trees())) is None
+    assert checkpoints.best_step() is None
+    with pytest.raises(UserError, match="has no checkpoint yet"):
+        checkpoints.find("best")
 
 
 def kept_after(losses, sign):
@@ -104,40 +105,40 @@ def kept_after(losses, sign):
 @settings(max_examples=12)
 def test_the_latest_two_and_the_best_are_kept_and_never_more(tmp_path_factory, losses, higher_is_better):
     directory, sign = tmp_path_factory.mktemp("run"), 1 if higher_is_better else -1
-    with opened(directory, higher_is_better=higher_is_better) as checkpoints:
-        for place, loss in enumerate(losses, start=1):
-            checkpoints.save(
-                10 * place,
-                {"params": {"x": jnp.full(2, place)}},
-                Metrics.empty(),
-                None if loss is None else {"loss": loss},
-            )
-            assert checkpoints.steps() == kept_after(losses[:place], sign)
-    measured = {10 * place: sign * loss for place, loss in enumerate(losses, start=1) if loss is not None}
-    with opened(directory, higher_is_better=higher_is_better) as checkpoints:
-        assert checkpoints.find("latest") == 10 * len(losses)
-        assert checkpoints.find("best") == (
-            max((value, step) for step, value in measured.items())[1] if measured else 10 * len(losses)
+    checkpoints = opened(directory, higher_is_better=higher_is_better)
+    for place, loss in enumerate(losses, start=1):
+        checkpoints.save(
+            10 * place,
+            {"params": {"x": jnp.full(2, place)}},
+            Metrics.empty(),
+            None if loss is None else {"loss": loss},
         )
-        for step in checkpoints.steps():
-            assert checkpoints.find(str(step)) == step
+        assert checkpoints.steps() == kept_after(losses[:place], sign)
+    measured = {10 * place: sign * loss for place, loss in enumerate(losses, start=1) if loss is not None}
+    checkpoints = opened(directory, higher_is_better=higher_is_better)
+    assert checkpoints.find("latest") == 10 * len(losses)
+    assert checkpoints.find("best") == (
+        max((value, step) for step, value in measured.items())[1] if measured else 10 * len(losses)
+    )
+    for step in checkpoints.steps():
+        assert checkpoints.find(str(step)) == step
 
 
 @pytest.mark.parametrize("asked", ["15", "-1", "bets", "", "²"])
 def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(tmp_path, asked):
-    with opened(tmp_path) as checkpoints:
-        checkpoints.save(10, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)
-        with pytest.raises(UserError, match="expected best, latest or one of the steps 10"):
-            checkpoints.find(asked)
+    checkpoints = opened(tmp_path)
+    checkpoints.save(10, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)
+    with pytest.raises(UserError, match="expected best, latest or one of the steps 10"):
+        checkpoints.find(asked)
 
 
 @pytest.fixture(scope="module")
 def saved_twice(tmp_path_factory):
     """A run with whole checkpoints of the steps 1 and 2."""
     directory = tmp_path_factory.mktemp("run")
-    with opened(directory) as checkpoints:
-        for step in (1, 2):
-            checkpoints.save(step, trees(seed=step), Metrics.empty(), {"loss": 1 / step})
+    checkpoints = opened(directory)
+    for step in (1, 2):
+        checkpoints.save(step, trees(seed=step), Metrics.empty(), {"loss": 1 / step})
     return directory
 
 
@@ -184,7 +185,9 @@ def test_any_damage_to_any_file_is_answered_by_the_checkpoint_before(saved_twice
     assert_restores_step_1_or_the_same_step_2(directory)
 
 
-@pytest.mark.parametrize("name", ["validation", "since_line", "sha256", "totals", "params", "opt_state", "format"])
+@pytest.mark.parametrize(
+    "name", ["validation", "since_line", "sha256", "totals", "params", "opt_state", "format", "own_sha256"]
+)
 def test_metadata_without_one_of_their_names_are_damage(damageable, name):
     path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     assert f'"{name}"' in path.read_text()
@@ -192,10 +195,42 @@ def test_metadata_without_one_of_their_names_are_damage(damageable, name):
     assert_restores_step_1_or_the_same_step_2(damageable)
 
 
+def test_another_number_in_the_metadata_is_damage(damageable):
+    """A loss that one flipped bit makes the lowest would make another checkpoint the best."""
+    path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
+    assert '"loss": 0.5' in path.read_text()
+    path.write_text(path.read_text().replace('"loss": 0.5', '"loss": 1.5'))
+    checkpoints = opened(damageable)
+    with pytest.raises(UserError, match="they are not what was saved"):
+        checkpoints.validation(2)
+    assert checkpoints.best_step() == 1
+    assert checkpoints.restore_latest(abstract(trees())).step == 1
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_format_is_refused_and_neither_dropped_nor_set_aside(damageable, version):
+    path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
+    metadata = json.loads(path.read_text())
+    beside = {**metadata["custom_metadata"], "format": version}
+    del beside["own_sha256"]
+    if version > 1:
+        beside["own_sha256"] = digest_of_json(beside)
+    path.write_text(json.dumps(metadata | {"custom_metadata": beside}))
+    checkpoints = opened(damageable)
+    for use in (
+        checkpoints.best_step,
+        lambda: checkpoints.restore(2, abstract(trees())),
+        lambda: checkpoints.restore_latest(abstract(trees())),
+    ):
+        with pytest.raises(UserError, match=f"has the checkpoint format {version}; this version of lab10 reads"):
+            use()
+    assert checkpoints.steps() == [1, 2]
+
+
 def assert_restores_step_1_or_the_same_step_2(directory):
     """Damage may hit bytes that mean nothing; then the arrays are right all the same."""
-    with opened(directory) as checkpoints:
-        restored = checkpoints.restore_latest(abstract(trees()))
+    checkpoints = opened(directory)
+    restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step in (1, 2)
     assert_same_to_the_bit(restored.trees, trees(seed=restored.step))
 
@@ -203,31 +238,31 @@ def assert_restores_step_1_or_the_same_step_2(directory):
 def test_a_truncated_array_file_is_noticed_and_the_checkpoint_before_taken(damageable):
     for path in array_files(damageable / "checkpoints" / "2"):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with opened(damageable) as checkpoints:
-        with pytest.raises(UserError, match="checkpoints/2"):
-            checkpoints.restore(2, abstract(trees()))
-        assert checkpoints.restore_latest(abstract(trees())).step == 1
+    checkpoints = opened(damageable)
+    with pytest.raises(UserError, match="checkpoints/2"):
+        checkpoints.restore(2, abstract(trees()))
+    assert checkpoints.restore_latest(abstract(trees())).step == 1
 
 
 def test_where_no_checkpoint_is_whole_the_run_does_not_start_afresh(damageable):
     for step in ("1", "2"):
         for path in array_files(damageable / "checkpoints" / step):
             path.write_bytes(b"")
-    with opened(damageable) as checkpoints, pytest.raises(UserError, match=r"No checkpoint in .* can be restored"):
-        checkpoints.restore_latest(abstract(trees()))
+    with pytest.raises(UserError, match=r"No checkpoint in .* can be restored"):
+        opened(damageable).restore_latest(abstract(trees()))
 
 
 def test_another_models_shapes_are_refused(saved_twice):
-    with opened(saved_twice) as checkpoints:
-        for other in (trees(width=5), trees() | {"params": {"other": jnp.ones(3)}}):
-            with pytest.raises(UserError, match="cannot be read as a checkpoint of this model"):
-                checkpoints.restore(2, abstract(other))
+    checkpoints = opened(saved_twice)
+    for other in (trees(width=5), trees() | {"params": {"other": jnp.ones(3)}}):
+        with pytest.raises(UserError, match="cannot be read as a checkpoint of this model"):
+            checkpoints.restore(2, abstract(other))
 
 
 def test_a_moved_run_is_restored(damageable):
     moved = damageable.rename(damageable.with_name("elsewhere"))
-    with opened(moved) as checkpoints:
-        assert_same_to_the_bit(checkpoints.restore(2, abstract(trees())).trees, trees(seed=2))
+    checkpoints = opened(moved)
+    assert_same_to_the_bit(checkpoints.restore(2, abstract(trees())).trees, trees(seed=2))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """The lines of metrics: appended, taken out where a run goes back, readable after a crash."""
 
 import json
+import struct
 
 import pytest
+from tensorboardX.proto.event_pb2 import Event
 
 from lab10.json_lines import read_json_lines
 from lab10.training.metrics_log import MetricsLog
@@ -18,7 +20,7 @@ def write(workdir, start, steps):
     with MetricsLog(workdir, start) as log:
         for step in steps:
             log.write(step, step / 10, "train", {"loss": 1 / step, "accuracy": 0.5})
-            log.flush()
+            log.commit()
 
 
 def test_a_line_is_one_object_with_step_epoch_split_and_metrics(workdir):
@@ -58,6 +60,45 @@ def test_every_prefix_of_the_file_reads_as_its_whole_lines(workdir):
         whole = content[:length].count(b"\n")
         # The last line may lack no more than its newline.
         assert len(read_json_lines(workdir.metrics_path)) in (whole, whole + (content[length : length + 1] == b"\n"))
+
+
+def events(workdir):
+    """(tag, step, value) of every event of all files, in TensorBoard's order."""
+    found = []
+    for path in sorted((workdir.path / "tensorboard").iterdir()):
+        content, start = path.read_bytes(), 0
+        while start < len(content):
+            (length,) = struct.unpack_from("<Q", content, start)
+            event = Event.FromString(content[start + 12 : start + 12 + length])
+            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+            start += length + 16
+    return found
+
+
+def test_events_of_a_run_that_goes_back_come_once_each_and_in_order(workdir):
+    write(workdir, 0, [10, 20, 30, 40])
+    expected = events(workdir)
+    assert [(tag, step) for tag, step, _ in expected[:3]] == [
+        ("train/loss", 10),
+        ("train/accuracy", 10),
+        ("train/loss", 20),
+    ]
+    for start in (20, 20, 10, 30):
+        write(workdir, start, range(start + 10, 50, 10))
+        assert events(workdir) == expected
+    write(workdir, 40, [])
+    assert events(workdir) == expected
+
+
+@pytest.mark.parametrize("torn", [b"\x18", b"\x18" + 7 * b"\0", b"\x02" + 7 * b"\0" + b"crc!" + b"\xff\xff" + b"crc!"])
+def test_an_event_that_a_crash_has_torn_is_left_out(workdir, torn):
+    write(workdir, 0, [10, 20])
+    expected = events(workdir)
+    (path,) = (workdir.path / "tensorboard").iterdir()
+    path.write_bytes(path.read_bytes() + torn)
+    write(workdir, 20, [30])
+    assert events(workdir)[: len(expected)] == expected
+    assert len(events(workdir)) == len(expected) + 2
 
 
 def test_events_for_tensorboard_are_written_once_there_is_something_to_write(workdir):

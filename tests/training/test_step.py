@@ -1,11 +1,5 @@
 """The compiled steps: the mean over real rows, the update rules in NumPy, meshes, dtypes, what is not finite."""
 
-import itertools
-import json
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -238,69 +232,3 @@ def test_abstract_trees_describe_the_real_ones(review_experiment, review_spec):
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(
             lambda leaf: (leaf.shape, leaf.dtype), real
         )
-
-
-# A few steps of both tasks on as many devices as the environment makes, as JSON.
-SOME_STEPS = """
-import json
-import jax, numpy as np
-from lab10.config import Experiment
-from lab10.data.batching import fill
-from lab10.data.pictures import Pictures, PictureSpec
-from lab10.data.reviews import Reviews, ReviewSpec
-from lab10.models.autoencoder import LinearAutoencoder
-from lab10.models.sentiment import LSTM
-from lab10.optimizers import Adam, RMSprop
-from lab10.tasks.classification import Classification
-from lab10.tasks.reconstruction import Reconstruction
-from lab10.training.step import Program
-
-random = np.random.default_rng(0)
-pictures = {"inputs": random.integers(0, 256, (11, 12), np.uint8)}
-reviews = {"inputs": random.integers(0, 40, (11, 7), np.int32), "labels": random.integers(0, 2, 11, np.int32)}
-linear, lstm = LinearAutoencoder(latent=2), LSTM(embedding_features=4, hidden=3)
-of_pictures = PictureSpec(height=3, width=4, largest=255)
-of_reviews = ReviewSpec(num_ids=40, class_names=("neg", "pos"))
-runs = [
-    (
-        Experiment(data=Pictures(), model=linear, task=Reconstruction(), optimizer=Adam(), steps=4),
-        of_pictures,
-        pictures,
-    ),
-    (Experiment(data=Reviews(), model=lstm, task=Classification(), optimizer=RMSprop(), steps=4), of_reviews, reviews),
-]
-said = {"devices": jax.device_count(), "rows": [], "losses": [], "params": []}
-for experiment, spec, examples in runs:
-    program = Program(experiment, spec, 4)
-    state = program.start(program.init_params())
-    rows = program.padded_size(11)
-    for _ in range(4):
-        batch = jax.device_put(fill(examples, rows), program.rows)
-        state, report = program.train_step(state, batch)
-        said["losses"].append(float(report.metrics.totals["loss"]) / float(report.metrics.count))
-        assert bool(report.finite)
-    said["rows"].append(rows)
-    said["params"].append([np.asarray(leaf).ravel().tolist() for leaf in jax.tree.leaves(state.params)])
-print(json.dumps(said))
-"""
-
-
-def test_eight_devices_train_like_one():
-    said = []
-    for devices in (1, 8):
-        environment = os.environ | {
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "PYTHONPATH": os.pathsep.join(path for path in (os.getcwd(), *sys.path) if path),
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", SOME_STEPS], env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        said.append(json.loads(done.stdout))
-    one, eight = said
-    assert (one["devices"], eight["devices"]) == (1, 8)
-    assert (one["rows"], eight["rows"]) == ([11, 11], [16, 16])
-    np.testing.assert_allclose(eight["losses"], one["losses"], rtol=1e-5)
-    for ours, theirs in zip(itertools.chain(*one["params"]), itertools.chain(*eight["params"]), strict=True):
-        np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-5)

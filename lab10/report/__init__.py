@@ -1,0 +1,5 @@
+"""Runs as one page to look at: figures with intervals, tests, pictures, words. `write_report` makes it."""
+
+from lab10.report.report import write_report
+
+__all__ = ["write_report"]

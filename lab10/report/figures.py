@@ -1,0 +1,189 @@
+"""The report's figures, as matplotlib draws them: the same object becomes a PNG file and a part of the page."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from lab10.report.curves import Curve
+from lab10.report.latents import Projection
+from lab10.report.statistics import Estimate
+
+# Okabe and Ito's, told apart by readers who do not see red and green as two colours.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")
+DOTS_PER_INCH = 200
+MOST_POINTS = 4000
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file, for a page and for print."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name may be in any script
+        figure.savefig(file, format="png", dpi=DOTS_PER_INCH)
+    return file.getvalue()
+
+
+def plot_curves(curves: dict[str, dict[str, list[Curve]]]) -> Figure:
+    """Learning curves, a panel a metric; validation drawn through, training dotted.
+
+    Args:
+      curves: by metric, by group.
+    """
+    names = list(dict.fromkeys(name for of_metric in curves.values() for name in of_metric))
+    colours = dict(zip(names, (COLOURS[place % len(COLOURS)] for place in range(len(names))), strict=True))
+    figure = Figure(figsize=(5.2 * len(curves), 3.4 + 0.2 * len(names)), layout="constrained")
+    for axes, (metric, of_groups) in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True):
+        for group, of_group in of_groups.items():
+            for curve in of_group:
+                _draw_curve(axes, curve, colours[group])
+        values = np.concatenate([curve.mean for of_group in of_groups.values() for curve in of_group])
+        if metric == "loss" and values.min() > 0 and values.max() / values.min() > 20:
+            axes.set_yscale("log")
+        axes.set(xlabel="epoch", ylabel=metric.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+        _clear(axes)
+    splits = {curve.split for of_metric in curves.values() for of_group in of_metric.values() for curve in of_group}
+    handles = [Line2D([], [], color=colours[name]) for name in names]
+    handles += [Line2D([], [], color="0.4", linestyle=_style(split)) for split in sorted(splits)]
+    labels = [printable(name) for name in names] + sorted(splits)
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=min(4, len(labels)))
+    return figure
+
+
+def _draw_curve(axes, curve: Curve, colour: str) -> None:
+    marker = "o" if curve.split == "validation" and len(curve.epochs) < 40 else None
+    axes.plot(
+        curve.epochs,
+        curve.mean,
+        color=colour,
+        linestyle=_style(curve.split),
+        marker=marker,
+        markersize=3,
+        linewidth=1.0 if curve.split == "train" else 1.6,
+    )
+    if curve.count > 1:
+        axes.fill_between(curve.epochs, curve.lowest, curve.highest, color=colour, alpha=0.18, linewidth=0)
+
+
+def _style(split: str) -> Literal[":", "-"]:
+    return ":" if split == "train" else "-"
+
+
+def plot_estimates(estimates: dict[str, dict[str, list[Estimate]]], split: str) -> Figure:
+    """Every run's figures with their intervals, a panel a metric, a line a run.
+
+    Args:
+      estimates: by metric, by group, of each of its runs.
+      split: on which they were measured.
+    """
+    names = list(next(iter(estimates.values())))
+    lines = max(sum(len(of_group) for of_group in of_metric.values()) for of_metric in estimates.values())
+    figure = Figure(figsize=(4.6 * len(estimates) + 1, 0.9 + 0.26 * lines + 0.1 * len(names)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(estimates), sharey=True))
+    for axes, (metric, of_groups) in zip(panels, estimates.items(), strict=True):
+        line, ticks = 0.0, []
+        for place, of_group in enumerate(of_groups.values()):
+            ticks.append(line + (len(of_group) - 1) / 2)
+            for one in of_group:
+                low, high = (one.value if end is None else end for end in (one.low, one.high))
+                colour = COLOURS[place % len(COLOURS)]
+                axes.plot([low, high], [line, line], color=colour, linewidth=1.4, solid_capstyle="butt")
+                axes.plot([one.value], [line], "o", color=colour, markersize=4)
+                line += 1
+            line += 0.5
+        axes.set_yticks(ticks, [printable(name) for name in of_groups])
+        axes.set_xlabel(f"{split} {metric.replace('_', ' ')}")
+        _clear(axes)
+    panels[0].invert_yaxis()
+    return figure
+
+
+def plot_projection(projection: Projection, labels: Int[np.ndarray, " examples"], class_names: Sequence[str]) -> Figure:
+    """Latent vectors in two dimensions, coloured by class, the name of each class at its median."""
+    shown = np.linspace(0, len(labels) - 1, min(MOST_POINTS, len(labels))).astype(int)
+    points, of_shown = projection.points[shown], labels[shown]
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    axes = figure.subplots()
+    colours = matplotlib.colormaps["tab10" if len(class_names) <= 10 else "tab20"]
+    for label in np.unique(of_shown):
+        of_class = points[of_shown == label]
+        axes.scatter(
+            of_class[:, 0], of_class[:, 1], s=6, color=colours(int(label) % colours.N), linewidths=0, alpha=0.6
+        )
+    for label in np.unique(of_shown):
+        if 0 <= label < len(class_names):
+            x, y = np.median(points[of_shown == label], axis=0)
+            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colours(int(label) % colours.N)}
+            axes.text(x, y, printable(class_names[label]), bbox=box, ha="center", va="center", fontsize=9)
+    for set_label, place in ((axes.set_xlabel, 0), (axes.set_ylabel, 1)):
+        set_label(f"principal component {place + 1} ({100 * projection.share[place]:.0f} % of the variance)")
+    _clear(axes)
+    return figure
+
+
+def plot_traversals(
+    pictures: Float[np.ndarray, "directions steps pixels"],
+    deviations: Float[np.ndarray, " steps"],
+    size: tuple[int, int],
+) -> Figure:
+    """Pictures along ways through the latent space, a row a way."""
+    rows = [(str(place + 1), row) for place, row in enumerate(np.clip(pictures, 0, 1))]
+    titles = [f"{deviation:+.1f} σ" if deviation else "mean" for deviation in deviations]
+    return _plot_grid(rows, size, titles, signed=False)
+
+
+def plot_filters(rows: dict[str, Float[np.ndarray, "pictures pixels"]], size: tuple[int, int]) -> Figure:
+    """Rows of pictures with a sign, each picture scaled to its greatest weight."""
+    scaled = [
+        (name, pictures / np.maximum(np.abs(pictures).max(axis=1, keepdims=True), 1e-12))
+        for name, pictures in rows.items()
+    ]
+    return _plot_grid(scaled, size, None, signed=True)
+
+
+def _plot_grid(
+    rows: list[tuple[str, np.ndarray]], size: tuple[int, int], titles: Sequence[str] | None, signed: bool
+) -> Figure:
+    columns = max(len(pictures) for _, pictures in rows)
+    height = 0.78 * size[0] / size[1]
+    figure = Figure(figsize=(0.78 * columns + 1.3, height * len(rows) + 0.35), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (axes_row, (name, pictures)) in enumerate(zip(grid, rows, strict=True)):
+        for place, axes in enumerate(axes_row):
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color="0.8", linewidth=0.6)
+            if place >= len(pictures):
+                axes.set_visible(False)
+                continue
+            axes.imshow(
+                pictures[place].reshape(size),
+                cmap="RdBu_r" if signed else "gray_r",
+                vmin=-1 if signed else 0,
+                vmax=1,
+                interpolation="nearest",
+            )
+            if titles and line == 0:
+                axes.set_title(titles[place], fontsize=7, pad=3)
+        axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    return figure
+
+
+def _clear(axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
+def printable(text: str) -> str:
+    """A name as matplotlib may take it: it is no formula, and signs that cannot be printed are replaced.
+
+    Such signs are a line's end, or bytes that were no UTF-8.
+    """
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text).replace("$", r"\$")

@@ -1,0 +1,90 @@
+"""An autoencoder's latent space and its decoder, as numbers to draw."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+from lab10.models.pca import fit_pca
+
+Filters = Float[np.ndarray, "filters pixels"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """Latent vectors in the plane of their two greatest variances.
+
+    Attributes:
+      points: coordinates in that plane; the second is 0 where there is one latent number.
+      share: of the latent vectors' variance, along each coordinate.
+    """
+
+    points: Float[np.ndarray, "examples 2"]
+    share: tuple[float, float]
+
+
+def project(latents: Float[np.ndarray, "examples latent"]) -> Projection:
+    """The latent vectors' two principal components."""
+    pca = fit_pca([latents], 2, centred=True)
+    points = np.zeros((len(latents), 2))
+    points[:, : len(pca.components)] = pca.encode(latents.astype(np.float64))
+    total = float(latents.var(axis=0, dtype=np.float64).sum()) or 1.0
+    return Projection(points, (float(points[:, 0].var() / total), float(points[:, 1].var() / total)))
+
+
+def traverse(
+    decode: Callable[[np.ndarray], np.ndarray],
+    latents: Float[np.ndarray, "examples latent"],
+    directions: int,
+    deviations: Float[np.ndarray, " steps"],
+) -> Float[np.ndarray, "directions steps pixels"]:
+    """Pictures of latent vectors on straight ways through the mean of all, along their principal components.
+
+    Args:
+      decode: latent vectors [rows, latent] to pictures [rows, pixels].
+      latents: those of a split.
+      directions: how many ways, that of the greatest variance first; at most as many as latent numbers.
+      deviations: places on each way, in standard deviations along it from the mean.
+    """
+    pca = fit_pca([latents], directions, centred=True)
+    along = pca.encode(latents.astype(np.float64)).std(axis=0)
+    ways = pca.mean + deviations[None, :, None] * (along[:, None] * pca.components)[:, None, :]
+    pictures = decode(ways.reshape(-1, latents.shape[1]).astype(np.float32))
+    return pictures.reshape(len(pca.components), len(deviations), -1)
+
+
+def decoder_filters(params: Any, components: Float[np.ndarray, "components pixels"]) -> Filters | None:
+    """What each input of the decoder's last layer draws, [inputs, pixels].
+
+    First come those that draw most of what pictures consist of, the principal components: weights to pixels that are
+    always blank say nothing.
+
+    Args:
+      params: an autoencoder's.
+      components: orthonormal, those of the pictures.
+
+    Returns:
+      None where the decoder ends in no dense layer.
+    """
+    kernels = [np.asarray(leaf) for leaf in jax.tree.leaves(params.get("decoder", {})) if leaf.ndim == 2]
+    last = [kernel for kernel in kernels if kernel.shape[1] == components.shape[1]]
+    if not last:
+        return None
+    drawn = np.linalg.norm(last[-1] @ components.T, axis=1)
+    return last[-1][np.argsort(-drawn, kind="stable")]
+
+
+def within_span(
+    pictures: Float[np.ndarray, "pictures pixels"], filters: Filters
+) -> Float[np.ndarray, "pictures pixels"]:
+    """The part of each picture that sums of the filters can draw: its orthogonal projection onto their span.
+
+    The squares of a picture of norm 1 then sum to 1 where the span holds it; for spans at random to about the share
+    of all dimensions that the filters have.
+    """
+    basis = scipy.linalg.orth(filters.T.astype(np.float64))
+    return pictures @ basis @ basis.T

@@ -1,0 +1,145 @@
+"""From the workdirs of runs to one page and its figures."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab10.errors import UserError
+from lab10.inspection import AutoencoderRun, ReviewsRun
+from lab10.report.comparison import Comparison, NotComparable, compare
+from lab10.report.page import Page, Section, render
+from lab10.report.pictures import autoencoder_section, side_by_side_section
+from lab10.report.reviews import reviews_section
+from lab10.report.runs import Group, evaluate_runs, group_runs, restore_runs
+from lab10.report.summary import (
+    Estimates,
+    comparison_section,
+    config_section,
+    curves_section,
+    differences_section,
+    estimates_of,
+    figures_section,
+)
+from lab10.workdir import write_atomically
+
+
+def write_report(
+    directories: Sequence[str],
+    output: Path,
+    split: str = "validation",
+    checkpoint: str = "best",
+    **data: Any,
+) -> dict[str, Any]:
+    """Evaluates runs and writes the page, and each figure as a PNG file in a folder of the page's name beside it.
+
+    Args:
+      directories: the runs' workdirs.
+      output: the page; what is there is replaced.
+      split: what is read; each run counts it as an evaluation.
+      checkpoint: `best`, `latest` or a step, of each run.
+      **data: as `lab10.load` takes them.
+
+    Returns:
+      `output`, `figures` (paths), `split`, `runs` and `comparisons`, as `scripts/report.py --json` prints them.
+
+    Raises:
+      UserError: a folder is no run, the runs' tasks differ, the split is not there, the page cannot be written.
+    """
+    folder = output.with_suffix("")
+    if folder == output:
+        raise UserError(
+            f"--output {output}: expected a file that ends in .html; its figures go to the folder {folder}."
+        )
+    runs = restore_runs(directories, checkpoint, **data)
+    _make(folder)
+    groups = group_runs(evaluate_runs(directories, runs, split))
+    estimates, comparisons = estimates_of(groups), compare(groups)
+    page = Page(_title(groups), _subtitle(groups, split), _sections(groups, estimates, comparisons, split))
+    figures = []
+    try:
+        for place, picture in enumerate(page.pictures(), start=1):
+            figures.append(folder / f"{place:02}-{re.sub(r'[^A-Za-z0-9.]+', '-', picture.name)[:60]}.png")
+            write_atomically(figures[-1], picture.png)
+        write_atomically(output, render(page))
+    except OSError as error:
+        raise _cannot_be_written(error, output) from error
+    return {
+        "output": str(output),
+        "figures": [str(figure) for figure in figures],
+        "split": split,
+        "runs": _runs_as_json(groups, estimates),
+        "comparisons": [{"kind": type(one).__name__} | dataclasses.asdict(one) for one in comparisons],
+    }
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder of figures, before anything is evaluated: a mistyped --output costs no reading of a split."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_be_written(error, folder) from error
+
+
+def _cannot_be_written(error: OSError, path: Path) -> UserError:
+    return UserError(f"{error.filename or path} cannot be written ({error.strerror}). Name another with --output.")
+
+
+def _sections(
+    groups: Sequence[Group],
+    estimates: Estimates,
+    comparisons: Sequence[Comparison | NotComparable],
+    split: str,
+) -> list[Section]:
+    sections: list[Section | None] = [
+        figures_section(groups, estimates, split),
+        differences_section(groups),
+        curves_section(groups),
+        comparison_section(comparisons),
+    ]
+    firsts = [group.first for group in groups]
+    sections.append(
+        side_by_side_section([(one, one.run) for one in firsts if isinstance(one.run, AutoencoderRun)], split)
+    )
+    for one in firsts:
+        if isinstance(one.run, AutoencoderRun):
+            sections.append(autoencoder_section(one, one.run, split))
+        elif isinstance(one.run, ReviewsRun):
+            sections.append(reviews_section(one, one.run, split))
+    sections += [config_section(one) for one in firsts]
+    return [section for section in sections if section is not None]
+
+
+def _title(groups: Sequence[Group]) -> str:
+    names = [group.name for group in groups]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _subtitle(groups: Sequence[Group], split: str) -> str:
+    runs = [run for group in groups for run in group.runs]
+    datasets = dict.fromkeys(run.run.config.data.name for run in runs)
+    counted = f"{len(runs)} runs of {len(groups)} configurations" if len(groups) > 1 else f"{len(runs)} seeds"
+    who = "One run" if len(runs) == 1 else counted
+    text = f"{who} on the {split} split of {', '.join(datasets)}."
+    readings = [run.result["read_count"] for run in runs]
+    if split == "test" and all(readings):
+        text += f" With this report no run has read the test split more than {max(readings)} time(s)."
+    return text
+
+
+def _runs_as_json(groups: Sequence[Group], estimates: Estimates) -> list[dict[str, Any]]:
+    return [
+        {
+            "workdir": run.directory,
+            "configuration": group.name,
+            "seed": run.run.config.seed,
+            "step": run.run.step,
+            "examples": run.result["examples"],
+            "metrics": {name: dataclasses.asdict(of[group.name][place]) for name, of in estimates.items()},
+            "read_count": run.result["read_count"],
+            "per_example": run.result["per_example"],
+        }
+        for group in groups
+        for place, run in enumerate(group.runs)
+    ]

@@ -1,0 +1,135 @@
+"""What a figure measured on a sample of examples, or of seeds, says beyond the sample."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Bool, Float
+
+CONFIDENCE = 0.95
+RESAMPLES = 5000
+# Resamples that lie in memory at a time hold about this many numbers.
+_NUMBERS_AT_A_TIME = 4_000_000
+
+# Numbers of any kind, one an example.
+Values = Float[np.ndarray, " examples"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A mean over examples and its interval of 95 % confidence.
+
+    Attributes:
+      value: the mean.
+      low: lower end; None of a single example, from which no interval follows.
+      high: upper end; likewise.
+      method: how the interval was found.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    method: Literal["Wilson", "bootstrap"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A figure over the seeds of one configuration.
+
+    Attributes:
+      mean: over the seeds.
+      deviation: standard deviation with n - 1 in the denominator; None of one seed.
+      count: number of seeds.
+    """
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class McNemar:
+    """Two classifiers on the same examples.
+
+    Attributes:
+      both_right, only_first, only_second, both_wrong: numbers of examples.
+      p_value: exact, two-sided: how often two equally accurate classifiers would disagree as unevenly or more.
+    """
+
+    both_right: int
+    only_first: int
+    only_second: int
+    both_wrong: int
+    p_value: float
+
+
+def estimate(values: Values) -> Estimate:
+    """The mean with Wilson's interval where all values are 0 or 1 (an accuracy), else with a bootstrap interval.
+
+    Raises:
+      ValueError: there is no value.
+    """
+    if np.isin(values, (0, 1)).all() and len(values):
+        return wilson(int(values.sum()), len(values))
+    return bootstrap(values)
+
+
+def wilson(successes: int, trials: int) -> Estimate:
+    """A proportion and Wilson's score interval (Wilson 1927), which stays within [0, 1] and is never empty."""
+    interval = scipy.stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    return Estimate(successes / trials, float(interval.low), float(interval.high), "Wilson")
+
+
+def bootstrap(values: Values, seed: int = 0) -> Estimate:
+    """A mean and its percentile bootstrap interval (Efron 1979), over examples, with a seed of its own.
+
+    Raises:
+      ValueError: there is no value.
+    """
+    values = np.asarray(values, np.float64)
+    if len(values) == 0:
+        raise ValueError("the mean of no examples")
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Estimate(mean, None, None, "bootstrap")
+    interval = scipy.stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, _NUMBERS_AT_A_TIME // len(values)),
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(mean, float(interval.low), float(interval.high), "bootstrap")
+
+
+def paired_difference(first: Values, second: Values) -> Estimate:
+    """The mean of `first - second`, example by example, and its bootstrap interval.
+
+    Raises:
+      ValueError: there is no example.
+    """
+    return bootstrap(np.asarray(first, np.float64) - np.asarray(second, np.float64))
+
+
+def mcnemar(first_right: Bool[np.ndarray, " examples"], second_right: Bool[np.ndarray, " examples"]) -> McNemar:
+    """McNemar's exact test (McNemar 1947): only the examples on which one is right and the other wrong tell."""
+    only_first = int(np.sum(first_right & ~second_right))
+    only_second = int(np.sum(~first_right & second_right))
+    disagreements = only_first + only_second
+    p_value = float(scipy.stats.binomtest(only_first, disagreements).pvalue) if disagreements else 1.0
+    return McNemar(
+        int(np.sum(first_right & second_right)),
+        only_first,
+        only_second,
+        int(np.sum(~first_right & ~second_right)),
+        p_value,
+    )
+
+
+def spread(values: list[float]) -> Spread:
+    """Mean and standard deviation over seeds."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(float(np.mean(values)), deviation, len(values))

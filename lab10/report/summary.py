@@ -1,0 +1,175 @@
+"""The sections that every report has: figures, differences, curves, tests."""
+
+from collections.abc import Sequence
+
+from lab10.config import flatten
+from lab10.fields import option
+from lab10.report.comparison import Comparison, NotComparable
+from lab10.report.curves import curves_of
+from lab10.report.figures import plot_curves, plot_estimates, png
+from lab10.report.page import Block, Paragraph, Picture, Section, Table
+from lab10.report.runs import SEEDS, EvaluatedRun, Group, differing_values
+from lab10.report.statistics import Estimate, estimate, spread
+from lab10.training.state import count_parameters
+
+Estimates = dict[str, dict[str, list[Estimate]]]  # by metric, by group, of each of its runs
+
+
+def estimates_of(groups: Sequence[Group]) -> Estimates:
+    """Every metric of every run, with its interval."""
+    return {
+        metric: {group.name: [estimate(run.per_example[metric]) for run in group.runs] for group in groups}
+        for metric in groups[0].first.metrics
+    }
+
+
+def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -> Section:
+    """The table that comes first: every run, its figures and their intervals, and the spread over seeds."""
+    varying = [name for place, name in enumerate(SEEDS) if len({run.seeds[place] for run in _runs(groups)}) > 1]
+    shown = varying or ["seed"]
+    references = [
+        name
+        for name in groups[0].first.result
+        if name not in estimates and isinstance(groups[0].first.result[name], float) and name != "loss"
+    ]
+    rows: list[list[str]] = []
+    strong = set()
+    for group in groups:
+        for place, run in enumerate(group.runs):
+            fields = flatten(run.run.config)
+            of_run = [run.name, *(str(fields[name]) for name in shown), f"{run.run.step:,}"]
+            of_run += [f"{run.result['examples']:,}", f"{count_parameters(run.run.params):,}"]
+            of_run += [estimate_text(of_groups[group.name][place]) for of_groups in estimates.values()]
+            rows.append(of_run + [number(run.result.get(name)) for name in references])
+        if len(group.runs) > 1:
+            strong.add(len(rows))
+            over_seeds = [spread([one.value for one in of_groups[group.name]]) for of_groups in estimates.values()]
+            rows.append(
+                [f"{group.name}, mean ± deviation of {len(group.runs)} seeds", *("" for _ in range(len(shown) + 3))]
+                + [
+                    f"{number(of_metric.mean)} ± {number(of_metric.deviation, of_metric.mean)}"
+                    for of_metric in over_seeds
+                ]
+                + ["" for _ in references]
+            )
+    header = ["run", *(option(name) for name in shown), "step", "examples", "parameters"]
+    header += [name.replace("_", " ") for name in [*estimates, *references]]
+    methods = {one.method for of_metric in estimates.values() for of_group in of_metric.values() for one in of_group}
+    intervals = {
+        "Wilson": "Wilson's of a proportion",
+        "bootstrap": "the percentile bootstrap's of a mean, over examples",
+    }
+    caption = (
+        f"In brackets the interval of 95 % confidence: {'; '.join(intervals[name] for name in sorted(methods))}. "
+        "It says how far another sample of examples could lead elsewhere, not another seed."
+    )
+    blocks: list[Block] = [Table(header, rows, caption, numbers=1, strong=frozenset(strong))]
+    if len(_runs(groups)) > 1:
+        drawn = f"The results on the {split} split, a line a run, each with its interval of 95 % confidence."
+        blocks.append(Picture("figures", png(plot_estimates(estimates, split)), drawn))
+    return Section("Results", blocks)
+
+
+def differences_section(groups: Sequence[Group]) -> Section | None:
+    """The fields in which configurations differ."""
+    if len(groups) < 2:
+        return None
+    differing = differing_values(groups)
+    text = "The fields in which the configurations differ; all others are equal. – means that it has no such field."
+    rows = [[name, *values] for name, values in differing.items()]
+    if not rows:
+        return Section("Differences", [Paragraph("The configurations are equal; the data that they read differ.")])
+    return Section("Differences", [Table(["field", *(group.name for group in groups)], rows, text)])
+
+
+def curves_section(groups: Sequence[Group]) -> Section:
+    """Learning curves over the epochs."""
+    curves = {}
+    for metric in groups[0].first.metrics:
+        of_groups = {group.name: curves_of([run.lines for run in group.runs], metric) for group in groups}
+        if any(of_groups.values()):
+            curves[metric] = {name: of_group for name, of_group in of_groups.items() if of_group}
+    if not curves:
+        return Section("Learning curves", [Paragraph("The runs have no lines of metrics.")])
+    caption = "Drawn through is the validation split, dotted the mean of the training steps since the point before."
+    if any(len(group.runs) > 1 for group in groups):
+        caption += " A line is the mean over seeds, the shade reaches from the lowest to the highest of them."
+    return Section("Learning curves", [Picture("learning-curves", png(plot_curves(curves)), caption)])
+
+
+def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Section | None:
+    """Every two configurations on the same examples."""
+    if not comparisons:
+        return None
+    blocks: list[Block] = []
+    compared = [one for one in comparisons if isinstance(one, Comparison)]
+    if compared:
+        rows = [
+            [one.first, one.second, one.metric.replace("_", " "), estimate_text(one.difference, sign="+")]
+            for one in compared
+        ]
+        caption = (
+            "The first run's figure less the second's, and the difference's bootstrap interval of 95 % confidence. "
+            "Where it holds no 0, the two differ by more than this sample of examples explains."
+        )
+        blocks.append(Table(["first", "second", "metric", "difference"], rows, caption, numbers=3))
+    tested = [(one, one.mcnemar) for one in compared if one.mcnemar is not None]
+    if tested:
+        rows = [
+            [
+                one.first,
+                one.second,
+                *(f"{count:,}" for count in (test.both_right, test.only_first, test.only_second, test.both_wrong)),
+                p_value_text(test.p_value),
+            ]
+            for one, test in tested
+        ]
+        caption = (
+            "McNemar's exact test of two classifiers on the same examples: p is how often two that are equally good "
+            "would disagree at least as unevenly. Near the limit it is the stricter of the two."
+            + (" The ps are not corrected for the number of tests." * (len(rows) > 1))
+        )
+        header = ["first", "second", "both right", "only first", "only second", "both wrong", "p"]
+        blocks.append(Table(header, rows, caption, numbers=2))
+    blocks += [
+        Paragraph(f"{one.first} and {one.second} are not compared example by example: {one.why}.")
+        for one in comparisons
+        if isinstance(one, NotComparable)
+    ]
+    return Section("Compared example by example", blocks)
+
+
+def config_section(run: EvaluatedRun) -> Section:
+    """Everything that defines a run."""
+    rows = [[option(name), str(value)] for name, value in sorted(flatten(run.run.config).items())]
+    return Section(f"All fields of {run.name}", [Table(["field", "value"], rows)], folded=True)
+
+
+def _runs(groups: Sequence[Group]) -> list[EvaluatedRun]:
+    return [run for group in groups for run in group.runs]
+
+
+def number(value: float | None, like: float | None = None, sign: str = "") -> str:
+    """A figure to four decimals below 10 and fewer above: `0.8838`, `7.0974`, `12.353`; nothing for None.
+
+    Args:
+      value: the figure.
+      like: another one, whose number of decimals it takes.
+      sign: `+` writes a plus before positive ones.
+    """
+    if value is None:
+        return ""
+    size = abs(value if like is None else like)
+    return f"{value:{sign}.{max(0, 5 - len(str(int(size))))}f}"
+
+
+def estimate_text(one: Estimate, sign: str = "") -> str:
+    """`0.8838 (0.8790 to 0.8885)`."""
+    if one.low is None:
+        return number(one.value, sign=sign)
+    return f"{number(one.value, sign=sign)} ({number(one.low, one.value, sign)} to {number(one.high, one.value, sign)})"
+
+
+def p_value_text(p_value: float) -> str:
+    """`0.0213`, `0.213`, `below 0.0001`."""
+    return "below 0.0001" if p_value < 1e-4 else f"{p_value:.3g}"

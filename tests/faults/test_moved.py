@@ -1,0 +1,102 @@
+"""Runs that were moved, cannot be written, come from other devices or are watched otherwise: read, and gone on with."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from lab10.inspection import load
+
+EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+
+
+def evaluated(runs, workdir, *arguments, environment=None):
+    status, answer, said = runs.run("scripts/evaluate.py", workdir, *arguments, "--json", environment=environment)
+    assert status == 0, said
+    return json.loads(answer), said
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_that_was_killed_and_copied_elsewhere_goes_on_there(runs, whole, tmp_path, checkpoints_of):
+    runs.killed(tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "new name" / "ünterwegs")
+    shutil.rmtree(tmp_path / "here")
+    moved = tmp_path / "new name" / "ünterwegs"
+    evaluated(runs, moved)
+    shutil.rmtree(moved / "evaluations")
+    answer, said = runs.trained(moved)
+    assert "Going on from step" in said
+    assert answer["best"] == whole[1]["best"]
+    assert checkpoints_of(moved) == checkpoints_of(whole[0])
+    assert lines(moved) == lines(whole[0])
+
+
+def test_a_run_that_cannot_be_written_is_evaluated_and_says_what_is_not_recorded(runs, whole, tmp_path):
+    """As on a read-only disk: every write under the workdir fails, also for root."""
+    workdir = tmp_path / "run"
+    shutil.copytree(whole[0], workdir)
+    before = sorted((path, path.stat().st_mtime_ns) for path in workdir.rglob("*"))
+    expected, _ = evaluated(runs, whole[0])
+    fault = {"root": str(workdir), "at": 1, "do": "EROFS", "lasting": True}
+    status, answer, said = runs.run(
+        *("tests/stress/faulty.py", "scripts/evaluate.py", workdir, "--json"),
+        environment={"LAB10_FAULT": json.dumps(fault)},
+    )
+    assert status == 0, said
+    found = json.loads(answer)
+    assert (found["loss"], found["read_count"], found["per_example"]) == (expected["loss"], None, None)
+    assert "not recorded" in said
+    assert sorted((path, path.stat().st_mtime_ns) for path in workdir.rglob("*")) == before
+
+
+def test_a_run_that_cannot_be_written_is_not_trained(runs, whole, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole[0], workdir)
+    fault = {"root": str(workdir), "at": 1, "do": "EROFS", "lasting": True}
+    command = ("tests/stress/faulty.py", "scripts/train.py", "mnist_pca", "--workdir", workdir)
+    status, _, said = runs.run(*command, environment={"LAB10_FAULT": json.dumps(fault)})
+    assert status == 2
+    assert f"{workdir} cannot be written (Read-only file system)" in said
+
+
+@pytest.mark.parametrize("before", [1, 8])
+def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, before):
+    environments = [{}, EIGHT] if before == 1 else [EIGHT, {}]
+    runs.killed(tmp_path / "run", environment=environments[0])
+    # 8 devices share batches that they do not divide.
+    status, _, said = runs.train(tmp_path / "run", environment=environments[1])
+    assert status == 0, said
+    assert "made with another devices" in said
+    there, here = load(tmp_path / "run", "latest"), load(whole[0], "latest")
+    assert there.step == here.step == 30
+    for ours, theirs in zip(jax.tree.leaves(there.params), jax.tree.leaves(here.params), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-6)
+    assert [(line["split"], line["step"]) for line in lines(tmp_path / "run")] == [
+        (line["split"], line["step"]) for line in lines(whole[0])
+    ]
+    np.testing.assert_allclose(
+        [line["loss"] for line in lines(tmp_path / "run")], [line["loss"] for line in lines(whole[0])], rtol=1e-5
+    )
+    assert evaluated(runs, tmp_path / "run", environment=environments[0])[0]["loss"] == pytest.approx(
+        evaluated(runs, whole[0])[0]["loss"], rel=1e-5
+    )
+
+
+def test_a_run_goes_on_with_another_cadence_of_lines_evaluations_and_checkpoints(runs, whole, tmp_path, checkpoints_of):
+    runs.killed(tmp_path / "run")
+    answer, _ = runs.trained(
+        *(tmp_path / "run", "--evaluate-every", 6, "--checkpoint-every", 15, "--log-every", 7),
+    )
+    assert answer["step"] == 30
+    assert checkpoints_of(tmp_path / "run")[30] == checkpoints_of(whole[0])[30]
+    found = {(line["split"], line["step"]): line for line in lines(tmp_path / "run")}
+    expected = {(line["split"], line["step"]): line for line in lines(whole[0])}
+    both = found.keys() & expected.keys()
+    assert {("train", 7), ("train", 28), ("validation", 30)} <= both
+    assert ("validation", 12) in found
+    assert {place: found[place] for place in both} == {place: expected[place] for place in both}

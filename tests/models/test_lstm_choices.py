@@ -1,0 +1,152 @@
+"""What an LSTM classifier can be told: both directions, pooling over time, dropout of words, inputs and outputs."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lab10.data.reviews import ReviewSpec
+from lab10.errors import UserError
+from lab10.models.sentiment import LSTM, pool
+from lab10.training.state import init_params
+
+SPEC = ReviewSpec(num_ids=40, class_names=("neg", "pos"))
+SMALL = LSTM(embedding_features=8, hidden=6)
+TOKENS = jnp.asarray(np.random.default_rng(0).integers(1, 40, (4, 12)), jnp.int32)
+
+floats = st.floats(-3, 3, width=32)
+
+
+def params_of(model, seed=0):
+    """With an embedding of ordinary size, so that what is read shows."""
+    params = init_params(model.build(SPEC), SPEC, seed)
+    params["embedding"]["embedding"] = 20 * params["embedding"]["embedding"]
+    return params
+
+
+def logits(model, params, tokens=TOKENS, key=None):
+    rngs = None if key is None else {"dropout": jax.random.key(key)}
+    return np.asarray(model.build(SPEC).apply({"params": params}, tokens, rngs=rngs))
+
+
+@given(hnp.arrays(np.float32, (5, 3, 2), elements=floats), hnp.arrays(bool, (5, 3)))
+def test_pooling_is_over_the_steps_of_the_mask(states, mask):
+    for how, plain in (("max", np.max), ("mean", np.mean)):
+        expected = np.stack(
+            [plain(states[mask[:, row], row], axis=0) if mask[:, row].any() else np.zeros(2) for row in range(3)]
+        )
+        np.testing.assert_allclose(pool(jnp.asarray(states), jnp.asarray(mask), how), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean"])
+def test_no_gradient_is_lost_to_rows_of_padding(pooling):
+    gradient = jax.grad(lambda states: pool(states, jnp.zeros((3, 2), bool), pooling).sum())(jnp.ones((3, 2, 4)))
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_second_direction_reads_backwards():
+    """With the directions' parameters exchanged, a reversed review gives what the review gave."""
+    model = dataclasses.replace(SMALL, bidirectional=True)
+    params = params_of(model)
+    kernel = params["dense"]["kernel"]
+    exchanged = params | {
+        "lstm": params["lstm_backward"],
+        "lstm_backward": params["lstm"],
+        "dense": params["dense"] | {"kernel": jnp.concatenate([kernel[6:], kernel[:6]])},
+    }
+    here, there = logits(model, params), logits(model, exchanged, TOKENS[:, ::-1])
+    np.testing.assert_allclose(there, here, rtol=1e-5, atol=1e-6)
+    assert np.all(np.abs(logits(model, params, TOKENS[:, ::-1]) - here) > 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "bidirectional"), [(how, both) for how in ("last", "max", "mean") for both in (False, True)]
+)
+def test_the_plain_scan_gives_what_the_fast_one_gives(pooling, bidirectional):
+    model = dataclasses.replace(SMALL, pooling=pooling, bidirectional=bidirectional)
+    plain = dataclasses.replace(model, implementation="reference")
+    params = params_of(model)
+    tokens = TOKENS.at[0, :5].set(0).at[1, 7:].set(0)
+    np.testing.assert_allclose(logits(model, params, tokens), logits(plain, params, tokens), rtol=1e-5, atol=1e-6)
+
+
+DROPOUTS = [
+    {"embedding_dropout": 0.5},
+    {"input_dropout": 0.5},
+    {"input_dropout": 0.5, "same_mask": False},
+    {"output_dropout": 0.5},
+]
+
+
+@pytest.mark.parametrize("fields", DROPOUTS, ids=str)
+def test_dropout_is_of_training_alone_and_a_function_of_the_key(fields):
+    model, params = dataclasses.replace(SMALL, **fields), params_of(SMALL)
+    np.testing.assert_array_equal(logits(model, params), logits(SMALL, params))
+    np.testing.assert_array_equal(logits(model, params, key=1), logits(model, params, key=1))
+    assert np.any(logits(model, params, key=1) != logits(model, params, key=2))
+    assert np.any(logits(model, params, key=1) != logits(model, params))
+
+
+@pytest.mark.parametrize("fields", DROPOUTS, ids=str)
+def test_a_dropped_share_is_made_up_for_by_what_is_kept(fields):
+    """The expectation of a linear read-out: here the sum of the features, of an LSTM taken out of the way."""
+    model = dataclasses.replace(SMALL, **fields)
+    features = captured(model, params_of(SMALL), keys=400)
+    if "output_dropout" not in fields:
+        np.testing.assert_allclose(features.mean(), captured(SMALL, params_of(SMALL), keys=1).mean(), atol=0.05)
+        dropped = np.mean(features == 0)
+        assert 0.45 < dropped < 0.55
+
+
+def captured(model, params, keys):
+    """What the LSTM reads in training, [keys, time, batch, features]."""
+
+    def inputs(key):
+        _, state = model.build(SPEC).apply(
+            {"params": params},
+            TOKENS,
+            rngs={"dropout": key},
+            capture_intermediates=lambda module, _: type(module).__name__ in ("Dropout", "Embed"),
+            mutable=["intermediates"],
+        )
+        embedded = state["intermediates"]["embedding"]["__call__"][0]
+        return embedded, state["intermediates"]
+
+    embedded, state = jax.vmap(inputs)(jax.random.split(jax.random.key(0), keys))
+    if model.embedding_dropout:
+        (kept,) = state["Dropout_0"]["__call__"]
+        return np.asarray(embedded * jax.vmap(lambda row: row[TOKENS.T][..., None])(kept))
+    if model.input_dropout:
+        (dropped,) = state["Dropout_0"]["__call__"]
+        return np.asarray(dropped)
+    return np.asarray(embedded)
+
+
+def test_a_dropped_word_is_gone_wherever_it_stands():
+    model = dataclasses.replace(SMALL, embedding_dropout=0.5)
+    gone = np.all(captured(model, params_of(SMALL), keys=20) == 0, axis=-1)  # [keys, time, batch]
+    for key in gone:
+        of_word = {}
+        for token, is_gone in zip(np.asarray(TOKENS.T).ravel(), key.ravel(), strict=True):
+            assert of_word.setdefault(int(token), is_gone) == is_gone
+        assert 0 < sum(of_word.values()) < len(of_word)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_inputs_are_dropped_at_all_steps_alike_where_asked(same):
+    model = dataclasses.replace(SMALL, input_dropout=0.5, same_mask=same)
+    gone = captured(model, params_of(SMALL), keys=20) == 0
+    assert np.all(gone == gone[:, :1]) == same
+    assert np.any(gone[:, :, :1] != gone[:, :, 1:]), "reviews have masks of their own"
+
+
+@pytest.mark.parametrize("name", ["embedding_dropout", "input_dropout", "output_dropout"])
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_a_share_that_is_none_is_refused(name, value):
+    with pytest.raises(UserError, match=f"--model.{name.replace('_', '-')} is {value}"):
+        LSTM(**{name: value})

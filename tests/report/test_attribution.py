@@ -1,0 +1,128 @@
+"""Integrated gradients: the axioms of Sundararajan et al. 2017, and what is known without them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab10.data.reviews import ReviewSpec
+from lab10.data.text import PADDING_ID, pad
+from lab10.models.sentiment import LSTM, BagOfWords
+from lab10.report.attribution import TOLERANCE, class_logits, explain, integrated_gradients, takes_presence
+from lab10.training.state import init_params
+
+NUM_IDS, LENGTH, BATCH = 30, 8, 4
+TWO = ReviewSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
+THREE = ReviewSpec(num_ids=NUM_IDS, class_names=("a", "b", "c"))
+# The two experiments' models, small, and logistic regression, whose answer is known.
+MODELS = {
+    "lstm": LSTM(embedding_features=5, hidden=4),
+    "bag": BagOfWords(widths=(6,)),
+    "logistic": BagOfWords(widths=()),
+}
+
+texts = st.lists(st.lists(st.integers(1, NUM_IDS - 1), max_size=LENGTH), min_size=BATCH, max_size=BATCH)
+models, specs, seeds = st.sampled_from(("lstm", "bag")), st.sampled_from((TWO, THREE)), st.integers(0, 5)
+sides = st.sampled_from(("front", "back"))
+
+
+@functools.cache
+def classifier(name, spec, seed):
+    """A module, and parameters that are random in every entry and large enough for margins of many units."""
+    module = MODELS[name].build(spec)
+    leaves, structure = jax.tree.flatten(init_params(module, spec, seed))
+    random = np.random.default_rng(seed)
+    leaves = [leaf + jnp.asarray(random.normal(size=leaf.shape), jnp.float32) for leaf in leaves]
+    return module, jax.tree.unflatten(structure, leaves)
+
+
+@functools.cache
+def logits_of(name, spec):
+    """The model's own logits, compiled."""
+    return jax.jit(
+        lambda params, tokens, presence=None: MODELS[name].build(spec).apply({"params": params}, tokens, presence)
+    )
+
+
+def padded(rows, side="front"):
+    return pad([np.array(row, np.int32) for row in rows], LENGTH, side=side, keep="last")
+
+
+def explained(name, spec, seed, tokens):
+    classes = len(spec.class_names)
+    towards = np.arange(len(tokens)) % classes
+    against = (towards + 1) % classes
+    return towards, against, explain(*classifier(name, spec, seed), tokens, towards, against)
+
+
+@given(texts, models, specs, seeds, sides)
+def test_the_influences_of_a_texts_words_sum_to_its_margin_less_that_of_empty_words(rows, name, spec, seed, side):
+    tokens = padded(rows, side)
+    towards, against, found = explained(name, spec, seed, tokens)
+    np.testing.assert_array_less(np.abs(found.gap), TOLERANCE)
+    # The margin is the model's own, and the gap is what it says it is.
+    logits = np.asarray(class_logits(logits_of(name, spec)(classifier(name, spec, seed)[1], tokens)))
+    margin = logits[np.arange(BATCH), towards] - logits[np.arange(BATCH), against]
+    np.testing.assert_allclose(found.margin, margin, rtol=1e-4, atol=1e-5)
+    missed = np.sum(found.influence, axis=1) - (found.margin - found.baseline)
+    np.testing.assert_allclose(found.gap * np.maximum(1, np.abs(found.margin - found.baseline)), missed, atol=1e-5)
+
+
+@given(texts, models, seeds, sides)
+def test_padding_has_no_influence(rows, name, seed, side):
+    tokens = padded(rows, side)
+    found = explained(name, TWO, seed, tokens)[-1]
+    np.testing.assert_array_equal(np.asarray(found.influence)[tokens == PADDING_ID], 0)
+
+
+@given(texts, models, seeds)
+def test_what_speaks_for_one_class_speaks_against_the_other(rows, name, seed):
+    tokens, (module, params) = padded(rows), classifier(name, TWO, seed)
+    first, second = np.zeros(BATCH, int), np.ones(BATCH, int)
+    one, other = (integrated_gradients(module, params, tokens, *pair) for pair in ((first, second), (second, first)))
+    np.testing.assert_allclose(one.influence, -other.influence, rtol=1e-5, atol=1e-6)
+
+
+@given(texts, models, seeds)
+def test_tokens_that_are_wholly_there_change_no_logit(rows, name, seed):
+    tokens, params, logits = padded(rows), classifier(name, TWO, seed)[1], logits_of(name, TWO)
+    np.testing.assert_allclose(
+        logits(params, tokens, np.ones(tokens.shape, np.float32)), logits(params, tokens), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_in_logistic_regression_a_words_influence_is_its_weight_shared_among_its_occurrences():
+    module, params = classifier("logistic", TWO, 0)
+    weight = np.asarray(params["dense"]["kernel"])[:, 0]
+    found = integrated_gradients(module, params, padded([[3, 7, 7, 9]]), np.array([1]), np.array([0]))
+    expected = [0, 0, 0, 0, weight[3], weight[7] / 2, weight[7] / 2, weight[9]]
+    np.testing.assert_allclose(found.influence[0], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.baseline[0], params["dense"]["bias"][0], rtol=1e-5)
+
+
+def test_a_gap_that_one_panel_leaves_is_closed_by_more():
+    tokens = padded(np.random.default_rng(0).integers(1, NUM_IDS, (BATCH, LENGTH)).tolist())
+    arguments = (*classifier("bag", TWO, 1), tokens, np.ones(BATCH, int), np.zeros(BATCH, int))
+    once, often = (np.abs(integrated_gradients(*arguments, panels).gap).max() for panels in (1, 64))
+    assert once > 4 * often
+    assert np.abs(explain(*arguments).gap).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize(("module", "takes"), [(LSTM().build(TWO), True), (BagOfWords().build(TWO), True)])
+def test_the_classifiers_of_this_project_can_be_asked(module, takes):
+    assert takes_presence(module) == takes
+
+
+def test_a_classifier_that_knows_nothing_of_presence_is_told_apart():
+    from flax import linen as nn
+
+    class Other(nn.Module):
+        @nn.compact
+        def __call__(self, tokens):
+            return nn.Dense(1)(tokens)
+
+    assert not takes_presence(Other())

