@@ -147,9 +147,12 @@ class Program:
         return state, report.replace(finite=report.finite & _all_finite(state.params))
 
     def _train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._experiment.seed), 1), state.step)
-        batch = self._experiment.data.transform(self._spec.decode(batch), key)
-        dropout_key = jax.random.fold_in(key, 0)
+        # Of the seed's streams, 0 made the initial parameters.
+        transform_key, dropout_key = (
+            jax.random.fold_in(jax.random.fold_in(jax.random.key(self._experiment.seed), stream), state.step)
+            for stream in (1, 2)
+        )
+        batch = self._experiment.data.transform(self._spec.decode(batch), transform_key)
 
         def loss(params: Params, perturbations: Perturbations | None = None) -> tuple[Scalar, Metrics]:
             outputs = self.forward(params, batch["inputs"], dropout_key, perturbations)
@@ -157,7 +160,7 @@ class Program:
             return metrics.totals["loss"] / metrics.count, metrics
 
         if radius := self._experiment.task.adversarial_radius:
-            shapes = jax.eval_shape(self.module.init, key, batch["inputs"])[PERTURBATIONS]
+            shapes = jax.eval_shape(self.module.init, dropout_key, batch["inputs"])[PERTURBATIONS]
             zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
             gradients, metrics = adversarial_gradients(loss, state.params, zeros, radius)
         else:

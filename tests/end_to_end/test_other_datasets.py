@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -140,6 +141,22 @@ def test_pictures_of_another_size_without_labels(scripts, folder, tmp_path):
     assert evaluated["examples"] == 120
     assert evaluated["pca_reconstruction_error"] == pytest.approx(0, abs=1e-8)  # as many dimensions as pixels
     scripts.answer("reconstruct", tmp_path / "run", "--output", tmp_path / "out.png")
+
+
+def test_a_run_goes_on_where_its_dataset_lies_elsewhere(scripts, folder, tmp_path):
+    fields = ("mnist_pca", "--data.name", "tiny_shapes", "--model.latent", 5, "--workdir", tmp_path / "run")
+    scripts.answer("train", *fields, "--data.dir", folder, "--epochs", 2)
+    here = scripts.answer("evaluate", tmp_path / "run")
+    elsewhere = ("--data.dir", shutil.copytree(folder, tmp_path / "elsewhere"), "--data.cache-dir", tmp_path / "cache")
+    assert scripts.answer("evaluate", tmp_path / "run", *elsewhere)["loss"] == here["loss"]
+    longer = scripts.answer("train", *fields, *elsewhere, "--epochs", 4)
+    whole = (*fields[:-1], tmp_path / "whole", "--data.dir", folder, "--epochs", 4)
+    assert longer["validation"] == scripts.answer("train", *whole)["validation"]
+    (records,) = (tmp_path / "elsewhere" / "tiny_shapes").rglob("*-test.array_record*")
+    (train,) = (tmp_path / "elsewhere" / "tiny_shapes").rglob("*-train.array_record*")
+    shutil.copyfile(records, train)
+    other = (*elsewhere[:2], "--data.cache-dir", tmp_path / "another_cache")
+    assert "the dataset's content" in scripts.refusal("train", *fields, *other, "--epochs", 5)
 
 
 def test_pictures_of_two_sizes_are_refused(scripts, folder, tmp_path):
