@@ -1,6 +1,7 @@
 """A write of Python code that fails, each in turn: the run says so, no finished checkpoint is lost, it goes on."""
 
 import collections
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -46,13 +47,19 @@ def test_a_few_writes_that_fail(tmp_path):
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("task", TASKS)
-def test_every_write_that_fails(task, tmp_path, capsys):
-    began = time.monotonic()
-    first, faults = failing(tmp_path, task, ["ENOSPC", "EIO"], None)
-    with capsys.disabled():
-        print(
-            f"\n{task}: {len(faults)} faults at {first['distinct']} named writes: "
-            f"{dict(collections.Counter(fault['ended'] for fault in faults))}; {time.monotonic() - began:.0f} s"
-        )
-    require_all_well(faults)
+def test_every_write_that_fails(tmp_path, capsys):
+    def fail(task):
+        began = time.monotonic()
+        first, faults = failing(tmp_path / task, task, ["ENOSPC", "EIO"], None)
+        with capsys.disabled():
+            print(
+                f"\n{task}: {len(faults)} faults at {first['distinct']} named writes: "
+                f"{dict(collections.Counter(fault['ended'] for fault in faults))}; {time.monotonic() - began:.0f} s"
+            )
+        return faults
+
+    for task in TASKS:
+        (tmp_path / task).mkdir()
+    with concurrent.futures.ThreadPoolExecutor(len(TASKS)) as pool:
+        for faults in pool.map(fail, TASKS):
+            require_all_well(faults)
