@@ -60,6 +60,7 @@ def mounted(folder, options):
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+@pytest.mark.stress
 def test_a_full_file_system(runs, whole, half, checkpoints_of, full_disk):
     before = checkpoints_of(half)
     status, _, said = runs.train(full_disk / "run")

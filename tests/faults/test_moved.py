@@ -64,7 +64,7 @@ def test_a_run_that_cannot_be_written_is_not_trained(runs, whole, tmp_path):
     assert f"{workdir} cannot be written (Read-only file system)" in said
 
 
-@pytest.mark.parametrize("before", [1, 8])
+@pytest.mark.parametrize("before", [pytest.param(1, marks=pytest.mark.stress), 8])
 def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, before):
     environments = [{}, EIGHT] if before == 1 else [EIGHT, {}]
     runs.killed(tmp_path / "run", environment=environments[0])

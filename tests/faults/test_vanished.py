@@ -10,7 +10,7 @@ from lab10.training.loop import train
 from lab10.workdir import Workdir
 
 
-@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.stress), True])
 def test_a_workdir_that_vanishes_ends_the_run_and_is_not_made_anew(runs, tmp_path, moved):
     workdir = tmp_path / "run"
     process = runs.start(

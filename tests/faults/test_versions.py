@@ -15,7 +15,7 @@ def copied(whole, tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "reconstruct"])
+@pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_a_checkpoint_of_another_format_is_refused_and_left_as_it_is(runs, copied, checkpoints_of, command):
     path = copied / "checkpoints" / "30" / "_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())

@@ -40,8 +40,8 @@ def require_all_well(faults):
 
 
 def test_a_few_writes_that_fail(tmp_path):
-    _, faults = failing(tmp_path, "pictures", ["ENOSPC", "EIO"], 10)
-    assert len(faults) == 10
+    _, faults = failing(tmp_path, "pictures", ["ENOSPC", "EIO"], 8)
+    assert len(faults) == 8
     assert any(fault["ended"] == "RunError" for fault in faults)
     require_all_well(faults)
 
