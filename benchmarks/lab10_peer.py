@@ -66,7 +66,7 @@ class Lab10Peer(Peer):
         metrics = Metrics.empty()
         while self.step < end:
             self.state, self.step = self.stepper.advance(self.state, self.step, end)
-            for _, report in self.stepper.reports(left_under_way=1 if self.step < end else 0):
+            for _, (report,) in self.stepper.reports(left_under_way=1 if self.step < end else 0):
                 metrics = metrics.merge(report.metrics)
         return metrics.means()["loss"]
 

@@ -11,7 +11,7 @@ from cattrs.strategies import configure_tagged_union, include_subclasses
 from lab10.data.dataset import Dataset, Spec
 from lab10.data.transforms import Transform
 from lab10.errors import UserError
-from lab10.fields import option, require_at_least, running
+from lab10.fields import number, option, require_at_least, require_share, running
 from lab10.kinds import import_all
 from lab10.models.model import Model
 from lab10.optimizers import Optimizer
@@ -46,10 +46,14 @@ class Experiment:
     """Passes over the train split; giving it displaces --steps."""
     steps: int | None = None
     """Training steps; giving it displaces --epochs."""
-    seed: int = 0
+    seed: int = number(0)
     """Of the initial parameters and of the randomness in training."""
     select_by: str = "loss"
     """The validation metric by which the best checkpoint is chosen."""
+    patience: int | None = None
+    """Evaluations without a better --select-by after which the run ends; None: it goes on to its last step."""
+    average_decay: float = number(0.0)
+    """Of a running mean of the parameters, which then is evaluated and kept (Polyak and Juditsky 1992); 0: none."""
     start_from: str | None = None
     """The workdir of another run, from whose best parameters to start."""
     evaluation_batch_size: int = 256
@@ -81,7 +85,9 @@ class Experiment:
             "log_every",
             "checkpoint_every",
             "steps_per_dispatch",
+            "patience",
         )
+        require_share(self, "average_decay")
         require_at_least(0, self, "seed", "profile_steps", "resident_mib")
         if self.seed >= 2**32:
             raise UserError(f"--seed is {self.seed}; expected below 2**32, the seeds that JAX tells apart.")
@@ -90,6 +96,9 @@ class Experiment:
                 f"--select-by is {self.select_by!r}; "
                 f"{type(self.task).__name__} has the metrics {', '.join(self.task.metrics)}."
             )
+
+        if self.patience is not None and self.data.validation_share == 0:
+            raise UserError("--patience looks at validation, and --data.validation-share is 0; expected above 0.")
 
     def steps_per_epoch(self, examples: int) -> int:
         """Steps in a pass over `examples` examples; the last batch may be partial."""

@@ -12,6 +12,16 @@ def running(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"defines_result": False})
 
 
+def number(default: float | int | None) -> Any:
+    """A field that a compiled program can take as data: runs that differ in such fields alone are trained together."""
+    return dataclasses.field(default=default, metadata={"is_data": True})
+
+
+def is_off(value: Any) -> bool:
+    """Whether a number is a plain 0, with which the part that it belongs to is left out of the program."""
+    return isinstance(value, int | float) and value == 0
+
+
 def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -> None:
     """Refuses numbers below `minimum`, and those that are not finite, in the named fields of a config.
 

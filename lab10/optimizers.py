@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from lab10.errors import UserError
-from lab10.fields import require_at_least, require_share
+from lab10.fields import is_off, number, require_at_least, require_share
 from lab10.schedules import Constant, Schedule
 
 
@@ -19,13 +19,13 @@ from lab10.schedules import Constant, Schedule
 class Optimizer(abc.ABC):
     """What every optimizer has around its own rule."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = number(1e-3)
     """The factor of each update, before the schedule."""
     schedule: Schedule = Constant()
     """How the learning rate goes over the run."""
-    clip_norm: float | None = None
+    clip_norm: float | None = number(None)
     """Gradients of a larger global norm are scaled down to it; None: never."""
-    weight_decay: float = 0.0
+    weight_decay: float = number(0.0)
     """Decoupled decay of matrices (Loshchilov and Hutter 2019); biases do not decay."""
 
     def __post_init__(self):
@@ -43,7 +43,7 @@ class Optimizer(abc.ABC):
         parts = [self.rule(), optax.scale_by_learning_rate(lambda step: self.learning_rate * factor(step))]
         if self.clip_norm is not None:
             parts.insert(0, optax.clip_by_global_norm(self.clip_norm))
-        if self.weight_decay:
+        if not is_off(self.weight_decay):
             parts.insert(
                 -1,
                 optax.add_decayed_weights(

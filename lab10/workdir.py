@@ -13,6 +13,7 @@ import errno
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -141,6 +142,8 @@ class Workdir:
         # A longer run is the same run gone on, unless the schedule would have been another from the start.
         if not experiment.optimizer.schedule.depends_on_duration and self._longer(recorded, experiment):
             differing = [field for field in differing if field not in ("--epochs", "--steps")]
+        if (experiment.patience or math.inf) >= (recorded.patience or math.inf):
+            differing = [field for field in differing if field != "--patience"]
         if self.read_content_sha256() != dataset.content_sha256:
             differing.append("the dataset's content")
         if differing:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from lab10.fields import require_at_least, require_share
+from lab10.fields import number, require_at_least, require_share
 
 Batch = dict[str, jax.Array]
 
@@ -47,7 +47,7 @@ class GaussianNoise(Transform):
 
     changes: ClassVar[str | None] = "pictures"
 
-    deviation: float = 0.1
+    deviation: float = number(0.1)
     """Standard deviation of the noise, in units of the inputs (pixels lie in [0, 1])."""
 
     def __post_init__(self):
@@ -65,7 +65,7 @@ class WordDropout(Transform):
 
     changes: ClassVar[str | None] = "reviews"
 
-    rate: float = 0.1
+    rate: float = number(0.1)
     """Probability that a word is replaced."""
     replacement_id: int = 2
     """The id that stands for a word outside the vocabulary; it and the ids below it are no words, and stay."""

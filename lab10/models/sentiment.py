@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lab10.data.dataset import Spec
 from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
-from lab10.fields import require_at_least, require_at_most, require_share
+from lab10.fields import is_off, number, require_at_least, require_at_most, require_share
 from lab10.models.lstm import Implementation, MaskedLSTM
 from lab10.models.model import WIDEST, Model, require_spec
 
@@ -75,14 +75,19 @@ class LSTMClassifier(nn.Module):
         dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(self._dropout(pooled, config.output_dropout)).astype(jnp.float32)
 
-    def _dropout(self, x: jax.Array, rate: float, broadcast: tuple[int, ...] = ()) -> jax.Array:
-        return nn.Dropout(rate, broadcast_dims=broadcast)(x, deterministic=not self.has_rng("dropout"))
+    def _dropout(self, x: jax.Array, rate: float | jax.Array, broadcast: tuple[int, ...] = ()) -> jax.Array:
+        """Srivastava et al. 2014, scaled up in training; unlike flax's, it takes a rate that is only known in the step."""
+        if is_off(rate) or not self.has_rng("dropout"):
+            return x
+        shape = [1 if dimension in broadcast else size for dimension, size in enumerate(x.shape)]
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, shape)
+        return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
 
     def _drop_words(
         self, features: Float[Array, "time batch features"], tokens: Int[Array, "time batch"]
     ) -> Float[Array, "time batch features"]:
         """Drops rows of the embedding, so that a word is gone wherever it stands in the batch."""
-        if not self.config.embedding_dropout:
+        if is_off(self.config.embedding_dropout):
             return features
         kept = self._dropout(jnp.ones(self.num_embeddings, features.dtype), self.config.embedding_dropout)
         return features * kept[tokens][..., None]
@@ -165,13 +170,13 @@ class LSTM(Model):
     """Whether a second LSTM reads backwards (Graves and Schmidhuber 2005)."""
     pooling: Literal["last", "max", "mean"] = "last"
     """What the states over time become: max is that of Johnson and Zhang 2016."""
-    embedding_dropout: float = 0.0
+    embedding_dropout: float = number(0.0)
     """Share of the words that are taken out of a batch, each wherever it stands (Gal and Ghahramani 2016)."""
-    input_dropout: float = 0.0
+    input_dropout: float = number(0.0)
     """Share of the LSTM's inputs that are set to zero in training."""
     same_mask: bool = True
     """Whether input dropout is the same at every time step of a review (Gal and Ghahramani 2016)."""
-    output_dropout: float = 0.0
+    output_dropout: float = number(0.0)
     """Share of the pooled features that are set to zero in training."""
     implementation: Implementation = "fused"
     """Of the LSTM: reference is the plain scan that the fast one is tested against."""

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from lab10.data.dataset import Batch
-from lab10.fields import require_at_least
+from lab10.fields import number, require_at_least
 from lab10.tasks.task import PerExample, Task
 
 
@@ -20,7 +20,7 @@ class Classification(Task):
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "accuracy": True}
     takes: ClassVar[Literal["logits", "pixels"]] = "logits"
 
-    adversarial_radius: float = 0.0
+    adversarial_radius: float = number(0.0)
     """Norm of the perturbation of a text's embedded words that is trained against (Miyato et al. 2017); 0: none."""
 
     def __post_init__(self):

@@ -23,6 +23,7 @@ from orbax.checkpoint import v1 as ocp
 from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
+from lab10.training.early_stopping import Course
 
 FORMAT_VERSION = 2  # 1 had no digest of what lies beside the arrays
 LATEST = 2
@@ -39,6 +40,7 @@ class Restored:
     trees: dict[str, Any]
     since_line: Metrics
     validation: dict[str, float]
+    course: Course
 
 
 class OtherFormat(UserError):
@@ -117,7 +119,14 @@ class Checkpoints:
             )
         return int(which)
 
-    def save(self, step: int, trees: dict[str, Any], since_line: Metrics, validation: dict[str, float] | None) -> None:
+    def save(
+        self,
+        step: int,
+        trees: dict[str, Any],
+        since_line: Metrics,
+        validation: dict[str, float] | None,
+        course: Course | None = None,
+    ) -> None:
         """Writes a checkpoint and drops the ones that are no longer kept. It appears whole or not at all.
 
         Args:
@@ -125,6 +134,7 @@ class Checkpoints:
           trees: pytrees of arrays by name.
           since_line: the metrics of the steps since the last line of metrics.
           validation: the validation metrics at this step, where they were measured.
+          course: how validation has gone so far; None: there was none.
 
         Raises:
           OSError: it could not be written; the checkpoints before it are as they were.
@@ -134,6 +144,7 @@ class Checkpoints:
             "format": FORMAT_VERSION,
             "validation": validation or {},
             "since_line": {"totals": since_line.totals, "count": since_line.count},
+            "course": dataclasses.asdict(course or Course()),
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
         beside["own_sha256"] = digest_of_json(beside)
@@ -177,18 +188,22 @@ class Checkpoints:
         for name, tree in trees.items():
             if digest(tree) != beside.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
-        return Restored(step, trees, beside.since_line, beside.validation)
+        return Restored(step, trees, beside.since_line, beside.validation, beside.course)
 
-    def restore_latest(self, abstract_trees: dict[str, Any]) -> Restored | None:
+    def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> Restored | None:
         """The latest checkpoint that is whole, for a process that goes on with it; None where there is none at all.
 
         What a process left that died while it saved is cleared away, and damaged checkpoints are set aside.
+
+        Args:
+          abstract_trees: as for `restore`.
+          at_most: the latest step that may be restored, where that is not the last.
 
         Raises:
           UserError: there are checkpoints, but none is whole, or the latest is of another version of lab10.
         """
         problems: dict[int, UserError] = {}
-        for step in reversed(self.steps()):
+        for step in reversed([step for step in self.steps() if at_most is None or step <= at_most]):
             try:
                 restored = self.restore(step, abstract_trees)
             except OtherFormat:
@@ -224,7 +239,8 @@ class Checkpoints:
                 raise ValueError("they are not what was saved")
             if found["format"] == FORMAT_VERSION:
                 since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
-                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]))
+                course = Course(**found.get("course", {}))  # a run of this format that began without one
+                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), course)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
         raise OtherFormat(
@@ -240,6 +256,7 @@ class Beside:
     since_line: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
+    course: Course
 
 
 def _numbers(found: dict[str, Any]) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """The loop: feeds the step, writes lines of metrics, evaluates, saves, resumes. The same for every task."""
 
-import math
+import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from lab10.compilation_cache import use_compilation_cache
@@ -9,11 +10,11 @@ from lab10.config import Experiment
 from lab10.console import console
 from lab10.data.dataset import OpenDataset, Split
 from lab10.errors import Interrupted, RunError, UserError
-from lab10.metrics import Metrics
 from lab10.training.checkpoints import Checkpoints
-from lab10.training.metrics_log import MetricsLog
+from lab10.training.ensemble import Ensemble
 from lab10.training.profile import Profile
 from lab10.training.progress import Progress, print_layers
+from lab10.training.record import Record, Watch
 from lab10.training.signals import StopRequest
 from lab10.training.state import Params, TrainState, count_parameters
 from lab10.training.step import Program
@@ -22,7 +23,7 @@ from lab10.workdir import Workdir
 
 
 def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
-    """Trains, or goes on with, a run until its last step.
+    """Trains, or goes on with, a run until its last step, or until its patience ends.
 
     Args:
       experiment: what to run.
@@ -37,71 +38,113 @@ def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
       RunError: the loss or a parameter is no longer finite.
       Interrupted: a signal stopped the run; a checkpoint holds its state.
     """
+    return train_together([experiment], [workdir])[0]
+
+
+def train_together(
+    experiments: Sequence[Experiment], workdirs: Sequence[Workdir], watches: Sequence[Watch | None] | None = None
+) -> list[dict[str, Any]]:
+    """Trains runs that differ in numbers alone as one program, on the same batches; each as `train` would alone.
+
+    Args:
+      experiments: one `lab10.numbers.program_key` has them all.
+      workdirs: of each.
+      watches: what looks at the evaluations of each.
+
+    Returns:
+      Of each what `train` returns.
+
+    Raises:
+      UserError, RunError, Interrupted: as `train`; what ends one run ends all.
+    """
     use_compilation_cache()
-    higher_is_better = experiment.task.metrics[experiment.select_by]
-    checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better)
+    watches = [None] * len(experiments) if watches is None else watches
+    records = [Record(*one) for one in zip(experiments, workdirs, watches, strict=True)]
+    experiment = experiments[0]
     try:
-        with workdir.locked():
+        with contextlib.ExitStack() as locks:
+            for workdir in workdirs:
+                locks.enter_context(workdir.locked())
             dataset = experiment.data.open()
             train_split = dataset.open_split("train")
             validation = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
             total = experiment.total_steps(len(train_split))
-            program = Program(experiment, dataset.spec, total)
+            programs = [Program(one, dataset.spec, total) for one in experiments]
             start_from = None
-            if experiment.start_from is not None and not checkpoints.steps():
-                start_from = params_of(experiment.start_from, dataset, program.abstract_params())
-            workdir.write_config(experiment, dataset)
-            trainer = Trainer(experiment, workdir, program, checkpoints, train_split, validation, total)
-            return trainer.go(start_from)
+            if experiment.start_from is not None and not all(record.checkpoints.steps() for record in records):
+                start_from = params_of(experiment.start_from, dataset, programs[0].abstract_params())
+            for one, workdir in zip(experiments, workdirs, strict=True):
+                workdir.write_config(one, dataset)
+            states = restore_or_start(records, programs, total, start_from)
+            began = time.monotonic()
+            going = [place for place, record in enumerate(records) if not record.is_done(total)]
+            if going:
+                of_going = [records[place] for place in going]
+                program = programs[going[0]]
+                if len(going) > 1:
+                    program = Ensemble([record.experiment for record in of_going], dataset.spec, total)
+                trainer = Trainer(of_going, program, train_split, validation, total)
+                trainer.go([states[place] for place in going])
+            seconds, parameters = time.monotonic() - began, count_parameters(programs[0].abstract_params())
+            return [record.summary(parameters, seconds) for record in records]
     except OSError as error:
+        at_fault = next((one for one in records if str(one.workdir.path) in str(error.filename)), records[0])
         raise RunError(
-            f"{error.filename or workdir.path}: {error.strerror or error}. {last_good(checkpoints, workdir)}\n"
+            f"{error.filename or at_fault.workdir.path}: {error.strerror or error}. {at_fault.last_good()}\n"
             "Once that is mended, the same command goes on."
         ) from error
 
 
-def last_good(checkpoints: Checkpoints, workdir: Workdir) -> str:
-    """Where a run that went wrong can be taken up, as a sentence."""
-    saved = checkpoints.steps()
-    if not saved:
-        return "No checkpoint was written before it."
-    return f"The checkpoint of step {saved[-1]} in {workdir.checkpoints_path} is the last good one."
+def restore_or_start(
+    records: Sequence[Record], programs: Sequence[Program], total: int, start_from: Params | None
+) -> list[TrainState]:
+    """The states from which runs go on: those that are not done from a step of which they all have a checkpoint."""
+    at_most: dict[int, int | None] = dict.fromkeys(range(len(records)))
+    while True:
+        states = []
+        for place, (record, program) in enumerate(zip(records, programs, strict=True)):
+            restored = record.restore(program.abstract_trees(), at_most[place])
+            if restored is not None:
+                states.append(program.go_on(restored.step, restored.trees))
+            else:
+                states.append(program.start(program.init_params() if start_from is None else start_from))
+        going = [place for place, record in enumerate(records) if not record.is_done(total)]
+        steps = {records[place].step for place in going}
+        if len(steps) <= 1:
+            break
+        at_most |= dict.fromkeys(going, min(steps))
+    for record in records:
+        if record.step:
+            console.print(f"Going on from step {record.step} in {record.workdir.path}", markup=False)
+    return states
 
 
 class Trainer:
-    """One process's part of a run: from where the last checkpoint stands to the end, or to a signal."""
+    """One process's part of a run, or of several together: from their states to the end, or to a signal."""
 
     def __init__(
-        self,
-        experiment: Experiment,
-        workdir: Workdir,
-        program: Program,
-        checkpoints: Checkpoints,
-        train_split: Split,
-        validation: Split | None,
-        total: int,
+        self, records: Sequence[Record], program: Program, train_split: Split, validation: Split | None, total: int
     ):
-        self._experiment, self._workdir, self._program = experiment, workdir, program
-        self._checkpoints, self._total = checkpoints, total
-        self._stepper = Stepper(experiment, program, train_split)
+        self._records, self._program, self._total = records, program, total
+        self._experiment = records[0].experiment
+        self._stepper = Stepper(self._experiment, program, train_split)
         self._validation = None if validation is None else program.feed(validation)
-        self._since_line = Metrics.empty()
-        self._latest: dict[str, float] = {}
 
-    def go(self, start_from: Params | None) -> dict[str, Any]:
-        """Trains to the end, a new run from these parameters where they are given, and says how it went."""
-        state = self._restore_or_start(start_from)
-        start = int(state.step)
-        print_layers(self._program.module, state.params)
-        began = time.monotonic()
+    def go(self, states: Sequence[TrainState]) -> None:
+        """Trains until nothing is left to do."""
+        start = int(states[0].step)
+        print_layers(self._program.module, states[0].params)
+        state = self._program.join(states)
         with (
-            MetricsLog(self._workdir, start) as log,
+            contextlib.ExitStack() as records,
             Progress(self._total, start) as progress,
-            Profile(self._workdir.path / "tensorboard", self._experiment.profile_steps) as profile,
+            Profile(self._records[0].workdir.path / "tensorboard", self._experiment.profile_steps) as profile,
             StopRequest() as stop,
         ):
+            for record in self._records:
+                records.enter_context(record.written_from(start, self._stepper.steps_per_epoch, progress))
             step = start
-            while step < self._total:
+            while step < self._total and any(not record.finished for record in self._records):
                 before = step
                 state, step = self._stepper.advance(state, step, self._next_due(step))
                 progress.step(step)
@@ -109,18 +152,16 @@ class Trainer:
                 self._collect(left_under_way=1)
                 stopping = stop.signal_number is not None
                 if self._due(step, self._experiment.log_every):
-                    self._write_train_line(step, log, progress)
+                    self._write_train_lines(step)
                 if self._due(step, self._evaluate_every):
-                    self._evaluate(step, state, log, progress)
-                    self._save(step, state, self._latest or None, log)
+                    self._evaluate_and_save(step, state)
                 elif stopping or self._due(step, self._experiment.checkpoint_every):
-                    self._save(step, state, None, log)
+                    self._save(step, state)
                 if stopping and step < self._total:
                     raise Interrupted(
                         f"Stopped at step {step} of {self._total}; saved.",
                         stop.signal_number or 0,
                     )
-        return self._summary(state, time.monotonic() - began)
 
     def _due(self, step: int, every: int | None) -> bool:
         return every is not None and (step % every == 0 or step == self._total)
@@ -134,70 +175,35 @@ class Trainer:
         cadences = (self._experiment.log_every, self._evaluate_every, self._experiment.checkpoint_every)
         return min(self._total, *((step // every + 1) * every for every in cadences if every is not None))
 
-    def _restore_or_start(self, start_from: Params | None) -> TrainState:
-        program = self._program
-        abstract = {"params": program.abstract_params(), "opt_state": program.abstract_opt_state()}
-        restored = self._checkpoints.restore_latest(abstract)
-        if restored is not None:
-            self._since_line, self._latest = restored.since_line, restored.validation
-            console.print(f"Going on from step {restored.step} in {self._workdir.path}", markup=False)
-            return program.start(restored.trees["params"], restored.trees["opt_state"], restored.step)
-        return program.start(program.init_params() if start_from is None else start_from)
-
     def _collect(self, left_under_way: int = 0) -> None:
-        """Adds up the metrics of steps, in float64, but for those of the last dispatches.
+        """Hands the reports of steps to the records, but for those of the last dispatches."""
+        for step, reports in self._stepper.reports(left_under_way):
+            for record, report in zip(self._records, reports, strict=True):
+                if not record.finished:
+                    record.add(step, report)
 
-        Raises:
-          RunError: one of the steps gave a loss or a parameter that is not finite.
-        """
-        for step, report in self._stepper.reports(left_under_way):
-            if not report.finite:
-                raise self._diverged("The loss or a parameter", step)
-            self._since_line = self._since_line.merge(report.metrics)
+    def _going(self, state: TrainState) -> list[tuple[Record, TrainState]]:
+        """The records that are still written, each with the state of its run."""
+        members = zip(self._records, self._program.members(state), strict=True)
+        return [(record, member) for record, member in members if not record.finished]
 
-    def _diverged(self, what: str, step: int) -> RunError:
-        return RunError(
-            f"{what} is not finite at step {step}. {last_good(self._checkpoints, self._workdir)} "
-            "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir."
-        )
-
-    def _write_train_line(self, step: int, log: MetricsLog, progress: Progress) -> None:
+    def _write_train_lines(self, step: int) -> None:
         self._collect()
-        self._write(step, "train", self._since_line.means(), log, progress)
-        self._since_line = Metrics.empty()
+        for record in self._records:
+            if not record.finished:
+                record.write_train_line(step)
 
-    def _evaluate(self, step: int, state: TrainState, log: MetricsLog, progress: Progress) -> None:
+    def _evaluate_and_save(self, step: int, state: TrainState) -> None:
         self._collect()
-        if self._validation is None:
-            return
-        self._latest = self._program.evaluate(state.params, self._validation).metrics
-        if not all(math.isfinite(value) for value in self._latest.values()):
-            raise self._diverged("The validation loss", step)
-        self._write(step, "validation", self._latest, log, progress)
+        for record, member in self._going(state):
+            if self._validation is not None:
+                record.validated(step, self._program.evaluate(member.evaluated, self._validation).metrics)
+            record.save(step, member, validated=self._validation is not None)
 
-    def _write(self, step: int, split: str, metrics: dict[str, float], log: MetricsLog, progress: Progress) -> None:
-        progress.line(step, split, metrics)
-        log.write(step, step / self._stepper.steps_per_epoch, split, metrics)
-
-    def _save(self, step: int, state: TrainState, validation: dict[str, float] | None, log: MetricsLog) -> None:
-        """Commits the state, after the lines of metrics that led to it and never with values that are not finite."""
-        self._collect()
-        self._workdir.require_still_there()
-        log.commit()
-        self._checkpoints.save(
-            step, {"params": state.params, "opt_state": state.opt_state}, self._since_line, validation
-        )
-
-    def _summary(self, state: TrainState, seconds: float) -> dict[str, Any]:
-        best = self._checkpoints.best_step()
-        return {
-            "workdir": str(self._workdir.path),
-            "step": int(state.step),
-            "parameters": count_parameters(state.params),
-            "train_seconds": round(seconds, 3),
-            "validation": self._latest,
-            "best": {"step": best} | (self._checkpoints.validation(best) if best is not None else {}),
-        }
+    def _save(self, step: int, state: TrainState) -> None:
+        self._collect()  # first: what is not finite is never saved
+        for record, member in self._going(state):
+            record.save(step, member, validated=False)
 
 
 def params_of(directory: str, dataset: OpenDataset, abstract_params: Params) -> Params:

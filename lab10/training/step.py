@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +17,10 @@ from lab10.data.batching import NO_EXAMPLE, Steps, evaluation_steps
 from lab10.data.dataset import Batch, Spec, Split
 from lab10.data.feed import Fed, Feed
 from lab10.errors import UserError
+from lab10.fields import is_off
 from lab10.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, adversarial_gradients
-from lab10.training.state import Params, TrainState, init_params
+from lab10.training.state import Params, TrainState, averaged, init_params
 
 
 class StepReport(struct.PyTreeNode):
@@ -78,6 +81,7 @@ class Program:
         self.module = experiment.model.build(spec)
         # Inspection does not train, and need not know for how long the run did.
         self._optimizer = experiment.optimizer.build(total_steps) if total_steps is not None else optax.identity()
+        self._averages = not is_off(experiment.average_decay)
         self.mesh = Mesh(np.array(jax.local_devices()), ("data",))
         self.rows = NamedSharding(self.mesh, PartitionSpec("data"))
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
@@ -88,26 +92,46 @@ class Program:
 
     def init_params(self) -> Params:
         """The initial parameters."""
-        return jax.jit(
-            functools.partial(init_params, self.module, self._spec), static_argnums=0, out_shardings=self.replicated
-        )(self._experiment.seed)
+        init = jax.jit(functools.partial(init_params, self.module, self._spec), out_shardings=self.replicated)
+        return init(np.uint32(self._experiment.seed))
 
     def abstract_params(self) -> Params:
         """Shapes, dtypes and shardings of the parameters."""
         shapes = jax.eval_shape(functools.partial(init_params, self.module, self._spec, 0))
         return self._abstract(shapes)
 
-    def abstract_opt_state(self) -> optax.OptState:
-        """Shapes, dtypes and shardings of the optimizer's state."""
-        return self._abstract(jax.eval_shape(self._optimizer.init, self.abstract_params()))
+    def abstract_trees(self) -> dict[str, Any]:
+        """Shapes, dtypes and shardings of what a checkpoint holds."""
+        params = self.abstract_params()
+        opt_state = self._abstract(jax.eval_shape(self._optimizer.init, params))
+        return TrainState(np.array(0), params, opt_state, params if self._averages else None).trees()
 
     def _abstract(self, tree):
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.replicated), tree)
 
-    def start(self, params: Params, opt_state: optax.OptState | None = None, step: int = 0) -> TrainState:
-        """A train state of these parameters, with a fresh optimizer where none is given."""
-        opt_state = self._optimizer.init(params) if opt_state is None else opt_state
-        return jax.device_put(TrainState(np.array(step, np.int32), params, opt_state), self.replicated)
+    def start(self, params: Params) -> TrainState:
+        """The train state of a run that begins with these parameters."""
+        # A copy: a step is given its state for good, each array once.
+        averages = jax.tree.map(jnp.copy, params) if self._averages else None
+        state = TrainState(np.array(0, np.int32), params, self._optimizer.init(params), averages)
+        return jax.device_put(state, self.replicated)
+
+    def go_on(self, step: int, trees: dict[str, Any]) -> TrainState:
+        """The train state of which a checkpoint holds the trees."""
+        params, averages = trees["params"], None
+        if self._averages:
+            params, averages = trees["unaveraged"], params
+        state = TrainState(np.array(step, np.int32), params, trees["opt_state"], averages)
+        return jax.device_put(state, self.replicated)
+
+    def join(self, states: Sequence[TrainState]) -> TrainState:
+        """What `train_steps` takes for the runs of these states; here there is one."""
+        (state,) = states
+        return state
+
+    def members(self, state: TrainState) -> list[TrainState]:
+        """The inverse of `join`."""
+        return [state]
 
     def forward(
         self,
@@ -128,7 +152,9 @@ class Program:
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def train_steps(self, state: TrainState, fed: Fed) -> tuple[TrainState, StepReport]:
         """Every step that is fed, one `train_step` each; reports beyond the last are blank."""
+        return self._train_steps(state, fed)
 
+    def _train_steps(self, state: TrainState, fed: Fed) -> tuple[TrainState, StepReport]:
         def body(place: jax.Array, carry: tuple[TrainState, StepReport]) -> tuple[TrainState, StepReport]:
             state, report = self._train_step(carry[0], fed.batch(self._spec, place))
             return state, jax.tree.map(lambda every, one: every.at[place].set(one), carry[1], report)
@@ -159,7 +185,8 @@ class Program:
             metrics = Metrics.of(self._experiment.task.per_example(outputs, batch), batch["mask"])
             return metrics.totals["loss"] / metrics.count, metrics
 
-        if radius := self._experiment.task.adversarial_radius:
+        radius = self._experiment.task.adversarial_radius
+        if not is_off(radius):
             shapes = jax.eval_shape(self.module.init, dropout_key, batch["inputs"])[PERTURBATIONS]
             zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
             gradients, metrics = adversarial_gradients(loss, state.params, zeros, radius)
@@ -167,7 +194,11 @@ class Program:
             gradients, metrics = jax.grad(loss, has_aux=True)(state.params)
         updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state), StepReport(metrics, jnp.isfinite(metrics.totals["loss"]))
+        averages = state.averages
+        if averages is not None:
+            averages = averaged(averages, params, self._experiment.average_decay, state.step + 1)
+        report = StepReport(metrics, jnp.isfinite(metrics.totals["loss"]))
+        return TrainState(state.step + 1, params, opt_state, averages), report
 
     @functools.partial(jax.jit, static_argnums=0)
     def evaluate_step(self, params: Params, batch: Batch) -> dict[str, jax.Array]:

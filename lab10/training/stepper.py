@@ -57,8 +57,8 @@ class Stepper:
         self._under_way.append(Dispatched(step, count, reports, time.monotonic()))
         return state, step + count
 
-    def reports(self, left_under_way: int = 0) -> Iterator[tuple[int, StepReport]]:
-        """Waits for all dispatches but the last few; gives each step's number and its report, on the host."""
+    def reports(self, left_under_way: int = 0) -> Iterator[tuple[int, list[StepReport]]]:
+        """Waits for all dispatches but the last few; gives each step's number and each member's report, on the host."""
         while len(self._under_way) > left_under_way:
             dispatched = self._under_way.popleft()
             reports = jax.device_get(dispatched.reports)
@@ -66,6 +66,6 @@ class Stepper:
             self._pace.took(dispatched.count, now - max(dispatched.at, self._fetched_at))
             self._fetched_at = now
             leaves, structure = jax.tree.flatten(reports)
-            of_steps = zip(*(leaf[: dispatched.count].tolist() for leaf in leaves), strict=True)
-            for step, of_step in enumerate(of_steps, start=dispatched.start + 1):
-                yield step, jax.tree.unflatten(structure, of_step)
+            rows = [leaf[: dispatched.count].reshape(dispatched.count, -1).tolist() for leaf in leaves]
+            for step, of_step in enumerate(zip(*rows, strict=True), start=dispatched.start + 1):
+                yield step, [jax.tree.unflatten(structure, of_member) for of_member in zip(*of_step, strict=True)]

@@ -51,7 +51,7 @@ def go(task, steps_per_dispatch, resident_mib):
         reports += stepper.reports(left_under_way=1)
     reports += stepper.reports()
     assert [number for number, _ in reports] == list(range(1, STEPS + 1))
-    return host(state), [report for _, report in reports], sizes
+    return host(state), [report for _, (report,) in reports], sizes
 
 
 def assert_same_bits(one, other):
@@ -124,8 +124,8 @@ def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, resident_mib
     with jax.transfer_guard("disallow"):
         while step < STEPS:
             state, step = stepper.advance(state, step, STEPS)
-            assert all(report.finite for _, report in stepper.reports(left_under_way=1))
-        assert all(report.finite for _, report in stepper.reports())
+            assert all(report.finite for _, (report,) in stepper.reports(left_under_way=1))
+        assert all(report.finite for _, (report,) in stepper.reports())
 
 
 @pytest.mark.parametrize("steps_per_dispatch", [1, 5])
@@ -138,4 +138,4 @@ def test_a_split_smaller_than_a_batch_is_one_step_an_epoch(
     assert stepper.steps_per_epoch == 1
     while step < 3:
         state, step = stepper.advance(state, step, 3)
-    assert [(number, report.metrics.count) for number, report in stepper.reports()] == [(1, 7), (2, 7), (3, 7)]
+    assert [(number, report.metrics.count) for number, (report,) in stepper.reports()] == [(1, 7), (2, 7), (3, 7)]

@@ -171,7 +171,7 @@ def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(picture_exper
     whole, reports = steps(Program(experiment, picture_spec, 10), batches)
     half, _ = steps(Program(experiment, picture_spec, 10), batches[:2])
     program = Program(experiment, picture_spec, 10)
-    state = program.start(half.params, half.opt_state, int(half.step))
+    state = program.go_on(int(half.step), half.trees())
     for batch in batches[2:]:
         state, report = program.train_step(state, batch)
     assert_close(state, whole, rtol=0, atol=0)
@@ -227,7 +227,7 @@ def test_abstract_trees_describe_the_real_ones(review_experiment, review_spec):
     params = program.init_params()
     for abstract, real in (
         (program.abstract_params(), params),
-        (program.abstract_opt_state(), program.start(params).opt_state),
+        (program.abstract_trees()["opt_state"], program.start(params).opt_state),
     ):
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(
             lambda leaf: (leaf.shape, leaf.dtype), real

