@@ -13,6 +13,7 @@ from lab10.data.dataset import Spec
 from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
 from lab10.fields import is_off, number, require_at_least, require_at_most, require_share
+from lab10.models.dropout import Dropout
 from lab10.models.lstm import Implementation, MaskedLSTM
 from lab10.models.model import WIDEST, Model, require_spec
 
@@ -76,12 +77,7 @@ class LSTMClassifier(nn.Module):
         return dense(self._dropout(pooled, config.output_dropout)).astype(jnp.float32)
 
     def _dropout(self, x: jax.Array, rate: float | jax.Array, broadcast: tuple[int, ...] = ()) -> jax.Array:
-        """Srivastava et al. 2014, scaled up in training; unlike flax's, it takes a rate that is only known in the step."""
-        if is_off(rate) or not self.has_rng("dropout"):
-            return x
-        shape = [1 if dimension in broadcast else size for dimension, size in enumerate(x.shape)]
-        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, shape)
-        return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)
+        return Dropout(rate, broadcast)(x)
 
     def _drop_words(
         self, features: Float[Array, "time batch features"], tokens: Int[Array, "time batch"]
