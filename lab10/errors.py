@@ -1,5 +1,7 @@
 """The ways a run ends early that are not bugs, each answered without a traceback."""
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """A mistake of the user's: a bad field, missing data, the wrong workdir. Exit status 2.
@@ -10,6 +12,18 @@ class UserError(Exception):
 
 class RunError(Exception):
     """A run that cannot go on although nobody made a mistake, such as a loss that is not finite. Exit status 1."""
+
+
+class Diverged(RunError):
+    """A run whose loss or parameters are no longer finite.
+
+    Attributes:
+      workdir: the run's folder, as the user named it.
+    """
+
+    def __init__(self, message: str, workdir: Path):
+        super().__init__(message)
+        self.workdir = workdir
 
 
 class Interrupted(Exception):

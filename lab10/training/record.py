@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lab10.config import Experiment
-from lab10.errors import RunError
+from lab10.errors import Diverged
 from lab10.metrics import Metrics
 from lab10.training.checkpoints import Checkpoints, Restored
 from lab10.training.early_stopping import Course
@@ -67,7 +67,7 @@ class Record:
         """Adds a step's metrics, in float64, to those of the next line.
 
         Raises:
-          RunError: the step gave a loss or a parameter that is not finite.
+          Diverged: the step gave a loss or a parameter that is not finite.
         """
         if not report.finite:
             raise self._diverged("The loss or a parameter", step)
@@ -82,7 +82,7 @@ class Record:
         """Writes the metrics of an evaluation, and notes whether it ends the run.
 
         Raises:
-          RunError: they are not finite.
+          Diverged: they are not finite.
         """
         if not all(math.isfinite(value) for value in metrics.values()):
             raise self._diverged("The validation loss", step)
@@ -123,10 +123,11 @@ class Record:
         self._progress.line(step, split, metrics)
         self._log.write(step, step / self._steps_per_epoch, split, metrics)
 
-    def _diverged(self, what: str, step: int) -> RunError:
-        return RunError(
+    def _diverged(self, what: str, step: int) -> Diverged:
+        return Diverged(
             f"{what} is not finite at step {step}. {self.last_good()} "
-            "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir."
+            "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir.",
+            self.workdir.path,
         )
 
     def last_good(self) -> str:

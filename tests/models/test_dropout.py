@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from lab10.models.dropout import Dropout
 
-X = np.arange(1, 61, dtype=np.float32).reshape(5, 3, 4)
+X = jnp.arange(1, 61, dtype=jnp.float32).reshape(5, 3, 4)
 
 
 class Both(nn.Module):

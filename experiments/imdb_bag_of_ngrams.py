@@ -1,0 +1,23 @@
+"""Words and pairs of words, hashed, their embeddings averaged (fastText): what an LSTM has to be better than.
+
+    python scripts/train.py imdb_bag_of_ngrams
+    python scripts/evaluate.py runs/imdb_bag_of_ngrams
+
+All 25,000 test reviews; those of more than 400 ids by their end, as imdb_lstm_tuned reads them.
+"""
+
+from lab10.config import Experiment
+from lab10.data.reviews import Reviews
+from lab10.models.ngrams import BagOfNgrams
+from lab10.optimizers import Adam
+from lab10.tasks.classification import Classification
+
+experiment = Experiment(
+    data=Reviews(name="imdb_reviews", num_words=30_000, max_length=400, too_long="truncate", padding="front"),
+    model=BagOfNgrams(longest=2, features=16, dropout=0.2),
+    task=Classification(),
+    optimizer=Adam(learning_rate=3e-3),
+    batch_size=64,
+    epochs=20,
+    patience=3,
+)

@@ -1,0 +1,27 @@
+"""The deep autoencoder of Hinton and Salakhutdinov (2006), 784-1000-500-250-30 and its mirror, without pretraining.
+
+python scripts/train.py mnist_deep_autoencoder
+python scripts/evaluate.py runs/mnist_deep_autoencoder
+"""
+
+from lab10.config import Experiment
+from lab10.data.pictures import Pictures
+from lab10.models.autoencoder import MLPAutoencoder
+from lab10.optimizers import Adam
+from lab10.schedules import Cosine
+from lab10.tasks.reconstruction import Reconstruction
+
+experiment = Experiment(
+    data=Pictures(name="mnist"),
+    model=MLPAutoencoder(
+        encoder_widths=(1000, 500, 250),
+        latent=30,
+        decoder_widths=(250, 500, 1000),
+        activation="elu",
+        output="sigmoid",
+    ),
+    task=Reconstruction(),
+    optimizer=Adam(learning_rate=5e-4, weight_decay=0.05, schedule=Cosine()),
+    batch_size=64,
+    epochs=45,
+)

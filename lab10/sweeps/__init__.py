@@ -1,0 +1,1 @@
+"""Sweeps: many points of one experiment, chosen by validation."""

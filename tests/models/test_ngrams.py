@@ -1,0 +1,94 @@
+"""The bag of n-grams: which n-grams there are, where they are kept, what changes the answer and what does not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lab10.data.reviews import ReviewSpec
+from lab10.errors import UserError
+from lab10.models.ngrams import BagOfNgrams, ngram_buckets
+from lab10.training.state import init_params
+
+SPEC = ReviewSpec(num_ids=50, class_names=("neg", "pos"))
+BUCKETS = 2**18
+
+
+def of_row(row, length):
+    """The buckets of a row's n-grams, in order."""
+    buckets, complete = ngram_buckets(jnp.array([row]), length, BUCKETS)
+    return np.asarray(buckets)[0][np.asarray(complete)[0]].tolist()
+
+
+def test_every_ngram_has_a_bucket_and_equal_ones_the_same():
+    assert len(of_row([5, 6, 7, 8], 1)) == 4
+    assert len(of_row([5, 6, 7, 8], 2)) == 3
+    assert len(of_row([5, 6, 7, 8], 3)) == 2
+    assert of_row([5, 6], 3) == []
+    twice = of_row([5, 6, 9, 5, 6], 2)
+    assert twice[0] == twice[3]
+    assert len(set(twice)) == 3
+    assert of_row([5, 6], 2) != of_row([6, 5], 2), "order counts within one"
+
+
+def test_padding_is_part_of_no_ngram():
+    for length in (1, 2, 3):
+        expected = of_row([5, 6, 7, 8], length)
+        assert of_row([0, 0, 5, 6, 7, 8], length) == expected
+        assert of_row([5, 6, 7, 8, 0], length) == expected
+
+
+def test_buckets_are_used_evenly():
+    """40,000 pairs in 2**18 buckets: of so many thrown at random, 97 in 100 or more fall where few others do."""
+    first, second = np.meshgrid(np.arange(1, 201), np.arange(1, 201))
+    pairs = jnp.array(np.stack([first.ravel(), second.ravel()], axis=1))
+    used = np.asarray(ngram_buckets(pairs, 2, BUCKETS)[0])[:, 1]
+    expected = BUCKETS * (1 - np.exp(-len(pairs) / BUCKETS))
+    assert len(np.unique(used)) > 0.97 * expected
+
+
+def logits(model, tokens, **more):
+    module = model.build(SPEC)
+    return module.apply({"params": init_params(module, SPEC, 0)}, jnp.array(tokens), **more)
+
+
+def test_it_is_the_mean_of_the_embeddings_and_a_dense_layer():
+    model = BagOfNgrams(features=4)
+    params = init_params(model.build(SPEC), SPEC, 0)
+    row = [0, 7, 3, 7]
+    rows = params["embedding"]["embedding"][np.array(of_row(row, 1) + of_row(row, 2))]
+    expected = rows.mean(axis=0) @ params["dense"]["kernel"] + params["dense"]["bias"]
+    np.testing.assert_allclose(logits(model, [row])[0], expected, rtol=1e-5)
+
+
+def test_words_alone_know_no_order_and_bigrams_do():
+    one, other = [[4, 5, 6]], [[6, 5, 4]]
+    words, bigrams = BagOfNgrams(longest=1), BagOfNgrams(longest=2)
+    np.testing.assert_allclose(logits(words, one), logits(words, other), atol=1e-7)
+    assert abs(logits(bigrams, one) - logits(bigrams, other)).max() > 1e-6
+
+
+def test_a_word_that_is_not_there_takes_its_ngrams_along():
+    model = BagOfNgrams(features=4)
+    presence = jnp.array([[1.0, 1.0, 0.0]])
+    params = init_params(model.build(SPEC), SPEC, 0)
+    kept = of_row([4, 5], 1) + of_row([4, 5], 2)
+    expected = params["embedding"]["embedding"][np.array(kept)].sum(axis=0) / 5 @ params["dense"]["kernel"]
+    np.testing.assert_allclose(logits(model, [[4, 5, 6]], presence=presence)[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(logits(model, [[4, 5, 6]], presence=jnp.ones((1, 3))), logits(model, [[4, 5, 6]]))
+
+
+def test_blank_rows_are_finite():
+    model = BagOfNgrams()
+    assert bool(jnp.all(jnp.isfinite(logits(model, [[0, 0]]))))
+    module = model.build(SPEC)
+    gradient = jax.grad(lambda p: module.apply({"params": p}, jnp.zeros((1, 2), jnp.int32)).sum())(
+        init_params(module, SPEC, 0)
+    )
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("fields", [{"longest": 0}, {"longest": 9}, {"buckets": 0}, {"features": 0}, {"dropout": 1.0}])
+def test_what_no_model_can_have_is_refused(fields):
+    with pytest.raises(UserError, match=f"--model.{next(iter(fields))} is"):
+        BagOfNgrams(**fields)
