@@ -73,8 +73,9 @@ def _require_fitting(args: Any) -> None:
             "--points N goes with --sampler random, tpe or qmc, which need it; a grid has as many as it has."
         )
     for option in ("workers", "together", "lost_after", "points"):
-        if (getattr(args, option) or 1) < 1:
-            raise UserError(f"--{option.replace('_', '-')} is {getattr(args, option)}; expected at least 1.")
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option.replace('_', '-')} is {value}; expected at least 1.")
     if len(set(args.seeds)) < len(args.seeds):
         raise UserError("A seed is there twice in --seeds.")
 

@@ -54,7 +54,7 @@ class BagOfNgramsClassifier(nn.Module):
 
 
 def windows(rows: jax.Array, length: int) -> jax.Array:
-    """[length, batch, time]: at each place what stands there and at the `length` - 1 places before; zeros before the first."""
+    """What stands at each place and at the places before it, [length, batch, time]; zeros before the first."""
     return jnp.stack([jnp.pad(rows, [(0, 0), (back, 0)])[:, : rows.shape[1]] for back in range(length)])
 
 
