@@ -72,7 +72,10 @@ class LSTMClassifier(nn.Module):
             (_, last_backward), states_backward = backward(features[::-1], mask[::-1])
             last = jnp.concatenate([last, last_backward], axis=-1)
             states = jnp.concatenate([states, states_backward[::-1]], axis=-1)
-        pooled = last if config.pooling == "last" else pool(states, mask, config.pooling)
+        if config.pooling == "concat":
+            pooled = jnp.concatenate([last, pool(states, mask, "max"), pool(states, mask, "mean")], axis=-1)
+        else:
+            pooled = last if config.pooling == "last" else pool(states, mask, config.pooling)
         dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(self._dropout(pooled, config.output_dropout)).astype(jnp.float32)
 
@@ -164,8 +167,8 @@ class LSTM(Model):
     """Width of the LSTM's state, in each direction."""
     bidirectional: bool = False
     """Whether a second LSTM reads backwards (Graves and Schmidhuber 2005)."""
-    pooling: Literal["last", "max", "mean"] = "last"
-    """What the states over time become: max is that of Johnson and Zhang 2016."""
+    pooling: Literal["last", "max", "mean", "concat"] = "last"
+    """What the states over time become: max as in Johnson and Zhang 2016; concat is all three, Howard and Ruder 2018."""
     embedding_dropout: float = number(0.0)
     """Share of the words that are taken out of a batch, each wherever it stands (Gal and Ghahramani 2016)."""
     input_dropout: float = number(0.0)
