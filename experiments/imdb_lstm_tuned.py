@@ -3,7 +3,9 @@
     python scripts/train.py imdb_lstm_tuned
     python scripts/evaluate.py runs/imdb_lstm_tuned
 
-All 25,000 test reviews; those of more than 400 ids by their end.
+All 25,000 test reviews; those of more than 400 ids by their end. Expect 5 minutes on one CPU core, and an accuracy of
+0.8823, 0.8742 and 0.8864 with --seed 0, 1 and 2, at the checkpoint of the lowest validation loss. On validation it is two
+points more: reviews of one film are on both sides of that split, and on one side of train and test.
 """
 
 from lab10.config import Experiment
