@@ -19,11 +19,21 @@ from lab10.optimizers import Optimizer
 from lab10.tasks.task import Task
 
 # Fields whose values are bounded on both sides; all others take any value of their type that is large enough.
-SHARES = dict.fromkeys(
-    ("validation_share", "average_decay", "dropout", "embedding_dropout", "input_dropout", "output_dropout")
-    + ("decay", "b1", "b2", "momentum"),
-    st.floats(0, 1, exclude_max=True),
-) | {"rate": st.floats(0, 1, exclude_min=True, exclude_max=True)}
+SHARES = {
+    name: st.floats(0, 1, exclude_max=True)
+    for name in (
+        "validation_share",
+        "average_decay",
+        "dropout",
+        "embedding_dropout",
+        "input_dropout",
+        "output_dropout",
+        "decay",
+        "b1",
+        "b2",
+        "momentum",
+    )
+} | {"rate": st.floats(0, 1, exclude_min=True, exclude_max=True)}
 
 
 def values(name: str, hint: object) -> st.SearchStrategy:
