@@ -168,7 +168,7 @@ class LSTM(Model):
     bidirectional: bool = False
     """Whether a second LSTM reads backwards (Graves and Schmidhuber 2005)."""
     pooling: Literal["last", "max", "mean", "concat"] = "last"
-    """What the states over time become: max as in Johnson and Zhang 2016; concat is all three, Howard and Ruder 2018."""
+    """What the states become: max as in Johnson and Zhang 2016; concat is all three, as in Howard and Ruder 2018."""
     embedding_dropout: float = number(0.0)
     """Share of the words that are taken out of a batch, each wherever it stands (Gal and Ghahramani 2016)."""
     input_dropout: float = number(0.0)
