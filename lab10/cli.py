@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from lab10.errors import Interrupted, RunError, UserError
@@ -29,11 +29,11 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
         place = arguments.index("--")
         arguments, texts = arguments[:place], arguments[place:]
     as_json = "--json" in arguments
+    _answers.update(as_json=as_json)
     arguments = [argument for argument in arguments if argument != "--json"] + texts
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        # Libraries print too; with --json they must not print where the result goes.
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        with _kept_for_the_result() if as_json else contextlib.nullcontext():
             result, text = main(arguments)
         _print(json.dumps(result) if as_json else text)
         _exit(EXIT_OK)
@@ -50,10 +50,41 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     except Exception as error:
         traceback.print_exc()
         status, message = EXIT_FAILURE, f"{type(error).__name__}: {error}"
-    print(f"error: {message}" if status in (EXIT_USAGE, EXIT_FAILURE) else message, file=sys.stderr)
-    if as_json:
-        _print(json.dumps({"error": message}))
+    _tell(message, status)
     _exit(status)
+
+
+def exit_now(message: str) -> NoReturn:
+    """Ends the process with status 1 from whatever thread, without waiting for any other."""
+    if "standard_output" in _answers:
+        os.dup2(_answers["standard_output"], 1)
+    _tell(message, EXIT_FAILURE)
+    sys.stderr.flush()
+    os._exit(EXIT_FAILURE)
+
+
+# How this process answers: `as_json`, and the `standard_output` that is kept for it.
+_answers: dict[str, int] = {}
+
+
+@contextlib.contextmanager
+def _kept_for_the_result() -> Iterator[None]:
+    """Sends to standard error what libraries print meanwhile, those in C++ among them."""
+    sys.stdout.flush()
+    _answers["standard_output"] = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(_answers["standard_output"], 1)
+        os.close(_answers.pop("standard_output"))
+
+
+def _tell(message: str, status: int) -> None:
+    print(f"error: {message}" if status in (EXIT_USAGE, EXIT_FAILURE) else message, file=sys.stderr)
+    if _answers["as_json"]:
+        _print(json.dumps({"error": message}))
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

@@ -13,6 +13,7 @@ from lab10.data.transforms import Transform
 from lab10.errors import UserError
 from lab10.fields import number, option, require_at_least, require_share, running
 from lab10.kinds import import_all
+from lab10.mesh import DeviceMesh
 from lab10.models.model import Model
 from lab10.optimizers import Optimizer
 from lab10.schedules import Schedule
@@ -58,6 +59,8 @@ class Experiment:
     """The workdir of another run, from whose best parameters to start."""
     evaluation_batch_size: int = 256
     """Examples in an evaluation step."""
+    mesh: DeviceMesh = running(DeviceMesh())
+    """The devices that share the work."""
     evaluate_every: int | None = running(None)
     """Steps between evaluations on the validation split, each followed by a checkpoint; None: once an epoch."""
     checkpoint_every: int | None = running(None)
@@ -150,16 +153,19 @@ def differing_fields(before: Experiment, now: Experiment) -> list[str]:
     ]
 
 
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields of a config that define its result, by path: `optimizer.learning_rate`; a part's is its class name."""
+def flatten(config: Any, prefix: str = "", running: bool = False) -> dict[str, Any]:
+    """The fields of a config that define its result, by path: `optimizer.learning_rate`; a part's is its class name.
+
+    With `running`, those too that only say how a run is watched.
+    """
     flat = {}
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
-        if not field.metadata.get("defines_result", True):
+        if not (running or field.metadata.get("defines_result", True)):
             continue
         if dataclasses.is_dataclass(value):
             flat[path] = type(value).__name__
-            flat |= flatten(value, path + ".")
+            flat |= flatten(value, path + ".", running)
         else:
             flat[path] = value
     return flat

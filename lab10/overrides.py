@@ -9,11 +9,12 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
 from lab10.config import FAMILIES, Experiment
+from lab10.distributed import Distributed
 from lab10.errors import UserError
 from lab10.fields import option
 from lab10.kinds import closest, find_kind, kinds_of
@@ -51,8 +52,16 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
     return module.experiment, path.stem
 
 
-def parse_training_arguments(arguments: list[str]) -> tuple[Experiment, str]:
-    """`EXPERIMENT [--workdir DIR] [--FIELD VALUE …]` as an experiment and a workdir.
+class Launch(NamedTuple):
+    """What a training command says: what to run, where, and with which other processes."""
+
+    experiment: Experiment
+    workdir: str
+    distributed: Distributed
+
+
+def parse_training_arguments(arguments: list[str]) -> Launch:
+    """`EXPERIMENT [--workdir DIR] [--FIELD VALUE …]`.
 
     Raises:
       UserError: a name, a field or a value that does not exist or fit.
@@ -71,8 +80,8 @@ def parse_training_arguments(arguments: list[str]) -> tuple[Experiment, str]:
     return apply_overrides(default, name, arguments[1:])
 
 
-def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> tuple[Experiment, str]:
-    """The experiment with its fields set as the arguments say, and the workdir.
+def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Launch:
+    """The experiment with its fields set as the arguments say, and all else that they say.
 
     Besides typed fields, `--optimizer adam` or `--data.transform gaussiannoise` choose another kind
     for a part, whose fields the arguments after and before it then set.
@@ -92,6 +101,7 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> tup
         [
             ("experiment", Annotated[Experiment, tyro.conf.arg(name="")]),
             ("workdir", str, dataclasses.field(default=f"runs/{name}")),
+            ("distributed", Distributed, dataclasses.field(default=Distributed())),
         ],
         frozen=True,
         kw_only=True,
@@ -104,7 +114,7 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> tup
     if "--workdir" in arguments[-1:] or "" in arguments:
         raise UserError("An option's value is empty; give --workdir a folder's name and every field a value.")
     parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}")
-    return parsed.experiment, parsed.workdir
+    return Launch(parsed.experiment, parsed.workdir, parsed.distributed)
 
 
 def _displace_duration(default: Experiment, arguments: list[str]) -> Experiment:

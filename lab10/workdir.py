@@ -17,6 +17,7 @@ import math
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +32,8 @@ from lab10.json_lines import read_json_lines
 from lab10.paths import path_of
 
 FORMAT_VERSION = 1
+# After which a file of another host should be there; NFS clients look again after 30 s to 60 s (nfs(5), acdirmax).
+SHARED_SECONDS = 90
 # What a process that died before it had written config.json may have left.
 _OWN_BEFORE_CONFIG = ("lock", ".config.json.partial")
 
@@ -125,6 +128,18 @@ class Workdir:
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
+
+    def problem_of_sharing(self) -> str:
+        """Why this process cannot share the folder with the one that wrote its config; empty where it can."""
+        deadline = time.monotonic() + SHARED_SECONDS
+        while not self.config_path.exists():
+            if time.monotonic() > deadline:
+                return (
+                    f"Process {jax.process_index()} (on {platform.node()}) does not see what process 0 wrote to "
+                    f"{self.path.absolute()}. Give a --workdir in a folder that all hosts share."
+                )
+            time.sleep(0.1)
+        return ""
 
     def _made_with(self) -> list[dict[str, Any]]:
         """What each process of the run was made with, where it differs from the one before."""

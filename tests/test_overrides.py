@@ -34,7 +34,7 @@ def test_steps_displace_the_default_of_epochs_and_the_other_way_round(parse, rev
     by_steps, by_epochs = parse("--steps", "7"), parse("--epochs", "3")
     assert (by_steps.steps, by_steps.epochs) == (7, None)
     assert (by_epochs.steps, by_epochs.epochs) == (None, 3)
-    other_way, _ = apply_overrides(review_experiment(steps=7), "lstm", ["--epochs=2"])
+    other_way, *_ = apply_overrides(review_experiment(steps=7), "lstm", ["--epochs=2"])
     assert (other_way.steps, other_way.epochs) == (None, 2)
 
 

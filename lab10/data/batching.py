@@ -36,14 +36,12 @@ class TrainingBatches:
 
     Every example comes exactly once an epoch. Where examples differ in length and there is more
     than one length to pad to, those of a batch have similar ones. One batch of an epoch may be
-    partial; it is filled up to `padded_size` rows, as every batch is where that is above
-    `batch_size`, and the rows that fill it are masked.
+    partial; the rows that fill it are masked.
     """
 
     split: Split
     batch_size: int
     order_seed: int
-    padded_size: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,7 +68,7 @@ class TrainingBatches:
     def batch(self, step: int) -> HostBatch:
         """The batch of a step on the host, padded and masked: the plain twin of what is gathered on the device."""
         examples, length = self._of_step(step)
-        return fill(self.split.batch(examples[examples != NO_EXAMPLE], length), self.padded_size)
+        return fill(self.split.batch(examples[examples != NO_EXAMPLE], length), len(examples))
 
     def _of_step(self, step: int) -> tuple[np.ndarray, int | None]:
         epoch, place = divmod(step, self.steps_per_epoch)
@@ -78,15 +76,13 @@ class TrainingBatches:
         return examples[place], lengths[place]
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, list[int | None]]:
-        """Examples [steps, padded_size] and padded length of each step of an epoch."""
+        """Examples [steps, rows] and padded length of each step of an epoch."""
         if epoch not in self._epochs:
             if len(self._epochs) > 1:  # a run of steps may reach into the next epoch
                 del self._epochs[min(self._epochs)]
             order = epoch_order(self.order_seed, epoch, self.split, min(self.batch_size, len(self.split)))
             lengths_of_steps = [self.split.padded_length(examples[examples != NO_EXAMPLE]) for examples in order]
-            fill_up = self.padded_size - order.shape[1]
-            examples = np.pad(order, [(0, 0), (0, fill_up)], constant_values=NO_EXAMPLE)
-            self._epochs[epoch] = examples, lengths_of_steps
+            self._epochs[epoch] = order, lengths_of_steps
         return self._epochs[epoch]
 
     @functools.cached_property

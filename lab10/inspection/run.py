@@ -38,7 +38,7 @@ class Run:
         self._workdir, self.config, self.spec = workdir, experiment, spec
         self._program = Program(experiment, spec)
         higher_is_better = experiment.task.metrics[experiment.select_by]
-        checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better)
+        checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better, alone=True)
         self.step = checkpoints.find(checkpoint)
         self.params = checkpoints.restore(self.step, {"params": self._program.abstract_params()}).trees["params"]
         self._module = self._program.module

@@ -7,6 +7,7 @@ of the metrics line under way and digests: of the arrays, and of the metadata th
 
 import dataclasses
 import errno
+import functools
 import hashlib
 import itertools
 import json
@@ -18,8 +19,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from lab10.agreement import on_first
 from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
@@ -54,11 +57,16 @@ class Checkpoints:
       directory: the folder of all checkpoints; created when writing, in a workdir that is there.
       select_by: the validation metric of which the best value is kept.
       higher_is_better: whether its best value is the highest.
+      alone: whether this process reads by itself, also where it was one of several.
+
+    Attributes:
+      directory: as given.
     """
 
-    def __init__(self, directory: Path, select_by: str, higher_is_better: bool):
-        self._directory = directory
+    def __init__(self, directory: Path, select_by: str, higher_is_better: bool, alone: bool = False):
+        self.directory = directory
         self._select_by = select_by
+        self._processes = {jax.process_index()} if alone else None
         self._sign = 1.0 if higher_is_better else -1.0
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs with a traceback what it raises as well
 
@@ -67,11 +75,11 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of the finished checkpoints, ascending."""
-        if not self._directory.is_dir():
+        if not self.directory.is_dir():
             return []
         return sorted(
             int(path.name)
-            for path in self._directory.iterdir()
+            for path in self.directory.iterdir()
             if path.name.isascii() and path.name.isdigit() and ocp.is_orbax_checkpoint(path)
         )
 
@@ -106,7 +114,7 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             raise UserError(
-                f"{self._directory.parent} has no checkpoint yet; train first, or longer: python scripts/train.py"
+                f"{self.directory.parent} has no checkpoint yet; train first, or longer: python scripts/train.py"
             )
         if which == "latest":
             return steps[-1]
@@ -148,26 +156,29 @@ class Checkpoints:
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
         beside["own_sha256"] = digest_of_json(beside)
-        self._directory.mkdir(exist_ok=True)  # not its parents: a run whose workdir was taken away has nowhere to save
-        self._remove_leftovers()
-        path = self._directory.absolute() / str(step)
+        on_first(self._make_ready)
+        path = self.directory.absolute() / str(step)
         try:
             # A copy: Orbax adds to the dictionary that it is given.
             ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=beside)
         except (ValueError, RuntimeError) as error:  # so fails what is written by C++
             raise OSError(errno.EIO, _first_line(error), str(path)) from error
-        self._drop_old()
+        on_first(self._drop_old)
+
+    def _make_ready(self) -> None:
+        self.directory.mkdir(exist_ok=True)  # not its parents: a run whose workdir was taken away has nowhere to save
+        self._remove_leftovers()
 
     def _drop_old(self) -> None:
         """Removes the checkpoints that are no longer kept, so that nobody ever sees a part of one."""
         best = self.best_step()
         for step in self.steps()[:-LATEST]:
             if step != best:
-                (self._directory / str(step)).rename(self._directory / f"{step}{DROPPED}")
+                (self.directory / str(step)).rename(self.directory / f"{step}{DROPPED}")
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        for path in self._directory.iterdir():
+        for path in self.directory.iterdir():
             if path.name.endswith(LEFTOVERS):
                 shutil.rmtree(path)
 
@@ -177,10 +188,13 @@ class Checkpoints:
         Raises:
           UserError: the checkpoint is damaged, or of another model or version.
         """
-        path = self._directory.absolute() / str(step)
+        path = self.directory.absolute() / str(step)
         beside = self._read_beside(step)
         try:
-            with warnings.catch_warnings():
+            processes = ocp.options.MultiprocessingOptions(
+                primary_host=min(self._processes or {0}), active_processes=self._processes
+            )
+            with warnings.catch_warnings(), ocp.Context(multiprocessing_options=processes):
                 warnings.simplefilter("ignore")
                 trees = ocp.load_checkpointables(path, abstract_trees)
         except (ValueError, KeyError, TypeError, OSError) as error:
@@ -212,27 +226,30 @@ class Checkpoints:
                 problems[step] = error
                 console.print(f"{error}\nTrying the checkpoint before it.", markup=False)
                 continue
-            for damaged in problems:
-                self._set_aside(damaged)
-            self._drop_old()
+            on_first(functools.partial(self._tidy, list(problems)))
             return restored
         if problems:
             raise UserError(
-                f"No checkpoint in {self._directory} can be restored. "
+                f"No checkpoint in {self.directory} can be restored. "
                 f"The last problem: {next(reversed(problems.values()))}"
             )
         return None
 
+    def _tidy(self, damaged: list[int]) -> None:
+        for step in damaged:
+            self._set_aside(step)
+        self._drop_old()
+
     def _set_aside(self, step: int) -> None:
         """Takes a damaged checkpoint out of the sequence, under a name that is still free."""
         names = (
-            self._directory / f"{step}.damaged{suffix}"
+            self.directory / f"{step}.damaged{suffix}"
             for suffix in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
         )
-        (self._directory / str(step)).rename(next(name for name in names if not name.exists()))
+        (self.directory / str(step)).rename(next(name for name in names if not name.exists()))
 
     def _read_beside(self, step: int) -> "Beside":
-        path = self._directory.absolute() / str(step)
+        path = self.directory.absolute() / str(step)
         try:
             found = dict(ocp.checkpointables_metadata(path).custom_metadata or {})
             if found.pop("own_sha256", None) != digest_of_json(found) and found["format"] != 1:
@@ -271,10 +288,15 @@ def digest(tree: Any) -> str:
     """SHA-256 over the paths, dtypes, shapes and bytes of a pytree's arrays, hexadecimal."""
     sha256 = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf)
+        array = np.asarray(leaf) if _is_whole(leaf) else multihost_utils.process_allgather(leaf, tiled=True)
         sha256.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
         sha256.update(np.ascontiguousarray(array).tobytes())
     return sha256.hexdigest()
+
+
+def _is_whole(leaf: Any) -> bool:
+    """Whether this process has all of an array."""
+    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
 def digest_of_json(value: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lab10.config import Experiment
 from lab10.data.dataset import Spec
@@ -24,10 +25,11 @@ class Ensemble(Program):
       experiments: at least one; their `program_key` is one.
       spec: of their dataset.
       total_steps: of each run.
+      mesh: as for `Program`.
     """
 
-    def __init__(self, experiments: Sequence[Experiment], spec: Spec, total_steps: int):
-        super().__init__(experiments[0], spec, total_steps)
+    def __init__(self, experiments: Sequence[Experiment], spec: Spec, total_steps: int, mesh: Mesh | None = None):
+        super().__init__(experiments[0], spec, total_steps, mesh)
         if len({program_key(experiment) for experiment in experiments}) != 1:
             raise ValueError("The experiments differ in more than numbers.")
         self._total_steps, self._size = total_steps, len(experiments)
@@ -51,7 +53,7 @@ class Ensemble(Program):
 
         def one(numbers: dict[str, jax.Array], state: TrainState) -> tuple[TrainState, StepReport]:
             experiment = with_numbers(self._experiment, numbers)
-            return Program(experiment, self._spec, self._total_steps)._train_steps(state, fed)
+            return Program(experiment, self._spec, self._total_steps, self.mesh)._train_steps(state, fed)
 
         numbers = {name: jnp.asarray(values) for name, values in self._numbers.items()}
         return jax.vmap(one, axis_size=self._size, out_axes=(0, 1))(numbers, state)

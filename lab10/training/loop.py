@@ -1,15 +1,18 @@
 """The loop: feeds the step, writes lines of metrics, evaluates, saves, resumes. The same for every task."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from lab10.agreement import agreed, on_first, refuse_together, require_same
 from lab10.compilation_cache import use_compilation_cache
-from lab10.config import Experiment
+from lab10.config import Experiment, flatten
 from lab10.console import console
 from lab10.data.dataset import OpenDataset, Split
 from lab10.errors import Interrupted, RunError, UserError
+from lab10.fields import option
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.ensemble import Ensemble
 from lab10.training.profile import Profile
@@ -19,7 +22,7 @@ from lab10.training.signals import StopRequest
 from lab10.training.state import Params, TrainState, count_parameters
 from lab10.training.step import Program
 from lab10.training.stepper import Stepper
-from lab10.workdir import Workdir
+from lab10.workdir import Workdir, made_with
 
 
 def train(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
@@ -63,18 +66,23 @@ def train_together(
     experiment = experiments[0]
     try:
         with contextlib.ExitStack() as locks:
-            for workdir in workdirs:
-                locks.enter_context(workdir.locked())
+            for one, workdir in zip(experiments, workdirs, strict=True):
+                require_same(functools.partial(identity, one, workdir))
+            on_first(lambda: [locks.enter_context(workdir.locked()) for workdir in workdirs])
             dataset = experiment.data.open()
+            require_same(lambda: {"the content of the dataset": dataset.content_sha256})
             train_split = dataset.open_split("train")
             validation = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
             total = experiment.total_steps(len(train_split))
-            programs = [Program(one, dataset.spec, total) for one in experiments]
+            mesh = experiment.mesh.build()
+            programs = [Program(one, dataset.spec, total, mesh) for one in experiments]
             start_from = None
             if experiment.start_from is not None and not all(record.checkpoints.steps() for record in records):
                 start_from = params_of(experiment.start_from, dataset, programs[0].abstract_params())
             for one, workdir in zip(experiments, workdirs, strict=True):
-                workdir.write_config(one, dataset)
+                on_first(functools.partial(workdir.write_config, one, dataset))
+                refuse_together(workdir.problem_of_sharing())
+            require_same(lambda: {str(record.checkpoints.directory): record.checkpoints.steps() for record in records})
             states = restore_or_start(records, programs, total, start_from)
             began = time.monotonic()
             going = [place for place, record in enumerate(records) if not record.is_done(total)]
@@ -82,7 +90,7 @@ def train_together(
                 of_going = [records[place] for place in going]
                 program = programs[going[0]]
                 if len(going) > 1:
-                    program = Ensemble([record.experiment for record in of_going], dataset.spec, total)
+                    program = Ensemble([record.experiment for record in of_going], dataset.spec, total, mesh)
                 trainer = Trainer(of_going, program, train_split, validation, total)
                 trainer.go([states[place] for place in going])
             seconds, parameters = time.monotonic() - began, count_parameters(programs[0].abstract_params())
@@ -93,6 +101,15 @@ def train_together(
             f"{error.filename or at_fault.workdir.path}: {error.strerror or error}. {at_fault.last_good()}\n"
             "Once that is mended, the same command goes on."
         ) from error
+
+
+def identity(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
+    """What the processes of one run have in common, by option or name: all but where each finds its data."""
+    fields = {option(path): value for path, value in flatten(experiment, running=True).items()}
+    elsewhere = {"--data.dir", "--data.cache-dir"}
+    software = {name: value for name, value in made_with().items() if name not in ("device", "devices")}
+    shared = {name: value for name, value in fields.items() if name not in elsewhere}
+    return shared | {"--workdir": str(workdir.path)} | software
 
 
 def restore_or_start(
@@ -150,18 +167,15 @@ class Trainer:
                 progress.step(step)
                 profile.steps(step - before, state)
                 self._collect(left_under_way=1)
-                stopping = stop.signal_number is not None
+                signal_number = agreed(stop.signal_number or 0)
                 if self._due(step, self._experiment.log_every):
                     self._write_train_lines(step)
                 if self._due(step, self._evaluate_every):
                     self._evaluate_and_save(step, state)
-                elif stopping or self._due(step, self._experiment.checkpoint_every):
+                elif signal_number or self._due(step, self._experiment.checkpoint_every):
                     self._save(step, state)
-                if stopping and step < self._total:
-                    raise Interrupted(
-                        f"Stopped at step {step} of {self._total}; saved.",
-                        stop.signal_number or 0,
-                    )
+                if signal_number and step < self._total:
+                    raise Interrupted(f"Stopped at step {step} of {self._total}; saved.", signal_number)
 
     def _due(self, step: int, every: int | None) -> bool:
         return every is not None and (step % every == 0 or step == self._total)

@@ -3,6 +3,8 @@
 # Long enough that the cost of a dispatch does not show, short enough that a signal is noticed at once.
 TARGET_SECONDS = 0.1
 MOST_STEPS = 128
+# Of the dispatches that several processes make together, whatever the clock of each says.
+SHARED_STEPS = 16
 
 
 class Pace:

@@ -5,12 +5,13 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lab10.agreement import is_first
 from lab10.config import Experiment
 from lab10.errors import Diverged
 from lab10.metrics import Metrics
 from lab10.training.checkpoints import Checkpoints, Restored
 from lab10.training.early_stopping import Course
-from lab10.training.metrics_log import MetricsLog
+from lab10.training.metrics_log import MetricsLog, NoLog
 from lab10.training.progress import Progress
 from lab10.training.state import TrainState
 from lab10.training.step import StepReport
@@ -59,7 +60,7 @@ class Record:
     @contextlib.contextmanager
     def written_from(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
         """Opens the lines of metrics, without those after a step."""
-        with MetricsLog(self.workdir, step) as log:
+        with MetricsLog(self.workdir, step) if is_first() else NoLog() as log:
             self._log, self._steps_per_epoch, self._progress = log, steps_per_epoch, progress
             yield
 

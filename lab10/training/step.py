@@ -2,7 +2,7 @@
 
 import concurrent.futures
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from lab10.data.dataset import Batch, Spec, Split
 from lab10.data.feed import Fed, Feed
 from lab10.errors import UserError
 from lab10.fields import is_off
+from lab10.mesh import in_parts, local_mesh
 from lab10.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, adversarial_gradients
 from lab10.training.state import Params, TrainState, averaged, init_params
@@ -68,27 +69,28 @@ def require_fitting(experiment: Experiment, spec: Spec) -> None:
 class Program:
     """An experiment's model, task and optimizer as compiled functions on a mesh.
 
+    Args:
+      experiment: what to compute.
+      spec: of its dataset.
+      total_steps: of the run; None where nothing is trained.
+      mesh: of devices, along one axis, over which the rows of a batch lie; None: this process's own.
+
     Attributes:
       module: the flax module.
-      mesh: the local devices, along the axis `data`, over which the rows of a batch lie.
-      rows: the sharding of batches.
-      replicated: the sharding of the train state.
+      mesh: the devices.
+      replicated: the sharding of what every device has whole.
     """
 
-    def __init__(self, experiment: Experiment, spec: Spec, total_steps: int | None = None):
+    def __init__(self, experiment: Experiment, spec: Spec, total_steps: int | None = None, mesh: Mesh | None = None):
         self._experiment, self._spec = experiment, spec
         require_fitting(experiment, spec)
         self.module = experiment.model.build(spec)
         # Inspection does not train, and need not know for how long the run did.
         self._optimizer = experiment.optimizer.build(total_steps) if total_steps is not None else optax.identity()
         self._averages = not is_off(experiment.average_decay)
-        self.mesh = Mesh(np.array(jax.local_devices()), ("data",))
-        self.rows = NamedSharding(self.mesh, PartitionSpec("data"))
+        self._shards_optimizer = experiment.mesh.shard_optimizer
+        self.mesh = local_mesh() if mesh is None else mesh
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
-
-    def padded_size(self, batch_size: int) -> int:
-        """Rows of a batch on the device: the next multiple of the mesh's devices."""
-        return -(-batch_size // self.mesh.size) * self.mesh.size
 
     def init_params(self) -> Params:
         """The initial parameters."""
@@ -103,26 +105,40 @@ class Program:
     def abstract_trees(self) -> dict[str, Any]:
         """Shapes, dtypes and shardings of what a checkpoint holds."""
         params = self.abstract_params()
-        opt_state = self._abstract(jax.eval_shape(self._optimizer.init, params))
+        opt_state = jax.eval_shape(self._optimizer.init, params)
+        opt_state = self._abstract(opt_state, self._opt_shardings(opt_state))
         return TrainState(np.array(0), params, opt_state, params if self._averages else None).trees()
 
-    def _abstract(self, tree):
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.replicated), tree)
+    def _abstract(self, tree, shardings=None):
+        shardings = jax.tree.map(lambda _: self.replicated, tree) if shardings is None else shardings
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree, shardings
+        )
+
+    def _opt_shardings(self, opt_state: Any) -> Any:
+        """Where each array of the optimizer's state lies."""
+        in_place = functools.partial(in_parts, self.mesh) if self._shards_optimizer else lambda _: self.replicated
+        return jax.tree.map(in_place, opt_state)
 
     def start(self, params: Params) -> TrainState:
         """The train state of a run that begins with these parameters."""
         # A copy: a step is given its state for good, each array once.
         averages = jax.tree.map(jnp.copy, params) if self._averages else None
-        state = TrainState(np.array(0, np.int32), params, self._optimizer.init(params), averages)
-        return jax.device_put(state, self.replicated)
+        shardings = self._opt_shardings(jax.eval_shape(self._optimizer.init, params))
+        opt_state = jax.jit(self._optimizer.init, out_shardings=shardings)(params)
+        return self._placed(jax.device_put, TrainState(np.array(0, np.int32), params, opt_state, averages))
 
     def go_on(self, step: int, trees: dict[str, Any]) -> TrainState:
         """The train state of which a checkpoint holds the trees."""
         params, averages = trees["params"], None
         if self._averages:
             params, averages = trees["unaveraged"], params
-        state = TrainState(np.array(step, np.int32), params, trees["opt_state"], averages)
-        return jax.device_put(state, self.replicated)
+        return self._placed(jax.device_put, TrainState(np.array(step, np.int32), params, trees["opt_state"], averages))
+
+    def _placed(self, place: Callable[[Any, Any], Any], state: TrainState) -> TrainState:
+        """The state as every step takes and leaves it; `place` moves what is there, or constrains what is traced."""
+        opt_state = place(state.opt_state, self._opt_shardings(state.opt_state))
+        return place(state.replace(opt_state=()), self.replicated).replace(opt_state=opt_state)
 
     def join(self, states: Sequence[TrainState]) -> TrainState:
         """What `train_steps` takes for the runs of these states; here there is one."""
@@ -164,7 +180,8 @@ class Program:
         reports = StepReport(Metrics(totals, blank), blank.astype(bool))
         state, reports = jax.lax.fori_loop(0, fed.count, body, (state, reports))
         # Once a dispatch: after every step it would cost a tenth of the step.
-        return state, reports.replace(finite=reports.finite.at[fed.count - 1].min(_all_finite(state.params)))
+        reports = reports.replace(finite=reports.finite.at[fed.count - 1].min(_all_finite(state.params)))
+        return state, jax.lax.with_sharding_constraint(reports, self.replicated)
 
     @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepReport]:
@@ -198,7 +215,8 @@ class Program:
         if averages is not None:
             averages = averaged(averages, params, self._experiment.average_decay, state.step + 1)
         report = StepReport(metrics, jnp.isfinite(metrics.totals["loss"]))
-        return TrainState(state.step + 1, params, opt_state, averages), report
+        state = TrainState(state.step + 1, params, opt_state, averages)
+        return self._placed(jax.lax.with_sharding_constraint, state), report
 
     @functools.partial(jax.jit, static_argnums=0)
     def evaluate_step(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
@@ -217,7 +235,8 @@ class Program:
 
         one = jax.eval_shape(self.evaluate_step, params, fed.batch(self._spec, 0))
         blank = {name: jnp.zeros((len(fed.places), *leaf.shape), leaf.dtype) for name, leaf in one.items()}
-        return jax.lax.fori_loop(0, fed.count, body, blank)
+        # Whole on every device, so that every process has every example's.
+        return jax.lax.with_sharding_constraint(jax.lax.fori_loop(0, fed.count, body, blank), self.replicated)
 
     def evaluate(self, params: Params, feed: Feed) -> Evaluation:
         """Every example of a split, once."""
@@ -226,7 +245,7 @@ class Program:
         def one(steps: Steps) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             return steps.examples, jax.device_get(self.evaluate_steps(params, feed(steps)))
 
-        rows = self.padded_size(self._experiment.evaluation_batch_size)
+        rows = self._experiment.evaluation_batch_size
         # A scan keeps one core busy, and XLA runs side by side what two threads ask of a CPU. Programs that span
         # devices must start in one order everywhere.
         with concurrent.futures.ThreadPoolExecutor(2 if self.mesh.size == 1 else 1) as threads:

@@ -10,7 +10,7 @@ import jax
 from lab10.config import Experiment
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
-from lab10.training.pace import Pace
+from lab10.training.pace import SHARED_STEPS, Pace
 from lab10.training.state import TrainState
 from lab10.training.step import Program, StepReport
 
@@ -37,14 +37,11 @@ class Stepper:
 
     def __init__(self, experiment: Experiment, program: Program, split: Split):
         self._program = program
-        self._batches = TrainingBatches(
-            split,
-            experiment.batch_size,
-            experiment.data.order_seed,
-            program.padded_size(min(experiment.batch_size, len(split))),
-        )
+        self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.order_seed)
         self.steps_per_epoch = self._batches.steps_per_epoch
-        self._pace = Pace(experiment.steps_per_dispatch)
+        # Processes that measure each on its own would not dispatch the same.
+        alone = None if jax.process_count() == 1 else SHARED_STEPS
+        self._pace = Pace(experiment.steps_per_dispatch or alone)
         self._feed = program.feed(split, self._pace.capacity)
         self._under_way: collections.deque[Dispatched] = collections.deque()
         self._fetched_at = 0.0

@@ -41,14 +41,14 @@ def test_the_device_gets_the_batches_that_the_host_would_make(examples, resident
     spec, split = examples
     feed = feed_of(split, capacity, size_in_bytes(split) if resident else 0)
     assert feed.resident == resident
-    batches = TrainingBatches(split, BATCH_SIZE, 0, BATCH_SIZE + 1)
+    batches = TrainingBatches(split, BATCH_SIZE, 0)
     on_device = jax.jit(lambda fed, place: fed.batch(spec, place))
     step, end, fewest = 0, 2 * batches.steps_per_epoch + 3, capacity
     while step < end:
         steps = batches.steps(step, min(step + capacity, end))
         fewest = min(fewest, len(steps.examples))
         fed = feed(steps)
-        assert fed.places.shape == (capacity, BATCH_SIZE + 1)
+        assert fed.places.shape == (capacity, BATCH_SIZE)
         assert np.all(np.asarray(fed.places)[len(steps.examples) :] == NO_EXAMPLE)
         for place in range(len(steps.examples)):
             expected, batch = batches.batch(step + place), jax.device_get(on_device(fed, jnp.int32(place)))
@@ -99,7 +99,7 @@ def test_a_resident_split_is_read_once_and_of_a_streamed_one_what_the_steps_need
         return split.read(places, length)
 
     counted = Split(split.rows, counting, split.lengths, split.padded_lengths)
-    batches = TrainingBatches(counted, BATCH_SIZE, 0, BATCH_SIZE)
+    batches = TrainingBatches(counted, BATCH_SIZE, 0)
     resident, streamed = feed_of(counted, 4, size_in_bytes(split)), feed_of(counted, 4, 0)
     read.clear()
     steps = batches.steps(0, 4)
@@ -108,4 +108,4 @@ def test_a_resident_split_is_read_once_and_of_a_streamed_one_what_the_steps_need
     fed = streamed(steps)
     taken = np.concatenate([batches.examples(step) for step in range(len(steps.examples))])
     np.testing.assert_array_equal(np.concatenate(read), split.rows[taken])
-    assert {len(rows) for rows in fed.table.values()} == {4 * BATCH_SIZE}, "one shape for any number of steps"
+    assert {rows.shape[:2] for rows in fed.table.values()} == {(4, BATCH_SIZE)}, "one shape for any number of steps"

@@ -79,21 +79,21 @@ def real(examples: np.ndarray) -> np.ndarray:
     return examples[:count]
 
 
-@given(sizes, batch_sizes, st.integers(0, 9), order_seeds, st.integers(0, 3))
-def test_every_example_comes_exactly_once_an_epoch(examples, batch_size, extra, seed, epoch):
-    batches = TrainingBatches(numbered(examples), batch_size, seed, batch_size + extra)
+@given(sizes, batch_sizes, order_seeds, st.integers(0, 3))
+def test_every_example_comes_exactly_once_an_epoch(examples, batch_size, seed, epoch):
+    batches = TrainingBatches(numbered(examples), batch_size, seed)
     taken = [batches.batch(step) for step in steps_of(batches, epoch)]
-    assert all(len(batch["mask"]) == batch_size + extra for batch in taken)
+    assert all(len(batch["mask"]) == min(batch_size, len(batches.split)) for batch in taken)
     assert all(batch["mask"].sum() == batch_size for batch in taken[:-1])
     assert sorted(np.concatenate([real_rows(batch) for batch in taken])) == list(numbered(examples).rows)
 
 
-@given(ragged_splits(), small_batch_sizes, st.integers(0, 9), order_seeds, st.integers(0, 3))
-def test_every_example_comes_exactly_once_an_epoch_also_where_lengths_differ(split, batch_size, extra, seed, epoch):
-    batches = TrainingBatches(split, batch_size, seed, batch_size + extra)
+@given(ragged_splits(), small_batch_sizes, order_seeds, st.integers(0, 3))
+def test_every_example_comes_exactly_once_an_epoch_also_where_lengths_differ(split, batch_size, seed, epoch):
+    batches = TrainingBatches(split, batch_size, seed)
     taken = [batches.batch(step) for step in steps_of(batches, epoch)]
     assert len(taken) == math.ceil(len(split) / batch_size)
-    assert all(len(batch["mask"]) == batch_size + extra for batch in taken)
+    assert all(len(batch["mask"]) == min(batch_size, len(batches.split)) for batch in taken)
     partial = [batch["mask"].sum() for batch in taken if batch["mask"].sum() < batch_size]
     assert partial == [len(split) % batch_size] * bool(len(split) % batch_size)
     assert sorted(np.concatenate([batch["labels"][batch["mask"]] for batch in taken])) == list(split.rows)
@@ -102,34 +102,34 @@ def test_every_example_comes_exactly_once_an_epoch_also_where_lengths_differ(spl
 
 @given(splits, batch_sizes, order_seeds, st.lists(st.integers(0, 800), min_size=1, max_size=10))
 def test_a_batch_is_a_function_of_seed_and_step_alone(split, batch_size, seed, steps):
-    used = TrainingBatches(split, batch_size, seed, batch_size)
+    used = TrainingBatches(split, batch_size, seed)
     before = {step: used.batch(step) for step in steps}  # in whatever order the steps were asked for
     for step in sorted(before):
-        fresh = TrainingBatches(split, batch_size, seed, batch_size)
+        fresh = TrainingBatches(split, batch_size, seed)
         for name, array in fresh.batch(step).items():
             np.testing.assert_array_equal(array, before[step][name])
 
 
 @given(splits, batch_sizes, order_seeds, st.integers(0, 3))
 def test_a_batch_is_padded_to_the_least_length_that_holds_its_examples(split, batch_size, seed, epoch):
-    batches = TrainingBatches(split, batch_size, seed, batch_size)
+    batches = TrainingBatches(split, batch_size, seed)
     for step in steps_of(batches, epoch):
         examples, batch = batches.examples(step), batches.batch(step)
         length = least_holding(split, examples)
-        assert length is None or batch["inputs"].shape == (batch_size, length)
+        assert length is None or batch["inputs"].shape == (min(batch_size, len(split)), length)
         for name, array in split.batch(examples, length).items():
             np.testing.assert_array_equal(batch[name][: len(examples)], array)
 
 
-@given(splits, small_batch_sizes, st.integers(0, 9), order_seeds, st.integers(0, 900), st.data())
-def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, extra, seed, start, data):
-    batches = TrainingBatches(split, batch_size, seed, batch_size + extra)
-    plain = TrainingBatches(split, batch_size, seed, batch_size + extra)
+@given(splits, small_batch_sizes, order_seeds, st.integers(0, 900), st.data())
+def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, seed, start, data):
+    batches = TrainingBatches(split, batch_size, seed)
+    plain = TrainingBatches(split, batch_size, seed)
     end = start + data.draw(st.integers(1, 60))
     while start < end:
         asked = min(start + data.draw(st.integers(1, 20)), end)
         steps = batches.steps(start, asked)
-        assert steps.examples.shape[1] == batch_size + extra
+        assert steps.examples.shape[1] == min(batch_size, len(split))
         for step, examples in enumerate(steps.examples, start):
             np.testing.assert_array_equal(real(examples), plain.examples(step))
             assert steps.length == least_holding(split, real(examples))
@@ -144,7 +144,7 @@ def test_epochs_differ_in_order_and_so_do_seeds(examples, batch_size, seed, epoc
     """Of 20 examples two orders agree by chance once in 10^18."""
 
     def order(seed, epoch):
-        batches = TrainingBatches(numbered(examples), batch_size, seed, batch_size)
+        batches = TrainingBatches(numbered(examples), batch_size, seed)
         return tuple(np.concatenate([real_rows(batches.batch(step)) for step in steps_of(batches, epoch)]))
 
     assert len({order(seed, epoch), order(seed, epoch + 1), order(seed + 1, epoch)}) == 3

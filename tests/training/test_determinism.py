@@ -22,6 +22,7 @@ from lab10.data.pictures import Pictures
 from lab10.data.reviews import Reviews
 from lab10.data.transforms import GaussianNoise, WordDropout
 from lab10.inspection import load
+from lab10.mesh import DeviceMesh
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.sentiment import LSTM
 from lab10.optimizers import Adam, RMSprop
@@ -32,8 +33,8 @@ from lab10.workdir import Workdir
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20
-# 32 rows lie on 8 devices evenly; beside 30, two more fill the batch.
-RUNS = {"pictures-30": 30, "reviews-30": 30, "reviews-32": 32}
+# 32 rows lie on 8 devices evenly; beside 30, two more fill the batch; of 5, three devices have none.
+RUNS = {"pictures-30": 30, "reviews-30": 30, "reviews-32": 32, "reviews-5": 5}
 
 TRAIN = """
 import json, sys
@@ -42,7 +43,9 @@ from lab10.training.loop import train
 from lab10.workdir import Workdir
 
 for workdir, experiment in json.loads(sys.argv[1]).items():
-    train(from_json(experiment, Experiment), Workdir(workdir))
+    experiment = from_json(experiment, Experiment)
+    train(experiment, Workdir(workdir))
+    print(experiment.mesh.build().size)
 """
 
 
@@ -59,7 +62,7 @@ def experiments():
     )
     reviews = Experiment(
         data=Reviews(name="synthetic_reviews", max_length=10, length_buckets=1, transform=WordDropout()),
-        model=LSTM(embedding_features=4, hidden=3),
+        model=LSTM(embedding_features=4, hidden=3, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
         task=Classification(),
         optimizer=RMSprop(),
         **fields,
@@ -88,16 +91,21 @@ def params(workdir):
     return jax.device_get(load(workdir, "latest").params)
 
 
-def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(on_one_device, tmp_path):
+@pytest.mark.parametrize(
+    ("mesh", "used"), [(DeviceMesh(), 8), (DeviceMesh(data=3), 3), (DeviceMesh(shard_optimizer=True), 8)]
+)
+def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(on_one_device, tmp_path, mesh, used):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "PYTHONPATH": os.pathsep.join((str(ROOT), *(path for path in sys.path if path))),
     }
-    configs = {str(tmp_path / name): to_json(experiment, Experiment) for name, experiment in experiments().items()}
+    on_eight = {name: dataclasses.replace(experiment, mesh=mesh) for name, experiment in experiments().items()}
+    configs = {str(tmp_path / name): to_json(experiment, Experiment) for name, experiment in on_eight.items()}
     done = subprocess.run([sys.executable, "-c", TRAIN, json.dumps(configs)], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
-    for name in experiments():
+    assert done.stdout.split() == [str(used).encode()] * len(on_eight)
+    for name in on_eight:
         one, eight = on_one_device / name, tmp_path / name
         assert json.loads((eight / "config.json").read_text())["made_with"][-1]["devices"] == 8
         assert len(losses(eight)) == STEPS + 1, "every step, and the validation at the end"

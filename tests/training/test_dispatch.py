@@ -83,7 +83,7 @@ def test_the_bits_do_not_depend_on_dispatches_nor_on_where_the_split_lies(
 
 def test_reports_tell_the_examples_of_each_step(task, one_by_one):
     _, _, split = task
-    batches = TrainingBatches(split, BATCH_SIZE, 0, BATCH_SIZE)
+    batches = TrainingBatches(split, BATCH_SIZE, 0)
     counts = [report.metrics.count for report in one_by_one[1]]
     assert counts == [len(batches.examples(step)) for step in range(STEPS)]
     assert min(counts) == 5, "one batch is partial"
@@ -92,7 +92,7 @@ def test_reports_tell_the_examples_of_each_step(task, one_by_one):
 def test_many_steps_agree_with_as_many_plain_ones(task, one_by_one):
     make, spec, split = task
     program = Program(make(), spec, STEPS)
-    batches = TrainingBatches(split, BATCH_SIZE, 0, BATCH_SIZE)
+    batches = TrainingBatches(split, BATCH_SIZE, 0)
     state, (expected, expected_reports, _) = program.start(program.init_params()), one_by_one
     for step in range(STEPS):
         state, report = program.train_step(state, batches.batch(step))
@@ -106,7 +106,7 @@ def test_many_steps_agree_with_as_many_plain_ones(task, one_by_one):
 def test_one_program_serves_any_number_of_steps_of_a_length(task):
     make, spec, split = task
     program = Program(make(), spec, STEPS)
-    feed, batches = program.feed(split, 5), TrainingBatches(split, BATCH_SIZE, 0, BATCH_SIZE)
+    feed, batches = program.feed(split, 5), TrainingBatches(split, BATCH_SIZE, 0)
     state, lengths, compiled = program.start(program.init_params()), set(), Program.train_steps._cache_size()
     for start, end in ((0, 1), (0, 5), (1, 3), (3, 7), (7, 12), (8, 9)):
         steps = batches.steps(start, end)

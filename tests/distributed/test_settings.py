@@ -1,0 +1,55 @@
+"""Which processes belong to a run, by options or by the environment of a launcher."""
+
+import pytest
+
+from lab10.distributed import Distributed
+from lab10.errors import UserError
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
+VARIABLES = (*SLURM, "OMPI_COMM_WORLD_SIZE", "JOB_COMPLETION_INDEX")
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings", "expected"),
+    [
+        ({}, {}, False),
+        ({}, {"detect": True}, True),
+        ({}, {"coordinator_address": "host:80", "num_processes": 1, "process_id": 0}, True),
+        (SLURM, {}, True),
+        (SLURM, {"detect": False}, False),
+        (SLURM | {"SLURM_NTASKS": "1"}, {}, False),
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2"}, {}, False),  # a batch script, outside of srun
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, {}, True),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, {}, False),
+        ({"JOB_COMPLETION_INDEX": "0"}, {}, True),
+    ],
+)
+def test_several_processes_are_recognised(monkeypatch, environment, settings, expected):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Distributed(**settings).is_wanted == expected
+
+
+COMPLETE = {"coordinator_address": "host:80", "num_processes": 2, "process_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"num_processes": 2}, "belong together"),
+        ({"coordinator_address": "host:80", "process_id": 0}, "belong together"),
+        (COMPLETE | {"coordinator_address": "host"}, "'host'; expected host:port"),
+        (COMPLETE | {"coordinator_address": "host:http"}, "expected host:port"),
+        (COMPLETE | {"coordinator_address": "host:70000"}, "expected host:port"),
+        (COMPLETE | {"process_id": 2}, "--distributed.process-id is 2; expected one from 0 to 1"),
+        (COMPLETE | {"process_id": -1}, "--distributed.process-id is -1"),
+        (COMPLETE | {"num_processes": 0}, "--distributed.num-processes is 0"),
+        ({"connect_timeout_seconds": 0}, "--distributed.connect-timeout-seconds is 0"),
+        ({"heartbeat_timeout_seconds": 1}, "--distributed.heartbeat-timeout-seconds is 1"),
+    ],
+)
+def test_mistakes_are_named(settings, said):
+    with pytest.raises(UserError, match=said):
+        Distributed(**settings)

