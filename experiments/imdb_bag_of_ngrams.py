@@ -8,7 +8,7 @@ All 25,000 test reviews; those of more than 400 ids by their end, as imdb_lstm_t
 
 from lab10.config import Experiment
 from lab10.data.reviews import Reviews
-from lab10.models.ngrams import BagOfNgrams
+from lab10.models.bag_of_ngrams import BagOfNgrams
 from lab10.optimizers import Adam
 from lab10.tasks.classification import Classification
 

@@ -1,56 +1,13 @@
-"""A classifier of texts by their words and short sequences of words: the strongest of the models without recurrence."""
-
-import dataclasses
-from typing import ClassVar, Literal
+"""Short sequences of words as ids of their own, by hashing (Weinberger et al. 2009)."""
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from lab10.data.dataset import Spec
-from lab10.data.reviews import ReviewSpec
 from lab10.data.text import PADDING_ID
-from lab10.fields import number, require_at_least, require_at_most, require_share
-from lab10.models.dropout import Dropout
-from lab10.models.model import WIDEST, Model, require_spec
-from lab10.models.sentiment import keras_uniform, num_logits
 
-
-class BagOfNgramsClassifier(nn.Module):
-    """The mean of the embeddings of all n-grams → logits (Joulin et al. 2017, fastText).
-
-    Attributes:
-      config: widths and choices.
-      logits: number of outputs.
-    """
-
-    config: "BagOfNgrams"
-    logits: int
-
-    @nn.compact
-    def __call__(
-        self, tokens: Int[Array, "batch time"], presence: Float[Array, "batch time"] | None = None
-    ) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
-
-        Args:
-          tokens: the ids.
-          presence: how far each token is there, where it is asked which tokens matter; None: 1.
-        """
-        config, dtype = self.config, self.config.compute_dtype()
-        embedding = nn.Embed(config.buckets, config.features, dtype, embedding_init=keras_uniform, name="embedding")
-        presence = jnp.ones(tokens.shape) if presence is None else presence
-        total, count = jnp.zeros((len(tokens), config.features)), jnp.zeros((len(tokens), 1))
-        for length in range(1, config.longest + 1):
-            buckets, complete = ngram_buckets(tokens, length, config.buckets)
-            there = complete.astype(jnp.float32)
-            weights = there * jnp.prod(windows(presence, length), axis=0)  # an n-gram is there as far as its words are
-            total += jnp.einsum("bt,btf->bf", weights, embedding(buckets).astype(jnp.float32))
-            count += jnp.sum(there, axis=1, keepdims=True)
-        mean = Dropout(config.dropout)((total / jnp.maximum(count, 1)).astype(dtype))
-        dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
-        return dense(mean).astype(jnp.float32)
+# Beyond these an n-gram occurs once, and an embedding of its buckets fits no device.
+LONGEST, MOST_BUCKETS = 8, 2**24
 
 
 def windows(rows: jax.Array, length: int) -> jax.Array:
@@ -60,8 +17,8 @@ def windows(rows: jax.Array, length: int) -> jax.Array:
 
 def ngram_buckets(
     tokens: Int[Array, "batch time"], length: int, buckets: int
-) -> tuple[Int[Array, "batch time"], jax.Array]:
-    """The bucket of the n-gram that ends at each place, and whether all of it are tokens, bool [batch, time].
+) -> tuple[Int[Array, "batch time"], Bool[Array, "batch time"]]:
+    """The bucket of the n-gram that ends at each place, and whether all of it are tokens.
 
     The hash is FNV-1a's with whole ids in place of bytes (Fowler, Noll and Vo 1991), then mixed by its upper half.
     """
@@ -71,29 +28,3 @@ def ngram_buckets(
         hashed = (hashed ^ part.astype(jnp.uint32)) * jnp.uint32(16777619)
     hashed = hashed ^ (hashed >> 16)
     return (hashed % jnp.uint32(buckets)).astype(jnp.int32), jnp.all(parts != PADDING_ID, axis=0)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BagOfNgrams(Model):
-    """Words and n-grams, hashed into buckets; the order counts within an n-gram alone."""
-
-    gives: ClassVar[Literal["logits", "pixels"]] = "logits"
-
-    longest: int = 2
-    """Words in the longest n-gram; 1: words alone."""
-    buckets: int = 2**18
-    """Rows of the embedding, which n-grams share by their hash."""
-    features: int = 16
-    """Width of the embedding."""
-    dropout: float = number(0.0)
-    """Share of the mean's features that are set to zero in training."""
-
-    def __post_init__(self):
-        require_at_least(1, self, "longest", "buckets", "features", prefix="model.")
-        require_at_most(8, self, "longest", prefix="model.")
-        require_at_most(2**24, self, "buckets", prefix="model.")
-        require_at_most(WIDEST, self, "features", prefix="model.")
-        require_share(self, "dropout", prefix="model.")
-
-    def build(self, spec: Spec) -> BagOfNgramsClassifier:
-        return BagOfNgramsClassifier(self, num_logits(require_spec(self, spec, ReviewSpec)))

@@ -16,6 +16,7 @@ from lab10.fields import is_off, number, require_at_least, require_at_most, requ
 from lab10.models.dropout import Dropout
 from lab10.models.lstm import Implementation, MaskedLSTM
 from lab10.models.model import WIDEST, Model, require_spec
+from lab10.models.ngrams import LONGEST, MOST_BUCKETS, ngram_buckets, windows
 
 
 def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -54,15 +55,16 @@ class LSTMClassifier(nn.Module):
           presence: what each token's embedding is multiplied by, where it is asked which tokens matter; None: 1.
         """
         config, dtype = self.config, self.config.compute_dtype()
-        tokens = tokens.T  # time first, before the embedding makes it large
-        mask = tokens != PADDING_ID
-        embedding = nn.Embed(
-            self.num_embeddings, config.embedding_features, dtype, embedding_init=keras_uniform, name="embedding"
-        )
-        embedded = embedding(tokens)
-        if presence is not None:
-            embedded = embedded * presence.T[..., None].astype(embedded.dtype)
-        features = self.perturb("features", self._drop_words(embedded, tokens))
+        mask = (tokens != PADDING_ID).T  # time comes first in all that follows
+        presence = jnp.ones(tokens.shape) if presence is None else presence
+        embedded = [self._embed("embedding", self.num_embeddings, config.embedding_features, tokens, presence)]
+        for length in range(2, config.longest_ngram + 1):
+            buckets, complete = ngram_buckets(tokens, length, config.ngram_buckets)
+            there = complete * jnp.prod(windows(presence, length), axis=0)  # an n-gram is there as far as its words are
+            embedded.append(
+                self._embed(f"embedding_{length}", config.ngram_buckets, config.ngram_features, buckets, there)
+            )
+        features = self.perturb("features", jnp.concatenate(embedded, axis=-1))
         # Time is the first dimension: a mask that is broadcast along it is the same at every step.
         features = self._dropout(features, config.input_dropout, broadcast=(0,) if config.same_mask else ())
         forward = MaskedLSTM(config.hidden, dtype, config.implementation, name="lstm")
@@ -76,20 +78,24 @@ class LSTMClassifier(nn.Module):
             pooled = jnp.concatenate([last, pool(states, mask, "max"), pool(states, mask, "mean")], axis=-1)
         else:
             pooled = last if config.pooling == "last" else pool(states, mask, config.pooling)
+        if config.pool_inputs:
+            pooled = jnp.concatenate([pooled, pool(features, mask, "mean")], axis=-1)
         dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(self._dropout(pooled, config.output_dropout)).astype(jnp.float32)
 
     def _dropout(self, x: jax.Array, rate: float | jax.Array, broadcast: tuple[int, ...] = ()) -> jax.Array:
         return Dropout(rate, broadcast)(x)
 
-    def _drop_words(
-        self, features: Float[Array, "time batch features"], tokens: Int[Array, "time batch"]
+    def _embed(
+        self, name: str, rows: int, width: int, ids: Int[Array, "batch time"], presence: Float[Array, "batch time"]
     ) -> Float[Array, "time batch features"]:
-        """Drops rows of the embedding, so that a word is gone wherever it stands in the batch."""
-        if is_off(self.config.embedding_dropout):
-            return features
-        kept = self._dropout(jnp.ones(self.num_embeddings, features.dtype), self.config.embedding_dropout)
-        return features * kept[tokens][..., None]
+        """Embedded ids; dropout takes rows of the embedding, so that an id is gone wherever it stands in the batch."""
+        embedding = nn.Embed(rows, width, self.config.compute_dtype(), embedding_init=keras_uniform, name=name)
+        ids, presence = ids.T, presence.T  # before the embedding makes them large
+        if not is_off(self.config.embedding_dropout):
+            presence = presence * self._dropout(jnp.ones(rows), self.config.embedding_dropout)[ids]
+        embedded = embedding(ids)
+        return embedded * presence[..., None].astype(embedded.dtype)
 
 
 def pool(
@@ -165,10 +171,18 @@ class LSTM(Model):
     """Width of the embedding."""
     hidden: int = 32
     """Width of the LSTM's state, in each direction."""
+    longest_ngram: int = 1
+    """Words in the longest of the n-grams that each place has an embedding of, beside that of its word."""
+    ngram_features: int = 16
+    """Width of the embedding of the n-grams of one length."""
+    ngram_buckets: int = 2**18
+    """Rows of that embedding, which n-grams share by their hash."""
     bidirectional: bool = False
     """Whether a second LSTM reads backwards (Graves and Schmidhuber 2005)."""
     pooling: Literal["last", "max", "mean", "concat"] = "last"
     """What the states become: max as in Johnson and Zhang 2016; concat is all three, as in Howard and Ruder 2018."""
+    pool_inputs: bool = False
+    """Whether the mean of the LSTM's inputs stands beside its pooled states, as in a bag of words."""
     embedding_dropout: float = number(0.0)
     """Share of the words that are taken out of a batch, each wherever it stands (Gal and Ghahramani 2016)."""
     input_dropout: float = number(0.0)
@@ -181,8 +195,11 @@ class LSTM(Model):
     """Of the LSTM: reference is the plain scan that the fast one is tested against."""
 
     def __post_init__(self):
-        require_at_least(1, self, "embedding_features", "hidden", prefix="model.")
-        require_at_most(WIDEST, self, "embedding_features", "hidden", prefix="model.")
+        widths = ("embedding_features", "ngram_features", "hidden")
+        require_at_least(1, self, *widths, "longest_ngram", "ngram_buckets", prefix="model.")
+        require_at_most(WIDEST, self, *widths, prefix="model.")
+        require_at_most(LONGEST, self, "longest_ngram", prefix="model.")
+        require_at_most(MOST_BUCKETS, self, "ngram_buckets", prefix="model.")
         require_share(self, "embedding_dropout", "input_dropout", "output_dropout", prefix="model.")
 
     def build(self, spec: Spec) -> LSTMClassifier:

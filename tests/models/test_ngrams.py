@@ -7,7 +7,8 @@ import pytest
 
 from lab10.data.reviews import ReviewSpec
 from lab10.errors import UserError
-from lab10.models.ngrams import BagOfNgrams, ngram_buckets
+from lab10.models.bag_of_ngrams import BagOfNgrams
+from lab10.models.ngrams import ngram_buckets
 from lab10.training.state import init_params
 
 SPEC = ReviewSpec(num_ids=50, class_names=("neg", "pos"))
