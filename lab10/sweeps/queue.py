@@ -26,6 +26,8 @@ PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "median": optuna.pruners.MedianPruner,
     "hyperband": optuna.pruners.HyperbandPruner,
 }
+# To make the tables, which fails where another machine makes them at the same moment.
+ATTEMPTS = 5
 # Why a point failed that is not run again.
 FAILED = "failed"
 DUPLICATE = "duplicate"
@@ -53,12 +55,7 @@ class Queue:
         self._beats_every = max(1, lost_after // 6)
         self._beaten_at = 0.0
         try:
-            self.storage = RDBStorage(
-                url,
-                heartbeat_interval=self._beats_every,
-                grace_period=lost_after,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-            )
+            self.storage = self._open_storage(url, lost_after)
             self._study = optuna.create_study(
                 storage=self.storage,
                 study_name=name,
@@ -73,6 +70,23 @@ class Queue:
                 f"--storage {url} cannot be used ({said}). Expected a database's URL, such as "
                 "sqlite:///sweep.db or postgresql+psycopg://user@host/name with its driver installed."
             ) from error
+
+    def _open_storage(self, url: str, lost_after: int) -> RDBStorage:
+        """The storage, its tables made where there are none."""
+        attempts = ATTEMPTS
+        while True:
+            try:
+                return RDBStorage(
+                    url,
+                    heartbeat_interval=self._beats_every,
+                    grace_period=lost_after,
+                    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+                )
+            except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+                attempts -= 1
+                if not attempts:
+                    raise
+                time.sleep(1)
 
     def require_same(self, identity: dict[str, Any]) -> None:
         """Records what is swept, or compares.

@@ -45,11 +45,33 @@ def start(tmp_path_factory, storage):
     return started
 
 
+def test_machines_that_come_first_together_make_one_sweep(storage):
+    """The tables are made by whoever is first, and three may be."""
+    base, _, where = storage.rpartition("/postgres?")
+    with psycopg_of(storage) as connection:
+        connection.execute("CREATE DATABASE new_one")
+    new = f"{base}/new_one?{where}"
+    make = f"from lab10.sweeps.queue import Queue; Queue({new!r}, 'sweep', 'grid', 'none', False, 60); print('made')"
+    makers = [
+        subprocess.Popen([sys.executable, "-c", make], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for maker in makers:
+        out, said = maker.communicate()
+        assert out == b"made\n", said.decode()
+
+
+def psycopg_of(storage):
+    import psycopg
+
+    return psycopg.connect(storage.replace("+psycopg", ""), autocommit=True)
+
+
 def test_one_of_two_is_killed_and_the_other_finishes_every_point_once(start, storage, tmp_path):
     one, other = start(tmp_path), start(tmp_path)
     deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 3:  # each is at work, one of them at its second point
-        assert one.poll() is None
+        assert one.poll() is None, one.communicate()[1].decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     one.send_signal(signal.SIGKILL)

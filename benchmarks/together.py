@@ -1,0 +1,43 @@
+"""What it costs to train several runs as one program, beside each alone: `python -m benchmarks.together`."""
+
+import dataclasses
+
+from benchmarks.pairs import ratio_of, spread_of
+from benchmarks.stepping import STEPS, stand_in, step_seconds
+from lab10.training.ensemble import Ensemble
+from lab10.training.step import Program
+
+TASKS = ("imdb_lstm", "mnist_pca", "mnist_autoencoder")
+MEMBERS = (2, 4, 8)
+PAIRS = 5
+
+
+def measure(task: str, members: int) -> str:
+    """A row: a step of all members together and of one alone, taken in turns, and what a member gains."""
+    experiment, spec, split = stand_in(task, 4096)
+    experiment = dataclasses.replace(experiment, batch_size=32)
+    rate = experiment.optimizer.learning_rate
+    experiments = [
+        dataclasses.replace(
+            experiment, seed=n, optimizer=dataclasses.replace(experiment.optimizer, learning_rate=rate * (1 + n / 8))
+        )
+        for n in range(members)
+    ]
+    one, several = Program(experiment, spec, 10_000), Ensemble(experiments, spec, 10_000)
+    alone, together = [], []
+    for _ in range(PAIRS):
+        for program, names, times in ((one, experiments[:1], alone), (several, experiments, together)):
+            states = [program.start(Program(each, spec, 10_000).init_params()) for each in names]
+            times += step_seconds(program, states, experiment, split, STEPS[task], repeats=1)
+    gain = ratio_of([time / members for time in together], alone)
+    medians = [f"{1e6 * spread_of(times)['median']:,.0f}" for times in (alone, together)]
+    spread = f"{gain['median']:.2f} ({gain['lowest']:.2f} to {gain['highest']:.2f})"
+    return f"| `{task}` | {members} | {' | '.join(medians)} | {spread} |"
+
+
+if __name__ == "__main__":
+    print("| experiment | runs | µs a step, alone | all together | seconds of a run alone over its share together |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for task in TASKS:
+        for members in MEMBERS:
+            print(measure(task, members), flush=True)
