@@ -78,8 +78,6 @@ class LSTMClassifier(nn.Module):
             pooled = jnp.concatenate([last, pool(states, mask, "max"), pool(states, mask, "mean")], axis=-1)
         else:
             pooled = last if config.pooling == "last" else pool(states, mask, config.pooling)
-        if config.pool_inputs:
-            pooled = jnp.concatenate([pooled, pool(features, mask, "mean")], axis=-1)
         dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(self._dropout(pooled, config.output_dropout)).astype(jnp.float32)
 
@@ -181,8 +179,6 @@ class LSTM(Model):
     """Whether a second LSTM reads backwards (Graves and Schmidhuber 2005)."""
     pooling: Literal["last", "max", "mean", "concat"] = "last"
     """What the states become: max as in Johnson and Zhang 2016; concat is all three, as in Howard and Ruder 2018."""
-    pool_inputs: bool = False
-    """Whether the mean of the LSTM's inputs stands beside its pooled states, as in a bag of words."""
     embedding_dropout: float = number(0.0)
     """Share of the words that are taken out of a batch, each wherever it stands (Gal and Ghahramani 2016)."""
     input_dropout: float = number(0.0)

@@ -6,12 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lab10.data.reviews import ReviewSpec
 from lab10.errors import UserError
+from lab10.models.lstm import MaskedLSTM
+from lab10.models.ngrams import ngram_buckets
 from lab10.models.sentiment import LSTM, pool
 from lab10.training.state import init_params
 
@@ -143,6 +146,51 @@ def test_inputs_are_dropped_at_all_steps_alike_where_asked(same):
     gone = captured(model, params_of(SMALL), keys=20) == 0
     assert np.all(gone == gone[:, :1]) == same
     assert np.any(gone[:, :, :1] != gone[:, :, 1:]), "reviews have masks of their own"
+
+
+NGRAMS = dataclasses.replace(SMALL, longest_ngram=3, ngram_features=2, ngram_buckets=2**10)
+
+
+def test_each_place_has_the_embeddings_of_the_ngrams_that_end_there():
+    params, row = params_of(NGRAMS), TOKENS[:1]
+    read = read_by_the_lstm(NGRAMS, params, row)[:, 0]
+    np.testing.assert_array_equal(read[:, :8], params["embedding"]["embedding"][row[0]])
+    for length, columns in ((2, slice(8, 10)), (3, slice(10, 12))):
+        buckets, complete = ngram_buckets(row, length, NGRAMS.ngram_buckets)
+        expected = params[f"embedding_{length}"]["embedding"][buckets[0]] * complete[0][:, None]
+        np.testing.assert_array_equal(read[:, columns], expected)
+        assert np.all(read[: length - 1, columns] == 0)
+        assert np.any(read[length - 1 :, columns] != 0)
+
+
+def test_a_word_that_is_not_there_takes_its_ngrams_along():
+    params, gone = params_of(NGRAMS), 5
+    presence = jnp.ones(TOKENS.shape).at[:, gone].set(0)
+    read, whole = read_by_the_lstm(NGRAMS, params, TOKENS, presence), read_by_the_lstm(NGRAMS, params, TOKENS)
+    for columns, reach in ((slice(0, 8), 1), (slice(8, 10), 2), (slice(10, 12), 3)):
+        changed = np.any(read[:, :, columns] != whole[:, :, columns], axis=(1, 2))
+        assert np.flatnonzero(changed).tolist() == list(range(gone, gone + reach))
+        assert np.all(read[gone : gone + reach, :, columns] == 0)
+
+
+def read_by_the_lstm(model, params, tokens, presence=None):
+    """What the first LSTM is given, [time, batch, features]."""
+    read = []
+
+    def listen(next_function, args, kwargs, context):
+        if isinstance(context.module, MaskedLSTM):
+            read.append(np.asarray(args[0]))
+        return next_function(*args, **kwargs)
+
+    with nn.intercept_methods(listen):
+        model.build(SPEC).apply({"params": params}, tokens, presence)
+    return read[0]
+
+
+@pytest.mark.parametrize("name", ["longest_ngram", "ngram_features", "ngram_buckets"])
+def test_ngrams_of_no_size_are_refused(name):
+    with pytest.raises(UserError, match=f"--model.{name.replace('_', '-')} is 0; expected at least 1"):
+        LSTM(**{name: 0})
 
 
 @pytest.mark.parametrize("name", ["embedding_dropout", "input_dropout", "output_dropout"])

@@ -27,6 +27,7 @@ lstms = st.sampled_from(
         LSTM(embedding_features=5, hidden=4, bidirectional=True),
         LSTM(embedding_features=5, hidden=4, bidirectional=True, pooling="max"),
         LSTM(embedding_features=5, hidden=4, pooling="mean"),
+        LSTM(embedding_features=5, hidden=4, pooling="mean", longest_ngram=3, ngram_features=2, ngram_buckets=64),
     ]
 )
 

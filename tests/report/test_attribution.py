@@ -21,12 +21,17 @@ THREE = ReviewSpec(num_ids=NUM_IDS, class_names=("a", "b", "c"))
 # The two experiments' models, small, and logistic regression, whose answer is known.
 MODELS = {
     "lstm": LSTM(embedding_features=5, hidden=4),
+    "lstm of n-grams": LSTM(embedding_features=5, hidden=4, longest_ngram=2, ngram_features=3, ngram_buckets=64),
     "bag": BagOfWords(widths=(6,)),
     "logistic": BagOfWords(widths=()),
 }
 
 texts = st.lists(st.lists(st.integers(1, NUM_IDS - 1), max_size=LENGTH), min_size=BATCH, max_size=BATCH)
-models, specs, seeds = st.sampled_from(("lstm", "bag")), st.sampled_from((TWO, THREE)), st.integers(0, 5)
+models, specs, seeds = (
+    st.sampled_from(("lstm", "lstm of n-grams", "bag")),
+    st.sampled_from((TWO, THREE)),
+    st.integers(0, 5),
+)
 sides = st.sampled_from(("front", "back"))
 
 
