@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -12,10 +12,28 @@ from lab10.errors import UserError
 
 MESSAGE_BYTES = 1024
 
+T = TypeVar("T")
+
 
 def is_first() -> bool:
     """Whether this is the process that writes what one alone writes."""
     return jax.process_index() == 0
+
+
+def everywhere(function: Callable[[], T]) -> T:
+    """Calls a function in every process, and returns what it returned when it has returned in all.
+
+    Raises:
+      UserError: in every process, what it raised in one.
+    """
+    if jax.process_count() == 1:
+        return function()
+    try:
+        result, problem = function(), ""
+    except UserError as error:
+        problem = str(error)
+    refuse_together(problem)
+    return result
 
 
 def on_first(function: Callable[[], object]) -> None:
@@ -24,15 +42,7 @@ def on_first(function: Callable[[], object]) -> None:
     Raises:
       UserError: in every process, what it raised.
     """
-    problem = ""
-    if is_first():
-        try:
-            function()
-        except UserError as error:
-            if jax.process_count() == 1:
-                raise
-            problem = str(error)
-    refuse_together(problem)
+    everywhere(function if is_first() else lambda: None)
 
 
 def refuse_together(problem: str) -> None:

@@ -27,7 +27,8 @@ from lab10.fields import require_at_least
 GO_ON = "What was saved is whole. Once all processes can be started, the same command goes on from the last checkpoint."
 # Longest name of a host (RFC 1035, section 3.1).
 HOST_NAME_BYTES = 255
-# What process 0 grants the others to leave before it stops the coordinator that they hang on.
+# What process 0 grants the others to leave before it stops the coordinator that they hang on, and what each grants
+# itself to find that it is leaving too.
 LEAVE_SECONDS = 10
 
 
@@ -108,6 +109,7 @@ def joined(settings: Distributed) -> Iterator[None]:
         # A collective that a process has died in fails before its heartbeat is missed.
         watch.wait_for_verdict()
         raise
+    multihost_utils.sync_global_devices("the end")
     watch.leave()
 
 
@@ -116,7 +118,7 @@ class Watch:
 
     def __init__(self, settings: Distributed):
         self._settings = settings
-        self._connected, self._leaving = False, False
+        self._connected, self._leaving = False, threading.Event()
         self._hosts: list[str] = []
         self._thread = threading.Thread(target=self._look_after, daemon=True)
 
@@ -155,7 +157,7 @@ class Watch:
 
     def leave(self) -> None:
         """Leaves the run; process 0, which is the coordinator, as the last."""
-        self._leaving = True
+        self._leaving.set()
         if jax.process_index() == 0:
             self._thread.join(LEAVE_SECONDS)
         jax.distributed.shutdown()
@@ -178,15 +180,13 @@ class Watch:
             missing = {device.process_index for device in error.failed_devices}
         except Exception:
             return  # the coordinator is gone: an abort is under way
-        if not self._leaving:
+        if not self._leaving.wait(LEAVE_SECONDS):
             lost = ", ".join(f"{number} (on {self._hosts[number]})" for number in sorted(missing))
             exit_now(f"Process {lost} of {len(self._hosts)} is lost, so this one cannot go on. {GO_ON}")
 
     def _aborted(self) -> None:
         """What is said in place of the abort with which JAX answers where there is no coordinator."""
         settings = self._settings
-        if self._leaving:
-            os._exit(0)
         if not self._connected:
             of_all = "" if settings.num_processes is None else f" {settings.num_processes}"
             exit_now(

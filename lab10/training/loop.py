@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lab10.agreement import agreed, on_first, refuse_together, require_same
+from lab10.agreement import agreed, everywhere, on_first, refuse_together, require_same
 from lab10.compilation_cache import use_compilation_cache
 from lab10.config import Experiment, flatten
 from lab10.console import console
@@ -69,7 +69,7 @@ def train_together(
             for one, workdir in zip(experiments, workdirs, strict=True):
                 require_same(functools.partial(identity, one, workdir))
             on_first(lambda: [locks.enter_context(workdir.locked()) for workdir in workdirs])
-            dataset = experiment.data.open()
+            dataset = everywhere(experiment.data.open)
             require_same(lambda: {"the content of the dataset": dataset.content_sha256})
             train_split = dataset.open_split("train")
             validation = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
