@@ -2,6 +2,7 @@
 # make test    all tests but those of make stress
 # make stress  runs killed at every write, and what else takes minutes; under half an hour
 # make bench   lab10 beside Keras, Flax, and PyTorch and TensorFlow where they are in .venv; BENCH=--short for the samples
+# make result-NAME    an experiment on the real data with seeds 0, 1 and 2, and the test figure of each
 # make lint    ruff and the type checker
 # Each does all the set-up it needs, in .venv/, from Python and a package index alone.
 
@@ -33,6 +34,12 @@ test: $(VENV)/.installed $(VENV)/browser
 
 stress: $(VENV)/.installed
 	$(BIN)/python -m pytest -m stress -rP
+
+result-%: $(VENV)/.installed
+	for seed in 0 1 2; do \
+		$(BIN)/python scripts/train.py $* --seed $$seed --workdir runs/$*_$$seed && \
+		$(BIN)/python scripts/evaluate.py runs/$*_$$seed || exit 1; \
+	done
 
 bench: $(VENV)/.installed
 	$(BIN)/python $(INSTALL) --editable '.[bench,demo]'
