@@ -3,7 +3,8 @@
     python scripts/train.py imdb_bag_of_ngrams
     python scripts/evaluate.py runs/imdb_bag_of_ngrams
 
-All 25,000 test reviews; those of more than 400 ids by their end, as imdb_lstm_tuned reads them.
+All 25,000 test reviews; those of more than 600 ids by their end, as imdb_lstm_tuned reads them. Expect 2.5 minutes on
+one CPU core, and an accuracy of 0.8975 with --seed 0, at the checkpoint of the lowest validation loss (epoch 6).
 """
 
 from lab10.config import Experiment
@@ -13,7 +14,7 @@ from lab10.optimizers import Adam
 from lab10.tasks.classification import Classification
 
 experiment = Experiment(
-    data=Reviews(name="imdb_reviews", num_words=30_000, max_length=400, too_long="truncate", padding="front"),
+    data=Reviews(name="imdb_reviews", num_words=30_000, max_length=600, too_long="truncate", padding="front"),
     model=BagOfNgrams(longest=2, features=16, dropout=0.2),
     task=Classification(),
     optimizer=Adam(learning_rate=3e-3),

@@ -1,10 +1,11 @@
-"""An LSTM tuned for accuracy on labelled reviews alone: both directions, pooled over time, words dropped.
+"""An LSTM tuned for accuracy on labelled reviews alone: words and pairs of words, both directions, adversarial training.
 
     python scripts/train.py imdb_lstm_tuned
     python scripts/evaluate.py runs/imdb_lstm_tuned
 
-All 25,000 test reviews; those of more than 600 ids by their end. Chosen by the validation loss of a tenth held out, and
-then trained on all 25,000 labelled reviews for as many epochs, as Johnson and Zhang (2016) do.
+All 25,000 test reviews; those of more than 600 ids by their end. Expect 23 minutes on one CPU core beside other work, and
+an accuracy of 0.9001 with --seed 0, at the checkpoint of the lowest validation loss (epoch 3); other seeds were not run.
+Chosen by the validation loss of one seed among twelve trials.
 """
 
 from lab10.config import Experiment
@@ -15,23 +16,17 @@ from lab10.schedules import Cosine
 from lab10.tasks.classification import Classification
 
 experiment = Experiment(
-    data=Reviews(
-        name="imdb_reviews",
-        num_words=30_000,
-        max_length=600,
-        too_long="truncate",
-        padding="front",
-        validation_share=0.0,
-    ),
+    data=Reviews(name="imdb_reviews", num_words=30_000, max_length=600, too_long="truncate", padding="front"),
     model=LSTM(
         embedding_features=64,
+        longest_ngram=2,
         hidden=64,
         bidirectional=True,
         pooling="concat",
         embedding_dropout=0.5,
         output_dropout=0.5,
     ),
-    task=Classification(),
+    task=Classification(adversarial_radius=0.3),
     optimizer=Adam(learning_rate=1e-3, schedule=Cosine()),
     batch_size=64,
     epochs=6,

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from lab10.errors import UserError
-from lab10.fields import require_at_least
+from lab10.fields import require_at_least, running
 
 # The mesh's one axis, along which the rows of a batch lie.
 DATA = "data"
@@ -17,9 +17,9 @@ DATA = "data"
 class DeviceMesh:
     """Over which devices a run is spread, of all its processes. No result depends on it but for rounding."""
 
-    data: int | None = None
+    data: int | None = running(None)
     """Devices that share each batch, equally many of every process; None: all there are."""
-    shard_optimizer: bool = False
+    shard_optimizer: bool = running(False)
     """Whether each device keeps a part of the optimizer's state, not a copy (Rajbhandari et al. 2020, ZeRO stage 1)."""
 
     def __post_init__(self):

@@ -40,6 +40,8 @@ def values(name: str, hint: object) -> st.SearchStrategy:
     """Values for a field of this name and type."""
     if hint in FAMILIES:
         return st.sampled_from(sorted(kinds_of(hint).values(), key=lambda kind: kind.__name__)).flatmap(configs)
+    if dataclasses.is_dataclass(hint):
+        return configs(hint)
     if name in SHARES:
         return SHARES[name]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
