@@ -4,7 +4,8 @@
     python scripts/evaluate.py runs/imdb_bag_of_ngrams
 
 All 25,000 test reviews; those of more than 600 ids by their end, as imdb_lstm_tuned reads them. Expect 2.5 minutes on
-one CPU core, and an accuracy of 0.8975 with --seed 0, at the checkpoint of the lowest validation loss (epoch 6).
+one CPU core, and an accuracy of 0.8975, 0.8979 and 0.8972 with --seed 0, 1 and 2, at the checkpoint of the lowest
+validation loss (epoch 6).
 """
 
 from lab10.config import Experiment
