@@ -56,11 +56,12 @@ class LSTMClassifier(nn.Module):
         """
         config, dtype = self.config, self.config.compute_dtype()
         mask = (tokens != PADDING_ID).T  # time comes first in all that follows
-        presence = jnp.ones(tokens.shape) if presence is None else presence
         embedded = [self._embed("embedding", self.num_embeddings, config.embedding_features, tokens, presence)]
         for length in range(2, config.longest_ngram + 1):
             buckets, complete = ngram_buckets(tokens, length, config.ngram_buckets)
-            there = complete * jnp.prod(windows(presence, length), axis=0)  # an n-gram is there as far as its words are
+            there = complete.astype(jnp.float32)
+            if presence is not None:  # an n-gram is there as far as its words are
+                there = there * jnp.prod(windows(presence, length), axis=0)
             embedded.append(
                 self._embed(f"embedding_{length}", config.ngram_buckets, config.ngram_features, buckets, there)
             )
@@ -85,15 +86,23 @@ class LSTMClassifier(nn.Module):
         return Dropout(rate, broadcast)(x)
 
     def _embed(
-        self, name: str, rows: int, width: int, ids: Int[Array, "batch time"], presence: Float[Array, "batch time"]
+        self,
+        name: str,
+        rows: int,
+        width: int,
+        ids: Int[Array, "batch time"],
+        presence: Float[Array, "batch time"] | None,
     ) -> Float[Array, "time batch features"]:
         """Embedded ids; dropout takes rows of the embedding, so that an id is gone wherever it stands in the batch."""
         embedding = nn.Embed(rows, width, self.config.compute_dtype(), embedding_init=keras_uniform, name=name)
-        ids, presence = ids.T, presence.T  # before the embedding makes them large
-        if not is_off(self.config.embedding_dropout):
-            presence = presence * self._dropout(jnp.ones(rows), self.config.embedding_dropout)[ids]
+        ids = ids.T  # before the embedding makes them large
         embedded = embedding(ids)
-        return embedded * presence[..., None].astype(embedded.dtype)
+        if presence is not None:
+            embedded = embedded * presence.T[..., None].astype(embedded.dtype)
+        if not is_off(self.config.embedding_dropout):
+            kept = self._dropout(jnp.ones(rows, embedded.dtype), self.config.embedding_dropout)
+            embedded = embedded * kept[ids][..., None]
+        return embedded
 
 
 def pool(
