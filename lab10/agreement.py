@@ -55,10 +55,8 @@ def refuse_together(problem: str) -> None:
         if problem:
             raise UserError(problem)
         return
-    problems = multihost_utils.process_allgather(_as_bytes(problem, MESSAGE_BYTES))
-    for row in problems:
-        if row.any():
-            raise UserError(_as_text(row))
+    if said := next(filter(None, texts_of_all(problem)), ""):
+        raise UserError(said)
 
 
 def require_same(describe: Callable[[], dict[str, Any]]) -> None:
@@ -91,6 +89,11 @@ def require_same(describe: Callable[[], dict[str, Any]]) -> None:
 def agreed(number: int) -> int:
     """The largest of the numbers of all processes."""
     return number if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.int32(number)).max())
+
+
+def texts_of_all(text: str) -> list[str]:
+    """What each process says, by its number, each cut to `MESSAGE_BYTES`."""
+    return [_as_text(row) for row in multihost_utils.process_allgather(_as_bytes(text, MESSAGE_BYTES))]
 
 
 def _as_bytes(text: str, size: int) -> np.ndarray:

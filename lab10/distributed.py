@@ -16,20 +16,20 @@ import time
 from collections.abc import Iterator
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
 
+from lab10.agreement import is_first, texts_of_all
 from lab10.cli import exit_now
 from lab10.console import console
 from lab10.errors import Diverged, Interrupted, RunError, UserError
 from lab10.fields import require_at_least
 
 GO_ON = "What was saved is whole. Once all processes can be started, the same command goes on from the last checkpoint."
-# Longest name of a host (RFC 1035, section 3.1).
-HOST_NAME_BYTES = 255
 # What process 0 grants the others to leave before it stops the coordinator that they hang on, and what each grants
 # itself to find that it is leaving too.
 LEAVE_SECONDS = 10
+# By which the watch may be later than a barrier that fails for the same death.
+LATE_SECONDS = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,13 +101,16 @@ def joined(settings: Distributed) -> Iterator[None]:
     try:
         yield
     except (UserError, Interrupted, Diverged):  # in all processes at once
+        watch.wait_for_verdict(0)
         watch.leave()
         raise
     except RunError:
+        # A checkpoint that cannot be written, by this process's fault or since one that should write a part has died.
+        watch.wait_for_verdict(LATE_SECONDS)
         raise
     except Exception:
         # A collective that a process has died in fails before its heartbeat is missed.
-        watch.wait_for_verdict()
+        watch.wait_for_verdict(settings.heartbeat_timeout_seconds + LEAVE_SECONDS)
         raise
     multihost_utils.sync_global_devices("the end")
     watch.leave()
@@ -118,8 +121,8 @@ class Watch:
 
     def __init__(self, settings: Distributed):
         self._settings = settings
-        self._connected, self._leaving = False, threading.Event()
-        self._hosts: list[str] = []
+        self._missed, self._leaving = threading.Event(), threading.Event()
+        self._hosts: list[str] = []  # of each process, once they are connected
         self._thread = threading.Thread(target=self._look_after, daemon=True)
 
     def connect(self) -> None:
@@ -146,26 +149,24 @@ class Watch:
                 f"The processes of this run cannot be joined: {str(error).splitlines()[0]}\n"
                 "Give --distributed.coordinator-address, --distributed.num-processes and --distributed.process-id."
             ) from error
-        self._connected = True
-        name = np.zeros(HOST_NAME_BYTES, np.uint8)
-        own = socket.gethostname().encode()[:HOST_NAME_BYTES]
-        name[: len(own)] = np.frombuffer(own, np.uint8)
-        self._hosts = [bytes(row).rstrip(b"\0").decode() for row in multihost_utils.process_allgather(name)]
-        console.quiet = jax.process_index() != 0
+        self._hosts = texts_of_all(socket.gethostname())
+        self._first = is_first()
+        console.quiet = not self._first
         console.print(f"{jax.process_count()} processes, {jax.device_count()} devices", markup=False)
         self._thread.start()
 
     def leave(self) -> None:
         """Leaves the run; process 0, which is the coordinator, as the last."""
         self._leaving.set()
-        if jax.process_index() == 0:
+        if self._first:
             self._thread.join(LEAVE_SECONDS)
         jax.distributed.shutdown()
         _on_abort(None)
 
-    def wait_for_verdict(self) -> None:
-        """Returns if no process is found to be lost within the time that it takes to notice."""
-        self._thread.join(self._settings.heartbeat_timeout_seconds + LEAVE_SECONDS)
+    def wait_for_verdict(self, seconds: float) -> None:
+        """Returns if no process is missed within a time; where one is, its loss ends this one."""
+        if self._missed.wait(seconds):
+            self._thread.join()
 
     def _look_after(self) -> None:
         devices = jax.devices()
@@ -180,6 +181,7 @@ class Watch:
             missing = {device.process_index for device in error.failed_devices}
         except Exception:
             return  # the coordinator is gone: an abort is under way
+        self._missed.set()
         if not self._leaving.wait(LEAVE_SECONDS):
             lost = ", ".join(f"{number} (on {self._hosts[number]})" for number in sorted(missing))
             exit_now(f"Process {lost} of {len(self._hosts)} is lost, so this one cannot go on. {GO_ON}")
@@ -187,13 +189,15 @@ class Watch:
     def _aborted(self) -> None:
         """What is said in place of the abort with which JAX answers where there is no coordinator."""
         settings = self._settings
-        if not self._connected:
+        if not self._hosts:
             of_all = "" if settings.num_processes is None else f" {settings.num_processes}"
             exit_now(
                 f"Not all{of_all} processes of this run were there within {settings.connect_timeout_seconds} s "
                 "(--distributed.connect-timeout-seconds). Start the same command on every host, each with its own "
                 "--distributed.process-id."
             )
+        if self._first:
+            exit_now(f"Native code has given up; what it said stands above. {GO_ON}")
         exit_now(f"Process 0 (on {self._hosts[0]}), the coordinator, is lost, so this one cannot go on. {GO_ON}")
 
 

@@ -77,14 +77,14 @@ class Feed:
                 name: jax.make_array_from_process_local_data(self._rows, of_own, (*places.shape, *of_own.shape[2:]))
                 for name, of_own in self._read(places[:, own], steps.length).items()
             }
-        return Fed(
-            table,
-            jax.device_put(places, self._rows),
-            jax.device_put(np.int32(count), self._replicated),
-            steps.length,
-            batch_size,
-            not self.resident,
-        )
+        places_there, count_there = self._put(places, self._rows), self._put(np.int32(count), self._replicated)
+        return Fed(table, places_there, count_there, steps.length, batch_size, not self.resident)
+
+    def _put(self, array: np.ndarray | np.int32, sharding: NamedSharding) -> jax.Array:
+        if not self._mesh.is_multi_process:
+            return jax.device_put(array, sharding)
+        # `device_put` would have the processes compare what each puts: a function of the step, and so the same.
+        return jax.make_array_from_callback(np.shape(array), sharding, np.asarray(array).__getitem__)
 
     def _rows_of_this_process(self, rows: int) -> slice:
         """Which of a batch's rows lie on this process's devices, which are neighbours in the mesh."""

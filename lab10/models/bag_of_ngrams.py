@@ -12,7 +12,7 @@ from lab10.data.reviews import ReviewSpec
 from lab10.fields import number, require_at_least, require_at_most, require_share
 from lab10.models.dropout import Dropout
 from lab10.models.model import WIDEST, Model, require_spec
-from lab10.models.ngrams import LONGEST, MOST_BUCKETS, ngram_buckets, windows
+from lab10.models.ngrams import LONGEST, MOST_BUCKETS, ngram_buckets, ngram_presence
 from lab10.models.sentiment import keras_uniform, num_logits
 
 
@@ -39,14 +39,12 @@ class BagOfNgramsClassifier(nn.Module):
         """
         config, dtype = self.config, self.config.compute_dtype()
         embedding = nn.Embed(config.buckets, config.features, dtype, embedding_init=keras_uniform, name="embedding")
-        presence = jnp.ones(tokens.shape) if presence is None else presence
         total, count = jnp.zeros((len(tokens), config.features)), jnp.zeros((len(tokens), 1))
         for length in range(1, config.longest + 1):
             buckets, complete = ngram_buckets(tokens, length, config.buckets)
-            there = complete.astype(jnp.float32)
-            weights = there * jnp.prod(windows(presence, length), axis=0)  # an n-gram is there as far as its words are
+            weights = ngram_presence(complete, length, presence)
             total += jnp.einsum("bt,btf->bf", weights, embedding(buckets).astype(jnp.float32))
-            count += jnp.sum(there, axis=1, keepdims=True)
+            count += jnp.sum(complete, axis=1, keepdims=True)
         mean = Dropout(config.dropout)((total / jnp.maximum(count, 1)).astype(dtype))
         dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(mean).astype(jnp.float32)

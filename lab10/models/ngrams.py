@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lab10.data.text import PADDING_ID
 
@@ -28,3 +28,11 @@ def ngram_buckets(
         hashed = (hashed ^ part.astype(jnp.uint32)) * jnp.uint32(16777619)
     hashed = hashed ^ (hashed >> 16)
     return (hashed % jnp.uint32(buckets)).astype(jnp.int32), jnp.all(parts != PADDING_ID, axis=0)
+
+
+def ngram_presence(
+    complete: Bool[Array, "batch time"], length: int, presence: Float[Array, "batch time"] | None
+) -> Float[Array, "batch time"]:
+    """How far the n-gram that ends at each place is there: as far as its words are together, where that is asked."""
+    there = complete.astype(jnp.float32)
+    return there if presence is None else there * jnp.prod(windows(presence, length), axis=0)

@@ -16,7 +16,7 @@ from lab10.fields import is_off, number, require_at_least, require_at_most, requ
 from lab10.models.dropout import Dropout
 from lab10.models.lstm import Implementation, MaskedLSTM
 from lab10.models.model import WIDEST, Model, require_spec
-from lab10.models.ngrams import LONGEST, MOST_BUCKETS, ngram_buckets, windows
+from lab10.models.ngrams import LONGEST, MOST_BUCKETS, ngram_buckets, ngram_presence
 
 
 def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -59,9 +59,7 @@ class LSTMClassifier(nn.Module):
         embedded = [self._embed("embedding", self.num_embeddings, config.embedding_features, tokens, presence)]
         for length in range(2, config.longest_ngram + 1):
             buckets, complete = ngram_buckets(tokens, length, config.ngram_buckets)
-            there = complete.astype(jnp.float32)
-            if presence is not None:  # an n-gram is there as far as its words are
-                there = there * jnp.prod(windows(presence, length), axis=0)
+            there = ngram_presence(complete, length, presence)
             embedded.append(
                 self._embed(f"embedding_{length}", config.ngram_buckets, config.ngram_features, buckets, there)
             )

@@ -77,7 +77,11 @@ def free_port():
 
 @pytest.fixture(scope="session")
 def processes(tmp_path_factory):
-    environment = {name: value for name, value in os.environ.items() if not re.match("TFDS_DATA_DIR|SLURM|OMPI", name)}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not re.match("TFDS_DATA_DIR|SLURM|OMPI|JOB_COMPLETION", name)
+    }
     environment |= {"LAB10_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "JAX_PLATFORMS": "cpu"}
     return Processes(environment)
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 
 import pytest
 
@@ -63,14 +62,12 @@ def test_a_workdir_that_one_of_them_refuses_is_refused_by_both(processes, review
 
 
 def test_a_coordinator_that_cannot_be_reached_is_said_so(processes, reviews_run, tmp_path):
-    began = time.monotonic()
     with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
         started[0].kill()
         _, ended = processes.ended(started)
     assert ended.status == 2, ended.said
     assert "could not be reached within 2 s" in ended.answer["error"]
     assert "Traceback" not in ended.said
-    assert time.monotonic() - began < 60
 
 
 def test_processes_that_do_not_come_are_said_to_be_missing(processes, reviews_run, tmp_path):
