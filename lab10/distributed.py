@@ -25,11 +25,12 @@ from lab10.errors import Diverged, Interrupted, RunError, UserError
 from lab10.fields import require_at_least
 
 GO_ON = "What was saved is whole. Once all processes can be started, the same command goes on from the last checkpoint."
-# What process 0 grants the others to leave before it stops the coordinator that they hang on, and what each grants
-# itself to find that it is leaving too.
+# What process 0 grants the others to leave before it stops the coordinator that they hang on.
 LEAVE_SECONDS = 10
-# By which the watch may be later than a barrier that fails for the same death.
-LATE_SECONDS = 2
+# In which processes that end for one reason find that they do, and the watch finds what a failed barrier has found.
+GRACE_SECONDS = 2
+# Of the time to notice a loss: the grace, and what the watch and the coordinator take to look again.
+MARGIN_SECONDS = GRACE_SECONDS + 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Distributed:
     connect_timeout_seconds: int = 300
     """Within which all processes have to be there."""
     heartbeat_timeout_seconds: int = 60
-    """Without a sign of life, after which a process is lost."""
+    """Without a sign of life of a process, after which the others have ended."""
 
     def __post_init__(self):
         by_hand = ("coordinator_address", "num_processes", "process_id")
@@ -57,8 +58,7 @@ class Distributed:
             raise UserError(f"{options} belong together; give all three, or none where a launcher does.")
         require_at_least(1, self, "num_processes", "connect_timeout_seconds", prefix="distributed.")
         require_at_least(0, self, "process_id", prefix="distributed.")
-        # The coordinator is asked once a heartbeat, and a heartbeat is a fraction of this.
-        require_at_least(2, self, "heartbeat_timeout_seconds", prefix="distributed.")
+        require_at_least(MARGIN_SECONDS + 1, self, "heartbeat_timeout_seconds", prefix="distributed.")
         if self.coordinator_address is not None:
             host, _, port = self.coordinator_address.rpartition(":")
             if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
@@ -106,11 +106,11 @@ def joined(settings: Distributed) -> Iterator[None]:
         raise
     except RunError:
         # A checkpoint that cannot be written, by this process's fault or since one that should write a part has died.
-        watch.wait_for_verdict(LATE_SECONDS)
+        watch.wait_for_verdict(GRACE_SECONDS)
         raise
     except Exception:
         # A collective that a process has died in fails before its heartbeat is missed.
-        watch.wait_for_verdict(settings.heartbeat_timeout_seconds + LEAVE_SECONDS)
+        watch.wait_for_verdict(settings.heartbeat_timeout_seconds)
         raise
     multihost_utils.sync_global_devices("the end")
     watch.leave()
@@ -142,7 +142,7 @@ class Watch:
                 settings.num_processes,
                 settings.process_id,
                 initialization_timeout=max(1, round(left)),
-                heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
+                heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds - MARGIN_SECONDS,
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(
@@ -176,13 +176,13 @@ class Watch:
                 # Each call waits until every process that lives has made it too.
                 with multihost_utils.live_devices(devices) as live:
                     missing = {device.process_index for device in devices} - {device.process_index for device in live}
-                    time.sleep(min(1, self._settings.heartbeat_timeout_seconds / 4))
+                    time.sleep(0.5)
         except multihost_utils.ProcessFailureError as error:
             missing = {device.process_index for device in error.failed_devices}
         except Exception:
             return  # the coordinator is gone: an abort is under way
         self._missed.set()
-        if not self._leaving.wait(LEAVE_SECONDS):
+        if not self._leaving.wait(GRACE_SECONDS):
             lost = ", ".join(f"{number} (on {self._hosts[number]})" for number in sorted(missing))
             exit_now(f"Process {lost} of {len(self._hosts)} is lost, so this one cannot go on. {GO_ON}")
 
