@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 
 import jax
+import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from lab10.agreement import is_first, texts_of_all
@@ -25,6 +26,7 @@ from lab10.errors import Diverged, Interrupted, RunError, UserError
 from lab10.fields import require_at_least
 
 GO_ON = "What was saved is whole. Once all processes can be started, the same command goes on from the last checkpoint."
+LOOK_EVERY_SECONDS = 0.5
 # What process 0 grants the others to leave before it stops the coordinator that they hang on.
 LEAVE_SECONDS = 10
 # In which processes that end for one reason find that they do, and the watch finds what a failed barrier has found.
@@ -98,11 +100,15 @@ def joined(settings: Distributed) -> Iterator[None]:
         return
     watch = Watch(settings)
     watch.connect()
+    together = False
     try:
         yield
-    except (UserError, Interrupted, Diverged):  # in all processes at once
-        watch.wait_for_verdict(0)
-        watch.leave()
+        multihost_utils.sync_global_devices("the end")
+        together = True
+    except (UserError, Interrupted, Diverged):  # in all processes at once, unless it is what the loss of one looks like
+        together = watch.all_leave()
+        if not together:
+            watch.wait_for_verdict(GRACE_SECONDS)
         raise
     except RunError:
         # A checkpoint that cannot be written, by this process's fault or since one that should write a part has died.
@@ -112,8 +118,8 @@ def joined(settings: Distributed) -> Iterator[None]:
         # A collective that a process has died in fails before its heartbeat is missed.
         watch.wait_for_verdict(settings.heartbeat_timeout_seconds)
         raise
-    multihost_utils.sync_global_devices("the end")
-    watch.leave()
+    finally:
+        watch.leave(together)
 
 
 class Watch:
@@ -155,12 +161,22 @@ class Watch:
         console.print(f"{jax.process_count()} processes, {jax.device_count()} devices", markup=False)
         self._thread.start()
 
-    def leave(self) -> None:
-        """Leaves the run; process 0, which is the coordinator, as the last."""
+    def all_leave(self) -> bool:
+        """Returns once all processes leave for a reason that they share; False: one does not, in a time."""
+        try:
+            ocp.multihost.get_barrier_sync_fn()(key="leave", timeout_ms=LEAVE_SECONDS * 1000)
+        except Exception:  # of JAX's client, whose types are not public
+            return False
+        return True
+
+    def leave(self, together: bool) -> None:
+        """Leaves the run; where all leave together, process 0, which is the coordinator, as the last."""
         self._leaving.set()
-        if self._first:
+        if self._first and together:
             self._thread.join(LEAVE_SECONDS)
         jax.distributed.shutdown()
+        # A thread that comes back from native code when Python has ended is an abort.
+        self._thread.join(LEAVE_SECONDS)
         _on_abort(None)
 
     def wait_for_verdict(self, seconds: float) -> None:
@@ -170,21 +186,23 @@ class Watch:
 
     def _look_after(self) -> None:
         devices = jax.devices()
+        others = {device.process_index for device in devices} - {jax.process_index()}
         missing: set[int] = set()
-        try:
-            while not missing:
+        while missing != others:
+            try:
                 # Each call waits until every process that lives has made it too.
                 with multihost_utils.live_devices(devices) as live:
-                    missing = {device.process_index for device in devices} - {device.process_index for device in live}
-                    time.sleep(0.5)
-        except multihost_utils.ProcessFailureError as error:
-            missing = {device.process_index for device in error.failed_devices}
-        except Exception:
-            return  # the coordinator is gone: an abort is under way
-        self._missed.set()
-        if not self._leaving.wait(GRACE_SECONDS):
-            lost = ", ".join(f"{number} (on {self._hosts[number]})" for number in sorted(missing))
-            exit_now(f"Process {lost} of {len(self._hosts)} is lost, so this one cannot go on. {GO_ON}")
+                    missing |= others - {device.process_index for device in live}
+                    time.sleep(LOOK_EVERY_SECONDS)
+            except multihost_utils.ProcessFailureError as error:
+                missing |= {device.process_index for device in error.failed_devices}
+            except Exception:
+                return  # there is no coordinator any more: this process has left, or an abort is under way
+            if missing:
+                self._missed.set()
+                if not self._leaving.wait(GRACE_SECONDS):
+                    lost = ", ".join(f"{number} (on {self._hosts[number]})" for number in sorted(missing))
+                    exit_now(f"Process {lost} of {len(self._hosts)} is lost, so this one cannot go on. {GO_ON}")
 
     def _aborted(self) -> None:
         """What is said in place of the abort with which JAX answers where there is no coordinator."""

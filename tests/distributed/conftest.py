@@ -44,7 +44,7 @@ class Processes:
     @contextlib.contextmanager
     def started(self, count, *arguments, each=lambda number: (), devices=1):
         """The processes; `each` gives further arguments of one."""
-        port = free_port()
+        port = _free_port()
         environment = self.environment | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
         with contextlib.ExitStack() as stack:
             processes = []
@@ -69,10 +69,15 @@ class Processes:
             return self.ended(processes)
 
 
-def free_port():
+def _free_port():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def free_port():
+    return _free_port
 
 
 @pytest.fixture(scope="session")
