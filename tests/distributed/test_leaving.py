@@ -1,4 +1,4 @@
-"""The end of several processes: a thread that still waits for the others must not abort one, nor the first leave early."""
+"""The end of several processes: no thread that waits aborts one, and the first leaves last."""
 
 import subprocess
 import sys
