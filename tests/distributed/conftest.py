@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ROOT / "scripts" / "train.py"
 # A failure of the code under test must not become a test that never ends.
 AT_MOST_SECONDS = 300
 
@@ -35,21 +36,20 @@ class Processes:
     def __init__(self, environment):
         self.environment = environment
 
-    def command(self, count, number, port, arguments):
+    def command(self, count, number, port, arguments, script):
         distributed = {"coordinator-address": f"127.0.0.1:{port}", "num-processes": count, "process-id": number}
         by_hand = [part for name, value in distributed.items() for part in (f"--distributed.{name}", str(value))]
-        script = str(ROOT / "scripts" / "train.py")
-        return [sys.executable, script, *map(str, arguments), "--json", *(by_hand if count > 1 else [])]
+        return [sys.executable, str(script), *map(str, arguments), "--json", *(by_hand if count > 1 else [])]
 
     @contextlib.contextmanager
-    def started(self, count, *arguments, each=lambda number: (), devices=1):
+    def started(self, count, *arguments, each=lambda number: (), devices=1, script=TRAIN):
         """The processes; `each` gives further arguments of one."""
-        port = _free_port()
+        port = free_port()
         environment = self.environment | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
         with contextlib.ExitStack() as stack:
             processes = []
             for number in range(count):
-                command = self.command(count, number, port, (*arguments, *each(number)))
+                command = self.command(count, number, port, (*arguments, *each(number)), script)
                 pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
                 processes.append(stack.enter_context(subprocess.Popen(command, env=environment, **pipes)))
                 stack.callback(processes[-1].kill)
@@ -69,15 +69,10 @@ class Processes:
             return self.ended(processes)
 
 
-def _free_port():
+def free_port():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return listening.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def free_port():
-    return _free_port
 
 
 @pytest.fixture(scope="session")
