@@ -45,7 +45,7 @@ def plot_curves(curves: dict[str, dict[str, list[Curve]]]) -> Figure:
             for curve in of_group:
                 _draw_curve(axes, curve, colours[group])
         values = np.concatenate([curve.mean for of_group in of_groups.values() for curve in of_group])
-        if metric == "loss" and values.min() > 0 and values.max() / values.min() > 20:
+        if metric != "accuracy" and values.min() > 0 and values.max() / values.min() > 20:
             axes.set_yscale("log")
         axes.set(xlabel="epoch", ylabel=metric.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
@@ -102,7 +102,7 @@ def plot_estimates(estimates: dict[str, dict[str, list[Estimate]]], split: str) 
         axes.set_yticks(ticks, [printable(name) for name in of_groups])
         axes.set_xlabel(f"{split} {metric.replace('_', ' ')}")
         _clear(axes)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(lines + 0.5 * len(names) - 0.9, -0.6)  # the first on top, with room at both ends
     return figure
 
 

@@ -1,0 +1,30 @@
+"""The figures of a report show what they are given."""
+
+import numpy as np
+import pytest
+
+from lab10.report.curves import Curve
+from lab10.report.figures import plot_curves, plot_estimates
+from lab10.report.statistics import Estimate
+
+
+@pytest.mark.parametrize("counts", [(1,), (2, 1), (3, 3, 1)])
+def test_every_estimate_stands_clear_of_the_edges(counts):
+    of_metric = {
+        str(count + place): [Estimate(0.5, 0.4, 0.6, "bootstrap")] * count for place, count in enumerate(counts)
+    }
+    for axes in plot_estimates({"loss": of_metric, "accuracy": of_metric}, "test").axes:
+        bottom, top = axes.get_ylim()
+        places = [place for line in axes.lines for place in line.get_ydata()]
+        assert len(places) == 3 * sum(counts)
+        assert top + 0.5 <= min(places) <= max(places) <= bottom - 0.5
+
+
+@pytest.mark.parametrize(
+    ("metric", "scale"), [("loss", "log"), ("reconstruction_error", "log"), ("accuracy", "linear")]
+)
+def test_an_error_that_falls_far_stays_readable(metric, scale):
+    epochs, values = np.array([1.0, 2.0, 3.0]), np.array([0.9, 0.1, 0.02])
+    curve = Curve("train", epochs, values, values, values, 1)
+    (axes,) = plot_curves({metric: {"run": [curve]}}).axes
+    assert axes.get_yscale() == scale
