@@ -10,9 +10,7 @@ from lab10.report.statistics import Estimate
 
 @pytest.mark.parametrize("counts", [(1,), (2, 1), (3, 3, 1)])
 def test_every_estimate_stands_clear_of_the_edges(counts):
-    of_metric = {
-        str(count + place): [Estimate(0.5, 0.4, 0.6, "bootstrap")] * count for place, count in enumerate(counts)
-    }
+    of_metric = {str(place): [Estimate(0.5, 0.4, 0.6, "bootstrap")] * count for place, count in enumerate(counts)}
     for axes in plot_estimates({"loss": of_metric, "accuracy": of_metric}, "test").axes:
         bottom, top = axes.get_ylim()
         places = [place for line in axes.lines for place in line.get_ydata()]
