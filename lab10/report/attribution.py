@@ -18,7 +18,7 @@ TOLERANCE = 1e-3
 # Of Gauss and Legendre, in each panel of the way from empty words to the text. One panel is exact to 1e-5 for the
 # trained LSTM, which is smooth; ReLUs have corners, and a corner costs its panel's accuracy.
 POINTS = 64
-PANELS = (1, 4, 16, 64)
+PANELS = (1, 4, 16, 64, 256)
 
 
 class Attribution(struct.PyTreeNode):
