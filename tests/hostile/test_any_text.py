@@ -1,0 +1,83 @@
+"""Any text is read: what the tokenizer and `predict` make of it has rules that hold for all."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab10.data.text import build_vocabulary, ranks_of, tokenize
+from lab10.inspection import load, reviews
+
+
+@pytest.mark.parametrize("cases", [100, pytest.param(3000, marks=pytest.mark.stress)])
+def test_any_bytes_are_words(case, cases):
+    likely = st.text("aB'\0\t\n,. é\u0130", max_size=30).map(str.encode)
+
+    @given(st.binary(max_size=100) | likely, st.binary(max_size=100) | likely)
+    @settings(max_examples=cases)
+    def check(text, other):
+        words = tokenize(text)
+        assert tokenize(b" ".join(words)) == words, "words are made of themselves"
+        assert tokenize(text.upper()) == tokenize(text.lower()) == words, "whatever the case"
+        assert tokenize(text + b" " + other) == words + tokenize(other), "a space keeps texts apart"
+        vocabulary = build_vocabulary([text])
+        ranks = ranks_of(text + b"\n" + other, {word: place for place, word in enumerate(vocabulary, start=1)})
+        assert ranks.dtype == np.int32
+        assert np.all((ranks[: len(words)] >= 1) & (ranks[: len(words)] <= len(vocabulary)))
+        assert np.all((ranks >= 0) & (ranks <= len(vocabulary)))
+        case()
+
+    check()
+
+
+@pytest.fixture(scope="module")
+def predictors(made_runs):
+    """A run that reads texts whole, and one that cuts them as in training."""
+    return {"whole": load(made_runs("reviews"), max_length=None), "cut": load(made_runs("reviews"))}
+
+
+@pytest.mark.parametrize("cases", [15, pytest.param(600, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("way", ["whole", "cut"])
+def test_any_texts_have_one_answer_each_which_does_not_depend_on_the_others(predictors, way, case, cases):
+    run = predictors[way]
+    words = sorted(run._rank)[:40]
+    likely = st.lists(st.sampled_from(words), max_size=12).map(b" ".join)
+    long = st.builds(
+        lambda text, times: text * times, st.sampled_from(("film ", "a\0 ", "dull,", " ")), st.integers(0, 2000)
+    )
+    some = st.one_of(
+        st.text(st.characters(codec=None, exclude_categories=()), max_size=40), st.binary(max_size=40), likely, long
+    )
+
+    @given(st.lists(some, max_size=5), st.randoms(use_true_random=False))
+    @settings(max_examples=cases)
+    def check(texts, random):
+        answers = run.predict(texts)
+        assert [answer["text"] for answer in answers] == [
+            text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts
+        ]
+        for answer in answers:
+            of_classes = answer["probabilities"]
+            assert all(0 <= value <= 1 for value in of_classes.values())
+            assert abs(sum(of_classes.values()) - 1) < 1e-6
+            assert answer["probability"] == of_classes[answer["label"]] == max(of_classes.values())
+        if texts:
+            place = random.randrange(len(texts))
+            (alone,) = run.predict([texts[place]])
+            together = answers[place]["probabilities"]
+            assert all(abs(alone["probabilities"][name] - together[name]) < 1e-5 for name in together)
+        case()
+
+    check()
+    # Batches of 1 to 8 texts, of 1 to 4,096 words where they are not cut.
+    assert run._forward._cache_size() <= 4 * (13 if way == "whole" else 1)
+
+
+def test_texts_too_long_for_one_batch_are_read_in_several(predictors, monkeypatch):
+    run, texts = predictors["whole"], ["dull " * length for length in (90, 1, 30, 3, 70)]
+    together = run.predict(texts)
+    monkeypatch.setattr(reviews, "IDS_IN_BATCH", 64)
+    apart = run.predict(texts)
+    for one, other in zip(together, apart, strict=True):
+        assert one["text"] == other["text"]
+        assert abs(one["probability"] - other["probability"]) < 1e-5
