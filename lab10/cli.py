@@ -6,6 +6,7 @@ and everything else goes to standard error.
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     _answers.update(as_json=as_json)
     arguments = [argument for argument in arguments if argument != "--json"] + texts
     signal.signal(signal.SIGTERM, _terminated)
+    _leave_out_reads_cut_off()
     try:
         with _kept_for_the_result() if as_json else contextlib.nullcontext():
             result, text = main(arguments)
@@ -79,6 +81,21 @@ def _kept_for_the_result() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(_answers["standard_output"], 1)
         os.close(_answers.pop("standard_output"))
+
+
+def _leave_out_reads_cut_off() -> None:
+    """Where one array of a checkpoint cannot be read, Orbax closes its event loop on the reads of the others.
+
+    They complain of that on their own, with tracebacks, whenever they end, beside the error that is told.
+    """
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    tell = sys.unraisablehook
+
+    def tell_others(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)):
+            tell(unraisable)
+
+    sys.unraisablehook = tell_others
 
 
 def _tell(message: str, status: int) -> None:

@@ -190,6 +190,15 @@ class Checkpoints:
         """
         path = self.directory.absolute() / str(step)
         beside = self._read_beside(step)
+        # Orbax finds this only while it reads, and does not say of which array.
+        for name, tree in abstract_trees.items():
+            for place, shape in _shapes(tree).items():
+                saved = beside.shapes.get(name, {}).get(place, shape)
+                if saved != shape:
+                    raise UserError(
+                        f"{path} cannot be read as a checkpoint of this model: "
+                        f"{name}/{place} is of shape {saved}; expected {shape}."
+                    )
         try:
             processes = ocp.options.MultiprocessingOptions(
                 primary_host=min(self._processes or {0}), active_processes=self._processes
@@ -198,7 +207,8 @@ class Checkpoints:
                 warnings.simplefilter("ignore")
                 trees = ocp.load_checkpointables(path, abstract_trees)
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(f"{path} cannot be read as a checkpoint of this model: {_first_line(error)}") from error
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise UserError(f"{path} cannot be read as a checkpoint of this model: {_first_line(cause)}") from error
         for name, tree in trees.items():
             if digest(tree) != beside.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
@@ -251,13 +261,15 @@ class Checkpoints:
     def _read_beside(self, step: int) -> "Beside":
         path = self.directory.absolute() / str(step)
         try:
-            found = dict(ocp.checkpointables_metadata(path).custom_metadata or {})
+            metadata = ocp.checkpointables_metadata(path)
+            found = dict(metadata.custom_metadata or {})
             if found.pop("own_sha256", None) != digest_of_json(found) and found["format"] != 1:
                 raise ValueError("they are not what was saved")
             if found["format"] == FORMAT_VERSION:
                 since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
                 course = Course(**found.get("course", {}))  # a run of this format that began without one
-                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), course)
+                shapes = {name: _shapes(tree) for name, tree in metadata.metadata.items()}
+                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), course, shapes)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
         raise OtherFormat(
@@ -268,16 +280,27 @@ class Checkpoints:
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """What a checkpoint holds beside its arrays: `sha256` is by the name of the tree."""
+    """What a checkpoint holds beside its arrays: `sha256` by the name of the tree, `shapes` also by the leaf's path."""
 
     since_line: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
     course: Course
+    shapes: dict[str, dict[str, tuple[int, ...]]]
 
 
 def _numbers(found: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Of each array of a pytree, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+        if hasattr(leaf, "shape")
+    }
 
 
 def _first_line(error: Exception) -> str:

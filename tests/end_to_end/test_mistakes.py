@@ -164,3 +164,12 @@ def test_preparing_what_cannot_be_prepared(scripts, tmp_path):
     assert "imdb_reviews" in scripts.refusal("prepare_data", "imdb_review", "--data-dir", tmp_path)
     said = scripts.refusal("prepare_data", "mnist", "--data-dir", tmp_path)
     assert "lab10[prepare]" in said or "cannot be reached" in said
+
+
+def test_a_checkpoint_whose_arrays_are_damaged_is_told_of_and_nothing_else(scripts, lstm_run, tmp_path):
+    workdir = shutil.copytree(lstm_run[0], tmp_path / "run")
+    for path in (workdir / "checkpoints").glob("*/*/**/d/*"):
+        path.write_bytes(path.read_bytes()[:50])
+    # The complaints of the arrays that were being read come more often than not.
+    for _ in range(3):
+        assert "cannot be read as a checkpoint of this model" in scripts.refusal("evaluate", workdir)

@@ -257,6 +257,8 @@ def test_another_models_shapes_are_refused(saved_twice):
     for other in (trees(width=5), trees() | {"params": {"other": jnp.ones(3)}}):
         with pytest.raises(UserError, match="cannot be read as a checkpoint of this model"):
             checkpoints.restore(2, abstract(other))
+    with pytest.raises(UserError, match=r"/dense/bias is of shape \(3,\); expected \(5,\)"):
+        checkpoints.restore(2, abstract(trees(width=5)))
 
 
 def test_a_moved_run_is_restored(damageable):
