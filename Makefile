@@ -1,5 +1,6 @@
 # make demo    both labs trained on the offline samples, with pictures to look at
-# make test    all tests but those of make stress
+# make test    every module and every promise once; docs/testing.md tells of the tiers
+# make test-slow  what takes longer, or repeats a promise with more draws
 # make stress  runs killed at every write, and what else takes minutes; under half an hour
 # make bench   lab10 beside Keras, Flax, and PyTorch and TensorFlow where they are in .venv; BENCH=--short for the samples
 # make result-NAME    an experiment on the real data with seeds 0, 1 and 2, and the test figure of each
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 INSTALL := -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: demo test stress bench lint test-prepare clean
+.PHONY: demo test test-slow stress bench lint test-prepare clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/train.py imdb_lstm --workdir runs/demo_reviews --data.name synthetic_reviews --data.max-length 50 --epochs 4
@@ -29,8 +30,14 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Look at runs/demo_*/history.png and runs/demo_*/reconstructions*.png"
 
+# Each worker keeps one core busy; a test that waits longer than the others' work begins early (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.installed $(VENV)/browser
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-slow: $(VENV)/.installed
+	$(PYTEST) -m "slow or (hypothesis and not stress)" --hypothesis-profile thorough
 
 stress: $(VENV)/.installed
 	$(BIN)/python -m pytest -m stress -rP

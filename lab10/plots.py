@@ -56,30 +56,37 @@ def plot_reconstructions(
       reconstructions: by the name of what made them.
       size: height and width of a picture.
     """
-    rows: list[tuple[str, np.ndarray, list[str]]] = [("input", inputs, [""] * len(inputs))]
+    rows, names, titles = [inputs], ["input"], []
     for name, reconstruction in reconstructions.items():
-        errors = [f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)]
-        rows.append((name, np.clip(reconstruction, 0, 1), errors))
-        rows.append(
-            (
-                f"{name}\n− input" if len(reconstructions) > 1 else "difference",
-                np.clip(reconstruction, 0, 1) - inputs,
-                [""] * len(inputs),
-            )
+        shown = np.clip(reconstruction, 0, 1)
+        rows += [shown, shown - inputs]
+        names += [name, f"{name}\n− input" if len(reconstructions) > 1 else "difference"]
+        titles.append([f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)])
+
+    # One image a row of pictures: an axes each would take a second for fifty of them.
+    (height, width), count = size, len(inputs)
+    gap = max(1, width // 14)
+    scale = 0.95 / width  # inches a pixel
+    figure = Figure(
+        figsize=(scale * count * (width + gap) + 1.6, len(rows) * (scale * height + 0.22) + 0.1),
+        dpi=150,
+        layout="constrained",
+    )
+    for place, (axes, name, pictures) in enumerate(
+        zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], names, rows, strict=True)
+    ):
+        strip = np.full((height, count * (width + gap) - gap), np.nan)
+        for start, picture in zip(range(0, strip.shape[1], width + gap), pictures, strict=True):
+            strip[:, start : start + width] = picture.reshape(size)
+        signed = place > 0 and place % 2 == 0
+        axes.imshow(
+            strip, cmap="RdBu_r" if signed else "gray_r", vmin=-1 if signed else 0, vmax=1, interpolation="nearest"
         )
-    height = 0.95 * size[0] / size[1] + 0.22
-    figure = Figure(figsize=(0.95 * len(inputs) + 1.2, height * len(rows) + 0.1), dpi=150, layout="constrained")
-    grid = figure.subplots(len(rows), len(inputs), squeeze=False)
-    for axes_row, (name, pictures, titles) in zip(grid, rows, strict=True):
-        signed = pictures.min() < 0
-        for axes, picture, title in zip(axes_row, pictures, titles, strict=True):
-            image = picture.reshape(size)
-            if signed:
-                axes.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-            else:
-                axes.imshow(image, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-            axes.set_title(title, fontsize=7, pad=2)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set(color="0.8", linewidth=0.6)
-        axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        if place % 2:
+            for picture, title in enumerate(titles[place // 2]):
+                centre = (picture * (width + gap) + (width - 1) / 2, -0.5)
+                axes.annotate(title, centre, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     return figure

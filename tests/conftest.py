@@ -3,10 +3,15 @@
 Nothing of `lab10` is imported here at the top: `--jaxtyping-packages` has to see its first import.
 """
 
+import gc
+import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import hypothesis
 import jax
 import numpy as np
@@ -14,20 +19,43 @@ import pytest
 
 # Compilation makes first examples slow, and shared machines make any example slow.
 # Most random configs are refused; the ones left are what a test wants.
-hypothesis.settings.register_profile(
-    "lab10",
-    deadline=None,
-    max_examples=50,
-    print_blob=True,
-    suppress_health_check=[hypothesis.HealthCheck.filter_too_much],
-)
-hypothesis.settings.load_profile("lab10")
+for profile, max_examples in (("quick", 15), ("thorough", 100)):
+    hypothesis.settings.register_profile(
+        profile,
+        deadline=None,
+        max_examples=max_examples,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.filter_too_much],
+    )
+hypothesis.settings.load_profile("quick")
 
 # Adding [batch] to [batch, features] by accident is the commonest way to a wrong number.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Only tests of the real data may find it.
+TFDS_DATA_DIR = os.environ.pop("TFDS_DATA_DIR", None)
+# A worker drops its compiled programs between modules once it is larger than this.
+MAX_RESIDENT_BYTES = 2**30
+# Compiled programs outlive a session, in this folder: they are found by their content.
+COMPILED, MAX_COMPILED_BYTES = Path(".pytest_cache", "compiled"), 2**29
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    compiled = config.rootpath / COMPILED
+    if not hasattr(config, "workerinput") and sum(map(os.path.getsize, compiled.glob("*"))) > MAX_COMPILED_BYTES:
+        shutil.rmtree(compiled)
+    settings = {
+        "jax_platforms": "cpu",
+        "jax_compilation_cache_dir": str(compiled),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,  # reading a smaller one takes as long as compiling it
+        # Compiling takes most of the time of `make test`; `make test-slow` compiles as users do.
+        "jax_disable_most_optimizations": config.getoption("--hypothesis-profile") != "thorough",
+    }
+    # For this process, and for those that tests start.
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
     # beartype looks at one item of a tuple, drawn at random, also where hypothesis builds a config.
     config.addinivalue_line("filterwarnings", "ignore:Do not use the `random` module inside strategies")
     # What Orbax leaves unfinished when it meets a damaged checkpoint, whenever the garbage is collected.
@@ -35,13 +63,66 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
+@pytest.fixture(scope="session")
+def session_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of one session share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def made_once(session_dir: Path) -> Callable[[str, Callable[[Path], Any]], tuple[Path, Any]]:
+    """Makes a folder once a session, whichever worker needs it first: nobody may change it.
+
+    `made_once(name, make)` calls `make(folder)` for a folder that does not exist yet, and returns the folder and what
+    `make` returned, which has to be JSON.
+    """
+
+    def get(name: str, make: Callable[[Path], Any]) -> tuple[Path, Any]:
+        folder = session_dir / "made_once" / name
+        answer = folder.with_name(f"{name}.json")
+        folder.parent.mkdir(exist_ok=True)
+        with filelock.FileLock(folder.with_name(f"{name}.lock")):
+            if not answer.exists():
+                result = make(folder)
+                answer.write_text(json.dumps(result))
+        return folder, json.loads(answer.read_text())
+
+    return get
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cache_dir(session_dir: Path) -> Iterator[Path]:
     """A cache of the session's own: samples are prepared once, and the user's cache is left alone."""
     with pytest.MonkeyPatch.context() as patch:
-        directory = tmp_path_factory.mktemp("cache")
+        directory = session_dir / "cache"
         patch.setenv("LAB10_CACHE_DIR", str(directory))
         yield directory
+
+
+@pytest.fixture(scope="session")
+def scripts(cache_dir: Path) -> Any:
+    """Runs the project's scripts."""
+    from scripts_runner import Scripts
+
+    return Scripts()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> str:
+    """The folder of the real datasets."""
+    if TFDS_DATA_DIR is None or not all((Path(TFDS_DATA_DIR) / name).is_dir() for name in ("mnist", "imdb_reviews")):
+        pytest.skip("needs TFDS_DATA_DIR with mnist and imdb_reviews prepared")
+    return TFDS_DATA_DIR
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """Drops compiled programs between modules once there are many: a worker would keep every one."""
+    yield
+    if int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MAX_RESIDENT_BYTES:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

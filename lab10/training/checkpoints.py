@@ -29,6 +29,8 @@ from lab10.metrics import Metrics
 from lab10.training.early_stopping import Course
 
 FORMAT_VERSION = 2  # 1 had no digest of what lies beside the arrays
+METADATA_FILE = "_CHECKPOINT_METADATA"  # Orbax's, with what was given as custom_metadata
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
 LATEST = 2
 DROPPED = ".dropped"
 # What a process leaves that dies while it saves or drops a checkpoint.
@@ -80,7 +82,7 @@ class Checkpoints:
         return sorted(
             int(path.name)
             for path in self.directory.iterdir()
-            if path.name.isascii() and path.name.isdigit() and ocp.is_orbax_checkpoint(path)
+            if path.name.isascii() and path.name.isdigit() and (path / METADATA_FILE).is_file()
         )
 
     def best_step(self) -> int | None:
@@ -189,11 +191,11 @@ class Checkpoints:
           UserError: the checkpoint is damaged, or of another model or version.
         """
         path = self.directory.absolute() / str(step)
-        beside = self._read_beside(step)
+        beside, shapes = self._read_beside(step), self._read_shapes(step)
         # Orbax finds this only while it reads, and does not say of which array.
         for name, tree in abstract_trees.items():
             for place, shape in _shapes(tree).items():
-                saved = beside.shapes.get(name, {}).get(place, shape)
+                saved = shapes.get(name, {}).get(place, shape)
                 if saved != shape:
                     raise UserError(
                         f"{path} cannot be read as a checkpoint of this model: "
@@ -261,32 +263,38 @@ class Checkpoints:
     def _read_beside(self, step: int) -> "Beside":
         path = self.directory.absolute() / str(step)
         try:
-            metadata = ocp.checkpointables_metadata(path)
-            found = dict(metadata.custom_metadata or {})
+            # From the file itself: Orbax would also read the metadata of every array, a hundred times as long.
+            found = dict(json.loads((path / METADATA_FILE).read_text())["custom_metadata"])
             if found.pop("own_sha256", None) != digest_of_json(found) and found["format"] != 1:
                 raise ValueError("they are not what was saved")
             if found["format"] == FORMAT_VERSION:
                 since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
                 course = Course(**found.get("course", {}))  # a run of this format that began without one
-                shapes = {name: _shapes(tree) for name, tree in metadata.metadata.items()}
-                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), course, shapes)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as error:
+                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), course)
+        except UNREADABLE as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
         raise OtherFormat(
             f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}. "
             "Take the revision that config.json names under made_with, or train anew with another --workdir."
         )
 
+    def _read_shapes(self, step: int) -> dict[str, dict[str, tuple[int, ...]]]:
+        """The shapes of a checkpoint's arrays, by the name of the tree and the leaf's path."""
+        path = self.directory.absolute() / str(step)
+        try:
+            return {name: _shapes(tree) for name, tree in ocp.checkpointables_metadata(path).metadata.items()}
+        except UNREADABLE as error:
+            raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
+
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """What a checkpoint holds beside its arrays: `sha256` by the name of the tree, `shapes` also by the leaf's path."""
+    """What a checkpoint holds beside its arrays: `sha256` by the name of the tree."""
 
     since_line: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
     course: Course
-    shapes: dict[str, dict[str, tuple[int, ...]]]
 
 
 def _numbers(found: dict[str, Any]) -> dict[str, float]:

@@ -76,14 +76,9 @@ def free_port():
 
 
 @pytest.fixture(scope="session")
-def processes(tmp_path_factory):
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not re.match("TFDS_DATA_DIR|SLURM|OMPI|JOB_COMPLETION", name)
-    }
-    environment |= {"LAB10_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "JAX_PLATFORMS": "cpu"}
-    return Processes(environment)
+def processes(cache_dir):
+    launchers = re.compile("SLURM|OMPI|JOB_COMPLETION")
+    return Processes({name: value for name, value in os.environ.items() if not launchers.match(name)})
 
 
 @pytest.fixture(scope="session")
@@ -110,21 +105,27 @@ def same_run():
     return compare
 
 
-@pytest.fixture(scope="session")
-def reviews_run():
-    """An LSTM with every dropout, in batches that neither 2 processes of 2 devices nor 4 divide, and 20 steps."""
-    return (
-        *("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 12, "--data.num-words", 200),
-        *("--model.hidden", 6, "--model.embedding-features", 8, "--model.input-dropout", 0.2),
-        *("--model.embedding-dropout", 0.1, "--model.output-dropout", 0.3, "--batch-size", 30),
-        *("--steps", 20, "--log-every", 1, "--evaluate-every", 10, "--steps-per-dispatch", 4),
-    )
+TEXTS = ("--data.name", "synthetic_reviews", "--data.max-length", 12, "--data.num-words", 200)
+MODELS = {
+    "bag": ("imdb_bag_of_ngrams", *TEXTS, "--model.buckets", 500, "--model.features", 6, "--model.dropout", 0.3),
+    # Every dropout that there is, and batches of two lengths.
+    "lstm": (
+        *("imdb_lstm", *TEXTS, "--data.length-buckets", 2, "--model.hidden", 6, "--model.embedding-features", 8),
+        *("--model.input-dropout", 0.2, "--model.embedding-dropout", 0.1, "--model.output-dropout", 0.3),
+    ),
+}
+
+
+@pytest.fixture(scope="session", params=["bag", pytest.param("lstm", marks=pytest.mark.slow)])
+def reviews_run(request):
+    """20 steps of a model with dropout, in batches that neither 2 processes of 2 devices nor 4 divide."""
+    cadence = ("--steps", 20, "--log-every", 1, "--evaluate-every", 10, "--steps-per-dispatch", 4)
+    return (*MODELS[request.param], "--batch-size", 30, *cadence)
 
 
 @pytest.fixture(scope="session")
-def alone(processes, reviews_run, tmp_path_factory):
+def alone(scripts, reviews_run, made_once):
     """The workdir of that run in one process with one device."""
-    workdir = tmp_path_factory.mktemp("alone") / "run"
-    (ended,) = processes.run(1, *reviews_run, "--workdir", workdir)
-    assert ended.status == 0, ended.said
-    return workdir
+    return made_once(
+        f"alone_{reviews_run[0]}", lambda workdir: scripts.answer("train", *reviews_run, "--workdir", workdir)
+    )[0]

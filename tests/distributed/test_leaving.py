@@ -26,10 +26,11 @@ run_script(main)
     [(0, 0, {"done": True}), (1, 2, {"error": "refused by all"})],
     ids=["complete", "refused"],
 )
-def test_all_leave_in_order(processes, tmp_path, seed, status, answer):
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_all_leave_in_order(processes, tmp_path, seed, status, answer, times):
     script = tmp_path / "join_and_leave.py"
     script.write_text(SCRIPT)
-    for _ in range(5):
+    for _ in range(times):
         for ended in processes.run(3, "mnist_pca", "--seed", seed, script=script):
             assert ended.status == status, ended.said
             assert ended.answer == answer

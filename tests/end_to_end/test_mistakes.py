@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -70,10 +69,10 @@ def test_a_page_with_a_mistake(tmp_path, page, words):
         parse_training_arguments([str(tmp_path / "page.py")])
 
 
-def test_prepared_files_that_are_damaged_or_of_another_format(scripts, tmp_path):
+def test_prepared_files_that_are_damaged_or_of_another_format(scripts, cache_dir, tmp_path):
     scripts.answer("prepare_data", "synthetic_reviews")
     copy = tmp_path / "cache"
-    shutil.copytree(Path(scripts.environment["LAB10_CACHE_DIR"]) / "samples", copy / "samples")
+    shutil.copytree(cache_dir / "samples", copy / "samples")
     shard = next(copy.rglob("synthetic_reviews-train.array_record*"))
     shard.write_bytes(shard.read_bytes()[:1000])
     arguments = (

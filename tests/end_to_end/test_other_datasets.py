@@ -109,6 +109,8 @@ def test_texts_of_four_classes(scripts, folder, tmp_path):
             *fields,
             "--epochs",
             30,
+            "--evaluate-every",
+            1000,
             "--batch-size",
             16,
             "--optimizer.learning-rate",

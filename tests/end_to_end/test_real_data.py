@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 import pytest
+from scripts_runner import Scripts
 
 from lab10.data.pictures import Pictures
 from lab10.data.reviews import Reviews
@@ -18,10 +19,17 @@ LAB_REVIEW = (
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
-def directories(real_scripts):
-    environment = real_scripts.environment
-    return {"dir": environment["TFDS_DATA_DIR"], "cache_dir": environment["LAB10_CACHE_DIR"]}
+def real_scripts(real_data):
+    return Scripts(TFDS_DATA_DIR=real_data)
+
+
+@pytest.fixture(scope="module")
+def directories(real_data, cache_dir):
+    return {"dir": real_data, "cache_dir": str(cache_dir)}
 
 
 @pytest.fixture(scope="module")

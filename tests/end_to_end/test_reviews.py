@@ -66,12 +66,12 @@ def test_arguments_of_any_bytes_after_an_option(scripts, lstm_run):
         "predict", workdir, "--checkpoint", "latest", b"\xff dull".decode(errors="surrogateescape")
     )
     assert predictions["predictions"][0]["text"] == "\ufffd dull"
+    # What leaves --json and what follows -- apart is the process's entry, not `main`.
     said = scripts.run("predict", workdir, "--", "-dull", "--json").stdout.decode().splitlines()
     assert [line.split("  ")[1] for line in said] == ["-dull", "--json"]
 
 
-def test_other_data_than_the_run_was_trained_on_are_noticed(scripts, lstm_run, monkeypatch):
-    monkeypatch.setenv("LAB10_CACHE_DIR", scripts.environment["LAB10_CACHE_DIR"])
+def test_other_data_than_the_run_was_trained_on_are_noticed(lstm_run):
     with pytest.raises(UserError, match="index_from"):
         lab10.load(lstm_run[0], index_from=10)
     run = lab10.load(lstm_run[0])

@@ -1,7 +1,8 @@
-"""A short run of each kind, in a process of its own, and what it leaves when nothing goes wrong."""
+"""A short run that met no fault, one that was killed, and ways to train in a process that meets one."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,47 +17,46 @@ CADENCE = ("--log-every", 7, "--evaluate-every", 10, "--checkpoint-every", 4)
 
 
 class Runs:
-    """Starts scripts, each with an environment that a test may add to."""
+    """Trains the run of these tests; of arguments given twice, the last counts."""
 
-    def __init__(self):
-        self._environment = {name: value for name, value in os.environ.items() if name != "TFDS_DATA_DIR"}
-        self._environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    def __init__(self, scripts):
+        self._scripts = scripts
 
-    def start(self, *command, environment=None, **options):
-        """The process of a Python command."""
-        return subprocess.Popen(
+    def train(self, workdir, *arguments):
+        """Trains in the test process, to the end; returns the answer and what was said."""
+        answer, _, said = self._scripts.call("train", *ARGUMENTS, *CADENCE, "--workdir", workdir, *arguments)
+        return answer, said
+
+    def refusal(self, workdir, *arguments):
+        """The message with which training refuses a mistake."""
+        return self._scripts.refusal("train", *ARGUMENTS, *CADENCE, "--workdir", workdir, *arguments)
+
+    def evaluate(self, workdir):
+        """Evaluates in the test process; returns the answer."""
+        return self._scripts.answer("evaluate", workdir)
+
+    def train_in_process(self, workdir, environment=None, before=()):
+        """Trains in a process of its own; returns its exit status, standard output and standard error."""
+        command = (*before, "scripts/train.py", *ARGUMENTS, *CADENCE, "--workdir", workdir, "--json")
+        return self.run(*command, environment=environment)
+
+    def run(self, *command, environment=None):
+        """Exit status, standard output and standard error of a Python command that has ended."""
+        done = subprocess.run(
             [sys.executable, *map(str, command)],
             cwd=ROOT,
-            env=self._environment | (environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            env=os.environ | (environment or {}),
+            capture_output=True,
             text=True,
-            **options,
         )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
 
-    def run(self, *command, environment=None, **options):
-        """Exit status, standard output and standard error of a Python command that has ended."""
-        process = self.start(*command, environment=environment, **options)
-        answer, said = process.communicate()
-        assert "Traceback" not in said, said
-        return process.returncode, answer, said
-
-    def train(self, workdir, *arguments, environment=None, **options):
-        """Trains in a workdir; the last of arguments given twice counts."""
-        command = ("scripts/train.py", *ARGUMENTS, *CADENCE, "--workdir", workdir, *arguments, "--json")
-        return self.run(*command, environment=environment, **options)
-
-    def trained(self, workdir, *arguments, **options):
-        """The answer of a training command that succeeds, and all it said."""
-        status, answer, said = self.train(workdir, *arguments, **options)
-        assert status == 0, said
-        return json.loads(answer), said
-
-    def killed(self, workdir, *arguments, environment=None):
+    def killed(self, workdir, environment=None):
         """Trains, and is killed right before the checkpoint of step 12 appears; the one before it is of step 10."""
         fault = {"root": str(workdir), "at": ["rename checkpoints/N.orbax-checkpoint-tmp > checkpoints/N", 4]}
         status, _, said = self.run(
-            *("tests/stress/faulty.py", "scripts/train.py", *ARGUMENTS, *CADENCE, "--workdir", workdir, *arguments),
+            *("tests/support/faulty.py", "scripts/train.py", *ARGUMENTS, *CADENCE, "--workdir", workdir),
             environment=(environment or {}) | {"LAB10_FAULT": json.dumps(fault)},
         )
         assert status == -signal.SIGKILL, said
@@ -78,9 +78,9 @@ def digests(workdir):
 
 
 @pytest.fixture(scope="session")
-def runs():
+def runs(scripts):
     """Starts scripts."""
-    return Runs()
+    return Runs(scripts)
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +90,13 @@ def checkpoints_of():
 
 
 @pytest.fixture(scope="session")
-def whole(runs, tmp_path_factory):
+def whole(runs, made_once):
     """A run that met no fault: its workdir and its answer."""
-    workdir = tmp_path_factory.mktemp("whole") / "run"
-    return workdir, runs.trained(workdir)[0]
+    return made_once("whole", lambda workdir: runs.train(workdir)[0])
+
+
+@pytest.fixture
+def killed_run(runs, made_once, tmp_path):
+    """A copy of a run that was killed after step 10 of its 30."""
+    original, _ = made_once("killed", runs.killed)
+    return shutil.copytree(original, tmp_path / "run")

@@ -10,15 +10,20 @@ import pytest
 
 # Between the largest of the other files (a few kilobytes) and the arrays of a checkpoint (393 KiB each of two trees).
 FILE_SIZE = 100_000
+# Runs the Python command that follows under that limit.
+LIMITED = f"""
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({FILE_SIZE}, {FILE_SIZE}))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 
 @pytest.fixture
-def half(runs, tmp_path):
-    """A run that was killed after step 10 of its 30."""
-    runs.killed(tmp_path / "run")
-    for begun in (tmp_path / "run" / "checkpoints").glob("*-tmp"):  # which would make room when it is cleared away
+def half(killed_run):
+    """A run of which half is done."""
+    for begun in (killed_run / "checkpoints").glob("*-tmp"):  # which would make room when it is cleared away
         shutil.rmtree(begun)
-    return tmp_path / "run"
+    return killed_run
 
 
 def require_same(whole, workdir, answer, checkpoints_of):
@@ -31,14 +36,12 @@ def require_same(whole, workdir, answer, checkpoints_of):
 def test_a_checkpoint_larger_than_a_file_may_be(runs, whole, half, checkpoints_of):
     """Orbax writes arrays in C++: the limit reaches it where no fault can be injected."""
     before = checkpoints_of(half)
-    status, answer, said = runs.train(
-        half, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
-    )
+    status, answer, said = runs.train_in_process(half, before=("-c", LIMITED))
     assert status == 1
     assert "The checkpoint of step 10" in said
     assert json.loads(answer).keys() == {"error"}
     assert checkpoints_of(half) == before
-    require_same(whole, half, runs.trained(half)[0], checkpoints_of)
+    require_same(whole, half, runs.train(half)[0], checkpoints_of)
 
 
 @pytest.fixture
@@ -63,9 +66,9 @@ def mounted(folder, options):
 @pytest.mark.stress
 def test_a_full_file_system(runs, whole, half, checkpoints_of, full_disk):
     before = checkpoints_of(half)
-    status, _, said = runs.train(full_disk / "run")
+    status, _, said = runs.train_in_process(full_disk / "run")
     assert status == 1
     assert "The checkpoint of step 10" in said
     assert checkpoints_of(full_disk / "run") == before
     assert mounted(full_disk, "remount,size=64m")
-    require_same(whole, full_disk / "run", runs.trained(full_disk / "run")[0], checkpoints_of)
+    require_same(whole, full_disk / "run", runs.train(full_disk / "run")[0], checkpoints_of)

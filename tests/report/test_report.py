@@ -1,12 +1,9 @@
 """From workdirs to a page: what is compared, what is read, what is refused."""
 
+import functools
 import html
-import importlib.util
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +16,11 @@ from lab10.errors import UserError
 from lab10.inspection import Run
 from lab10.report import write_report
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
 
-
-def main(*arguments):
+@pytest.fixture
+def main(scripts):
     """What scripts/report.py gives for these arguments, in this process."""
-    spec = importlib.util.spec_from_file_location("report_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main([str(argument) for argument in arguments])[0]
+    return functools.partial(scripts.answer, "report")
 
 
 def text_of(path):
@@ -143,7 +136,7 @@ def test_the_words_of_a_text_are_those_of_the_dataset(reviews):
 
 
 def test_validation_is_what_is_read_unless_the_test_split_is_asked_for_and_then_it_is_counted(
-    copied, tmp_path, monkeypatch
+    main, copied, tmp_path, monkeypatch
 ):
     (directory,) = copied("linear_0")
     source = Dataset.source
@@ -164,13 +157,12 @@ def test_validation_is_what_is_read_unless_the_test_split_is_asked_for_and_then_
     assert "more than 2 time(s)" in text_of(directory / "report-test.html")
 
 
-def test_runs_on_other_examples_are_shown_but_not_compared(trained, copied, tmp_path):
-    (bag,) = trained("bag_0")
-    (other,) = copied("lstm")
+def test_runs_on_other_examples_are_shown_but_not_compared(copied, tmp_path):
+    bag, other = copied("bag_0", "lstm")
     config = json.loads((other / "config.json").read_text())
     config["experiment"]["data"]["max_length"] = 30
     (other / "config.json").write_text(json.dumps(config))
-    result = write_report([bag, str(other)], tmp_path / "page.html")
+    result = write_report([str(bag), str(other)], tmp_path / "page.html")
     (comparison,) = result["comparisons"]
     assert comparison["kind"] == "NotComparable"
     assert f"{result['runs'][0]['examples']} and {result['runs'][1]['examples']} examples" in comparison["why"]
@@ -214,7 +206,7 @@ def test_a_run_without_lines_of_metrics_has_a_page_all_the_same(copied, tmp_path
     assert "no lines of metrics" in text_of(tmp_path / "page.html")
 
 
-def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(copied, trained, tmp_path):
+def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(main, copied, tmp_path):
     linear, bag = copied("linear_0", "bag_0")
     page = ("--split", "test", "--output", tmp_path / "page.html")
     before = readings(linear)
@@ -236,7 +228,7 @@ def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(copied, traine
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_split_that_is_not_there_is_named(copied, tmp_path):
+def test_a_split_that_is_not_there_is_named(main, copied, tmp_path):
     (directory,) = copied("linear_0")
     config = json.loads((directory / "config.json").read_text())
     config["experiment"]["data"]["validation_share"] = 0.0
@@ -245,11 +237,7 @@ def test_a_split_that_is_not_there_is_named(copied, tmp_path):
         main(directory, "--output", tmp_path / "page.html")
 
 
-def test_the_script_answers_as_all_scripts_do(trained, tmp_path):
-    command = [sys.executable, str(SCRIPT), *trained("bag_0"), "--output", str(tmp_path / "page.html"), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+def test_the_script_answers_as_all_scripts_do(scripts, copied, tmp_path):
+    answer = scripts.process_answer("report", *copied("bag_0"), "--output", tmp_path / "page.html")
     assert answer.keys() == {"output", "figures", "split", "runs", "comparisons"}
     assert Path(answer["output"]).exists()
-    shutil.rmtree(tmp_path / "page")

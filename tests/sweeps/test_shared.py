@@ -1,7 +1,6 @@
 """A sweep that two machines share through a PostgreSQL server: none of its points is lost or run twice."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,10 +12,10 @@ import pytest
 from lab10.sweeps.queue import Queue
 
 ROOT = Path(__file__).resolve().parents[2]
-RATES = ("1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2")
+RATES = ("1e-3", "2e-3", "4e-3", "8e-3")
 SWEEP = (
     *("mnist_pca", "--data.name", "mnist_sample", "--vary", f"optimizer.learning-rate={','.join(RATES)}"),
-    *("--steps", "600", "--evaluate-every", "60", "--together", "1", "--lost-after", "6"),
+    *("--steps", "300", "--evaluate-every", "30", "--together", "1", "--lost-after", "6"),
 )
 
 
@@ -31,16 +30,13 @@ def storage(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory, storage):
+def start(scripts, storage):
     """Starts one machine's part of a sweep in a folder that both see."""
     pytest.importorskip("mlxtend")
-    environment = {name: value for name, value in os.environ.items() if name != "TFDS_DATA_DIR"}
-    environment |= {"LAB10_CACHE_DIR": str(tmp_path_factory.mktemp("cache")), "JAX_PLATFORMS": "cpu"}
 
     def started(workdir):
-        command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), *SWEEP, "--storage", storage]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([*command, "--workdir", str(workdir), "--json"], cwd=ROOT, env=environment, **pipes)
+        return scripts.start("sweep", *SWEEP, "--storage", storage, "--workdir", workdir, "--json", **pipes)
 
     return started
 
@@ -88,4 +84,4 @@ def test_one_of_two_is_killed_and_the_other_finishes_every_point_once(start, sto
     assert len(runs) == len(RATES)
     for run in runs:
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        assert [line["step"] for line in lines if line["split"] == "validation"] == list(range(60, 601, 60))
+        assert [line["step"] for line in lines if line["split"] == "validation"] == list(range(30, 301, 30))

@@ -1,21 +1,18 @@
 """scripts/sweep.py on the offline digits: what it leaves, what a kill changes, what it refuses."""
 
-import importlib.util
+import contextlib
+import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+import types
 
 import pytest
 
-from lab10.errors import UserError
+from lab10.sweeps import jobs, worker
 from lab10.sweeps.queue import Queue
 
-ROOT = Path(__file__).resolve().parents[2]
 POINTS = (
     "mnist_pca",
     "--data.name",
@@ -28,34 +25,35 @@ POINTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory):
-    """Runs scripts/sweep.py; gives its exit status, its answer and what it said."""
+@pytest.fixture(scope="session")
+def sweep(scripts):
+    """Runs scripts/sweep.py in the test process, and its jobs in processes of their own."""
     pytest.importorskip("mlxtend")
-    cache = tmp_path_factory.mktemp("cache")
-    environment = {name: value for name, value in os.environ.items() if name != "TFDS_DATA_DIR"}
-    environment |= {"LAB10_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu"}
-
-    def start(workdir, *arguments):
-        command = [sys.executable, str(ROOT / "scripts" / "sweep.py"), *arguments, "--workdir", str(workdir), "--json"]
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(workdir, *arguments):
-        process = start(workdir, *arguments)
-        out, said = process.communicate()
-        return process.returncode, json.loads(out), said.decode()
+        answer, _, said = scripts.call("sweep", *arguments, "--workdir", workdir)
+        return answer, said
 
-    run.start = start
     return run
 
 
-@pytest.fixture(scope="module")
-def whole(sweep, tmp_path_factory):
+@pytest.fixture
+def jobs_in_this_process(monkeypatch):
+    """Trains what a sweep would give to a process of its own in the test process, before the sweep goes on."""
+
+    def call(command, stdout, stderr, **_):
+        with contextlib.redirect_stderr(io.TextIOWrapper(stderr, write_through=True)) as said:
+            stdout.write(json.dumps(worker.main([command[command.index("lab10.sweeps.worker") + 1]])[0]).encode())
+            said.detach()
+        return types.SimpleNamespace(poll=lambda: 0, returncode=0)
+
+    monkeypatch.setattr(jobs, "subprocess", types.SimpleNamespace(Popen=call, DEVNULL=None))
+
+
+@pytest.fixture(scope="session")
+def whole(sweep, made_once):
     """A finished sweep of two rates, and its answer."""
-    workdir = tmp_path_factory.mktemp("sweeps") / "whole"
-    status, answer, said = sweep(workdir, *POINTS, "--steps", "200")
-    assert status == 0, said
-    return workdir, answer
+    return made_once("sweep", lambda workdir: sweep(workdir, *POINTS, "--steps", "200")[0])
 
 
 def lines(workdir):
@@ -105,8 +103,7 @@ def config(path):
 def test_the_same_command_again_runs_nothing_and_reads_nothing(whole, sweep):
     workdir, answer = whole
     before = {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)}
-    status, again, _ = sweep(workdir, *POINTS, "--steps", "200")
-    assert status == 0
+    again, _ = sweep(workdir, *POINTS, "--steps", "200")
     assert again == answer
     assert {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)} == before
 
@@ -125,15 +122,15 @@ def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
 @pytest.mark.parametrize(
     "number",
     [
-        pytest.param(signal.SIGTERM, marks=pytest.mark.stress),
-        pytest.param(signal.SIGINT, marks=pytest.mark.stress),
-        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),  # test_shared.py has one in `make test`
     ],
 )
-def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_point_twice(whole, sweep, tmp_path, number):
+def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_point_twice(whole, scripts, tmp_path, number):
     shutil.copytree(whole[0] / "logs", tmp_path / "logs")  # a folder that is there already is no obstacle
     arguments = (*POINTS, "--steps", "200", "--together", "2", "--evaluate-every", "20", "--lost-after", "6")
-    process = sweep.start(tmp_path, *arguments)
+    process = scripts.start("sweep", *arguments, "--workdir", tmp_path, "--json", stdout=-1, stderr=-1)
     # Points are run one after the other, each with its two seeds: stopped in the second, the first is finished.
     deadline = time.monotonic() + 120
     while not (tmp_path / "runs").exists() or sum((p / "metrics.jsonl").exists() for p in runs(tmp_path)) < 3:
@@ -145,8 +142,7 @@ def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_point_twice(whole, swe
     assert process.returncode in (130, 143, -signal.SIGKILL)
     finished = [path for path in runs(tmp_path) if '"step": 200' in (path / "metrics.jsonl").read_text()]
     written = {path: (path / "metrics.jsonl").stat().st_mtime_ns for path in finished[:2]}
-    status, answer, said = sweep(tmp_path, *arguments)
-    assert status == 0, said
+    answer = scripts.process_answer("sweep", *arguments, "--workdir", tmp_path)
     assert answer["settled"] == 2
     assert {path: (path / "metrics.jsonl").stat().st_mtime_ns for path in written} == written
     assert answer["chosen"]["values"] == whole[1]["chosen"]["values"]
@@ -155,11 +151,10 @@ def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_point_twice(whole, swe
         assert steps == list(range(20, 201, 20)), "each line once"
 
 
-def test_a_point_that_diverges_is_settled_and_the_others_go_on(sweep, tmp_path):
+def test_a_point_that_diverges_is_settled_and_the_others_go_on(sweep, jobs_in_this_process, tmp_path):
     arguments = [*POINTS, "--steps", "60", "--no-test"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=1e-3,1e30"
-    status, answer, said = sweep(tmp_path, *arguments)
-    assert status == 0, said
+    answer, said = sweep(tmp_path, *arguments)
     assert "is not finite at step" in said
     assert (answer["settled"], answer["failed"]) == (2, 1)
     assert answer["chosen"]["values"] == {"optimizer.learning-rate": "1e-3"}
@@ -167,27 +162,17 @@ def test_a_point_that_diverges_is_settled_and_the_others_go_on(sweep, tmp_path):
     assert not list(tmp_path.glob("runs/*/evaluations"))
 
 
-def test_random_points_with_a_pruner(sweep, tmp_path):
-    arguments = [*POINTS, "--steps", "120", "--evaluate-every", "20", "--no-test", "--together", "2"]
+def test_random_points_with_a_pruner(sweep, jobs_in_this_process, tmp_path):
+    arguments = [*POINTS, "--steps", "60", "--evaluate-every", "20", "--no-test", "--together", "2"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=log:1e-6..1e-2"
-    status, answer, said = sweep(tmp_path, *arguments, "--sampler", "random", "--points", "7", "--pruner", "median")
-    assert status == 0, said
-    assert answer["settled"] == answer["points"] == 7
+    answer, _ = sweep(tmp_path, *arguments, "--sampler", "random", "--points", "4", "--pruner", "median")
+    assert answer["settled"] == answer["points"] == 4
     pruned = [trial for trial in queue(tmp_path).trials() if trial.state.name == "PRUNED"]
     complete = [trial for trial in queue(tmp_path).trials() if trial.state.name == "COMPLETE"]
-    assert len(pruned) + len(complete) == 7
+    assert len(pruned) + len(complete) == 4
     assert answer["chosen"]["validation"]["loss"] == min(trial.value for trial in complete)
-    status, more, said = sweep(tmp_path, *arguments, "--sampler", "random", "--points", "8", "--pruner", "median")
-    assert (status, more["settled"]) == (0, 8), said
-
-
-@pytest.fixture(scope="module")
-def script():
-    """scripts/sweep.py as a module of this process."""
-    spec = importlib.util.spec_from_file_location("sweep", ROOT / "scripts" / "sweep.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    more, _ = sweep(tmp_path, *arguments, "--sampler", "random", "--points", "5", "--pruner", "median")
+    assert more["settled"] == 5
 
 
 @pytest.mark.parametrize(
@@ -203,13 +188,12 @@ def script():
         (("--seeds", "1", "1"), r"A seed is there twice"),
     ],
 )
-def test_mistakes_are_answered_before_anything_runs(script, tmp_path, changes, said):
-    with pytest.raises(UserError, match=said):
-        script.main([*POINTS, "--steps", "10", "--workdir", str(tmp_path / "new"), *changes])
+def test_mistakes_are_answered_before_anything_runs(scripts, tmp_path, changes, said):
+    refused = scripts.refusal("sweep", *POINTS, "--steps", "10", "--workdir", tmp_path / "new", *changes)
+    assert said in refused
     assert not (tmp_path / "new" / "runs").exists()
 
 
-def test_another_sweep_in_the_same_folder_is_refused(whole, sweep):
-    status, answer, _ = sweep(whole[0], *POINTS, "--steps", "100")
-    assert status == 2
-    assert "these differ: overrides" in answer["error"]
+def test_another_sweep_in_the_same_folder_is_refused(whole, scripts):
+    refused = scripts.refusal("sweep", *POINTS, "--steps", "100", "--workdir", whole[0])
+    assert "these differ: overrides" in refused

@@ -75,12 +75,16 @@ def experiments():
 
 @pytest.fixture(scope="module")
 def on_one_device(tmp_path_factory):
-    """The folder of the runs, trained by this process."""
+    """Gives the workdir of a run by name, trained by this process."""
     folder = tmp_path_factory.mktemp("one")
     assert jax.device_count() == 1
-    for name, experiment in experiments().items():
-        train(experiment, Workdir(folder / name))
-    return folder
+
+    def make(name):
+        if not (folder / name).exists():
+            train(experiments()[name], Workdir(folder / name))
+        return folder / name
+
+    return make
 
 
 def losses(workdir):
@@ -92,21 +96,29 @@ def params(workdir):
 
 
 @pytest.mark.parametrize(
-    ("mesh", "used"), [(DeviceMesh(), 8), (DeviceMesh(data=3), 3), (DeviceMesh(shard_optimizer=True), 8)]
+    ("mesh", "used", "names"),
+    [
+        (DeviceMesh(shard_optimizer=True), 8, ("pictures-30", "reviews-5")),
+        pytest.param(DeviceMesh(shard_optimizer=True), 8, tuple(RUNS), marks=pytest.mark.slow),
+        pytest.param(DeviceMesh(), 8, tuple(RUNS), marks=pytest.mark.slow),
+        pytest.param(DeviceMesh(data=3), 3, tuple(RUNS), marks=pytest.mark.slow),
+    ],
 )
-def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(on_one_device, tmp_path, mesh, used):
+def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(
+    on_one_device, tmp_path, mesh, used, names
+):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "PYTHONPATH": os.pathsep.join((str(ROOT), *(path for path in sys.path if path))),
     }
-    on_eight = {name: dataclasses.replace(experiment, mesh=mesh) for name, experiment in experiments().items()}
+    on_eight = {name: dataclasses.replace(experiments()[name], mesh=mesh) for name in names}
     configs = {str(tmp_path / name): to_json(experiment, Experiment) for name, experiment in on_eight.items()}
     done = subprocess.run([sys.executable, "-c", TRAIN, json.dumps(configs)], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.split() == [str(used).encode()] * len(on_eight)
     for name in on_eight:
-        one, eight = on_one_device / name, tmp_path / name
+        one, eight = on_one_device(name), tmp_path / name
         assert json.loads((eight / "config.json").read_text())["made_with"][-1]["devices"] == 8
         assert len(losses(eight)) == STEPS + 1, "every step, and the validation at the end"
         np.testing.assert_allclose(losses(eight), losses(one), rtol=1e-5, err_msg=name)
@@ -114,8 +126,10 @@ def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(on
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_path):
     """And not only the ones that the first run left in JAX's cache."""
+    first = {name: on_one_device(name) for name in ("pictures-30", "reviews-30")}
     jax.clear_caches()
     jax.config.update("jax_enable_compilation_cache", False)
     try:
@@ -124,7 +138,7 @@ def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_p
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
     for name in ("pictures-30", "reviews-30"):
-        again, before = tmp_path / name, on_one_device / name
+        again, before = tmp_path / name, first[name]
         assert (again / "metrics.jsonl").read_bytes() == (before / "metrics.jsonl").read_bytes()
         for ours, theirs in zip(jax.tree.leaves(params(again)), jax.tree.leaves(params(before)), strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -132,7 +146,7 @@ def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_p
 
 @pytest.fixture(scope="module")
 def recorded(on_one_device):
-    return json.loads((on_one_device / "pictures-30" / "config.json").read_text())
+    return json.loads((on_one_device("pictures-30") / "config.json").read_text())
 
 
 def test_the_versions_and_the_device_are_recorded(recorded):

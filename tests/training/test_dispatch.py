@@ -15,7 +15,9 @@ from lab10.training.stepper import Stepper
 EXAMPLES, BATCH_SIZE, STEPS = 41, 6, 12  # the seventh step has five examples and ends the epoch
 
 
-@pytest.fixture(scope="module", params=["pictures", "reviews in front", "reviews behind"])
+@pytest.fixture(
+    scope="module", params=["pictures", "reviews in front", pytest.param("reviews behind", marks=pytest.mark.slow)]
+)
 def task(request, picture_experiment, picture_spec, review_experiment, review_spec, split_of, reviews_of):
     """Makes an experiment; its spec; its train split. Pictures have noise, so that each step's randomness counts."""
     if request.param == "pictures":
@@ -67,7 +69,9 @@ def one_by_one(task):
 
 
 @pytest.mark.parametrize("resident_mib", [1, 0], ids=["resident", "streamed"])
-@pytest.mark.parametrize("steps_per_dispatch", [1, 5, 12, None])
+@pytest.mark.parametrize(
+    "steps_per_dispatch", [5, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 12, None))]
+)
 def test_the_bits_do_not_depend_on_dispatches_nor_on_where_the_split_lies(
     task, one_by_one, steps_per_dispatch, resident_mib
 ):
@@ -128,7 +132,7 @@ def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, resident_mib
         assert all(report.finite for _, (report,) in stepper.reports())
 
 
-@pytest.mark.parametrize("steps_per_dispatch", [1, 5])
+@pytest.mark.parametrize("steps_per_dispatch", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_split_smaller_than_a_batch_is_one_step_an_epoch(
     review_experiment, review_spec, reviews_of, steps_per_dispatch
 ):

@@ -23,7 +23,7 @@ from lab10.workdir import Workdir
 STEPS = 20
 
 
-@pytest.fixture(scope="module", params=["pictures", "reviews"])
+@pytest.fixture(scope="module", params=["pictures", pytest.param("reviews", marks=pytest.mark.slow)])
 def experiments(request, picture_experiment, review_experiment):
     """Three of one program that differ in every kind of number."""
     if request.param == "pictures":
@@ -73,6 +73,7 @@ def test_each_is_the_same_as_alone(experiments, tmp_path):
     assert len({curve[-1] for curve in curves}) == 3, "each has numbers of its own"
 
 
+@pytest.mark.slow
 def test_a_member_is_a_run_that_train_goes_on_with(experiments, tmp_path):
     half = [dataclasses.replace(experiment, steps=10) for experiment in experiments[:2]]
     train_together(half, [Workdir(tmp_path / "0"), Workdir(tmp_path / "1")])

