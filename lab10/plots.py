@@ -1,9 +1,11 @@
 """Figures: learning curves, and reconstructions beside their inputs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -63,30 +65,48 @@ def plot_reconstructions(
         names += [name, f"{name}\n− input" if len(reconstructions) > 1 else "difference"]
         titles.append([f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)])
 
-    # One image a row of pictures: an axes each would take a second for fifty of them.
     (height, width), count = size, len(inputs)
     gap = max(1, width // 14)
     scale = 0.95 / width  # inches a pixel
     figure = Figure(
-        figsize=(scale * count * (width + gap) + 1.6, len(rows) * (scale * height + 0.22) + 0.1),
+        figsize=(scale * count * (width + gap) + label_margin(names), len(rows) * (scale * height + 0.22) + 0.1),
         dpi=150,
         layout="constrained",
     )
     for place, (axes, name, pictures) in enumerate(
         zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], names, rows, strict=True)
     ):
-        strip = np.full((height, count * (width + gap) - gap), np.nan)
-        for start, picture in zip(range(0, strip.shape[1], width + gap), pictures, strict=True):
-            strip[:, start : start + width] = picture.reshape(size)
+        strip = image_strip(pictures, size, gap, count)
         signed = place > 0 and place % 2 == 0
         axes.imshow(
             strip, cmap="RdBu_r" if signed else "gray_r", vmin=-1 if signed else 0, vmax=1, interpolation="nearest"
         )
         if place % 2:
-            for picture, title in enumerate(titles[place // 2]):
-                centre = (picture * (width + gap) + (width - 1) / 2, -0.5)
-                axes.annotate(title, centre, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+            label_images(axes, titles[place // 2], width, gap)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
+
+
+def image_strip(
+    images: Float[np.ndarray, "images pixels"], size: tuple[int, int], gap: int, columns: int
+) -> Float[np.ndarray, "height width"]:
+    """Images side by side as one, `gap` pixels of NaN between them: an axes for each takes a hundred times as long."""
+    height, width = size
+    strip = np.full((height, columns * (width + gap) - gap), np.nan)
+    for start, image in zip(range(0, strip.shape[1], width + gap), images, strict=False):
+        strip[:, start : start + width] = image.reshape(size)
+    return strip
+
+
+def label_margin(names: Sequence[str]) -> float:
+    """Inches that the names of rows take on the left of a figure."""
+    return 0.6 + 0.1 * max(len(line) for name in names for line in name.split("\n"))
+
+
+def label_images(axes: Axes, labels: Sequence[str], width: int, gap: int) -> None:
+    """Writes a label above each image of a strip."""
+    for place, label in enumerate(labels):
+        centre = (place * (width + gap) + (width - 1) / 2, -0.5)
+        axes.annotate(label, centre, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)

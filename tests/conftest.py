@@ -52,6 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # Compiling takes most of the time of `make test`; `make test-slow` compiles as users do.
         "jax_disable_most_optimizations": config.getoption("--hypothesis-profile") != "thorough",
     }
+    # JAX starts as many threads as a process may use cores: workers that share them wait for each other.
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
     # For this process, and for those that tests start.
     for name, value in settings.items():
         jax.config.update(name, value)

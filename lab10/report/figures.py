@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from lab10.plots import image_strip, label_images, label_margin
 from lab10.report.curves import Curve
 from lab10.report.latents import Projection
 from lab10.report.statistics import Estimate
@@ -153,26 +154,27 @@ def _plot_grid(
     rows: list[tuple[str, np.ndarray]], size: tuple[int, int], titles: Sequence[str] | None, signed: bool
 ) -> Figure:
     columns = max(len(pictures) for _, pictures in rows)
-    height = 0.78 * size[0] / size[1]
-    figure = Figure(figsize=(0.78 * columns + 1.3, height * len(rows) + 0.35), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (axes_row, (name, pictures)) in enumerate(zip(grid, rows, strict=True)):
-        for place, axes in enumerate(axes_row):
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set(color="0.8", linewidth=0.6)
-            if place >= len(pictures):
-                axes.set_visible(False)
-                continue
-            axes.imshow(
-                pictures[place].reshape(size),
-                cmap="RdBu_r" if signed else "gray_r",
-                vmin=-1 if signed else 0,
-                vmax=1,
-                interpolation="nearest",
-            )
-            if titles and line == 0:
-                axes.set_title(titles[place], fontsize=7, pad=3)
-        axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    (height, width), gap = size, max(1, size[1] // 14)
+    scale = 0.78 / width  # inches a pixel
+    figure = Figure(
+        figsize=(
+            scale * columns * (width + gap) + label_margin([name for name, _ in rows]),
+            scale * len(rows) * (height + gap) + 0.35,
+        ),
+        layout="constrained",
+    )
+    for line, (axes, (name, pictures)) in enumerate(
+        zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True)
+    ):
+        strip = image_strip(pictures, size, gap, columns)
+        axes.imshow(
+            strip, cmap="RdBu_r" if signed else "gray_r", vmin=-1 if signed else 0, vmax=1, interpolation="nearest"
+        )
+        if titles and line == 0:
+            label_images(axes, titles, width, gap)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
 
 

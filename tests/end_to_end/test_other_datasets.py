@@ -100,7 +100,7 @@ def test_texts_of_four_classes(scripts, folder, tmp_path):
     said = scripts.refusal("train", "imdb_lstm", *fields, "--workdir", tmp_path / "run")
     assert "body, title" in said
     assert "--data.text-feature" in said
-    fields = (*fields, "--data.text-feature", "body", "--data.max-length", 10)
+    fields = (*fields, "--data.text-feature", "body", "--data.max-length", 10, "--data.length-buckets", 1)
     for experiment in ("imdb_bag_of_words", "imdb_lstm"):
         workdir = tmp_path / experiment
         scripts.answer(

@@ -86,6 +86,7 @@ def test_other_data_than_the_run_was_trained_on_are_noticed(lstm_run):
 
 def test_long_reviews_are_truncated_in_evaluation_where_asked(scripts, tmp_path):
     arguments = ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 20, "--steps", 2)
+    arguments += ("--data.length-buckets", 1)
     scripts.answer("train", *arguments, "--workdir", tmp_path / "run")
     assert scripts.answer("evaluate", tmp_path / "run")["examples"] < 2000
     assert scripts.answer("evaluate", tmp_path / "run", "--data.too-long", "truncate")["examples"] == 2000
@@ -101,6 +102,8 @@ def test_whole_reviews_and_all_words(scripts, tmp_path):
         "None",
         "--data.padding",
         "back",
+        "--data.length-buckets",
+        1,
     )
     scripts.answer("train", "imdb_lstm", *arguments, "--steps", 2, "--workdir", tmp_path / "run")
     prediction = scripts.answer("predict", tmp_path / "run", "word " * 300)["predictions"][0]
