@@ -37,7 +37,7 @@ test: $(VENV)/.installed $(VENV)/browser
 	$(PYTEST)
 
 test-slow: $(VENV)/.installed
-	$(PYTEST) -m "slow or (hypothesis and not stress)" --hypothesis-profile thorough
+	$(PYTEST) -m "(slow or hypothesis) and not stress" --hypothesis-profile thorough
 
 stress: $(VENV)/.installed
 	$(BIN)/python -m pytest -m stress -rP

@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.stress
 HEARTBEAT_SECONDS, AT_MOST_SECONDS = 8, 300
 # Beyond the heartbeat's: a poll, a barrier, an exit, all on a machine that is busy.
 GRACE_SECONDS = 20
@@ -29,7 +28,9 @@ def wait_for_checkpoint(workdir, after=0):
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize(("count", "lost"), [(2, 1), (2, 0), (4, 2)])
+@pytest.mark.parametrize(
+    ("count", "lost"), [(2, 1), *(pytest.param(*case, marks=pytest.mark.stress) for case in ((2, 0), (4, 2)))]
+)
 def test_a_process_that_is_killed_is_named_by_the_others_and_its_run_goes_on(
     processes, reviews_run, tmp_path, count, lost
 ):
@@ -55,6 +56,7 @@ def test_a_process_that_is_killed_is_named_by_the_others_and_its_run_goes_on(
     assert "damaged" not in ended.said
 
 
+@pytest.mark.stress
 def test_a_run_of_four_goes_on_with_one_and_then_with_two(processes, reviews_run, alone, same_run, tmp_path):
     workdir = tmp_path / "run"
     for count, steps, devices in ((4, 6, 1), (1, 13, 2), (2, 20, 2)):
@@ -82,6 +84,7 @@ def same_lines_of_training(one, other):
         assert ours == pytest.approx(theirs, rel=2e-5)
 
 
+@pytest.mark.stress
 def test_four_processes_give_what_one_gives(processes, reviews_run, alone, same_run, tmp_path):
     workdir = tmp_path / "run"
     for ended in processes.run(4, *reviews_run, "--workdir", workdir):

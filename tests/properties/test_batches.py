@@ -251,3 +251,12 @@ def test_buckets_hold_equal_shares_of_the_examples(examples, buckets):
 
 def test_no_examples_have_no_buckets():
     assert bucket_lengths(np.arange(0), 6) == ()
+
+
+def test_the_lengths_of_a_pool_come_in_random_order():
+    split = long_tailed(POOL_BATCHES * 4, buckets=5)
+    orders = {
+        tuple(dict.fromkeys(least_holding(split, real(examples)) for examples in epoch_order(0, epoch, split, 4)))
+        for epoch in range(8)
+    }
+    assert len(orders) > 4, "of eight, a few may agree by chance"

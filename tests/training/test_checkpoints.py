@@ -275,3 +275,14 @@ def test_the_digest_tells_values_types_and_shapes_apart(change):
     assert digest({"x": x}) == digest({"x": np.asarray(x)})
     assert digest({"x": change(x)}) != digest({"x": x})
     assert digest({"y": x}) != digest({"x": x})
+
+
+def test_one_that_is_dropped_is_gone_before_it_is_taken_apart(tmp_path, monkeypatch):
+    """A process that dies in between leaves no part of it under the name of a checkpoint."""
+    checkpoints = opened(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(step, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)
+    monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(3, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()) == ["2", "3"]

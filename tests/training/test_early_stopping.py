@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import jax
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +140,16 @@ def test_a_killed_run_ends_where_the_whole_one_does(experiment, validation_of, t
 def test_patience_without_validation_is_refused(picture_experiment):
     with pytest.raises(UserError, match=r"--patience looks at validation, and --data\.validation-share is 0"):
         picture_experiment(data=Pictures(validation_share=0.0), patience=2)
+
+
+def test_a_run_that_starts_from_another_starts_from_its_best_checkpoint(experiment, validation_of, tmp_path):
+    validation_of([5.0, 1.0, 3.0, 4.0])
+    train(dataclasses.replace(experiment, steps=8, evaluate_every=2), Workdir(tmp_path / "first"))
+    best, latest = (load(tmp_path / "first", which).params for which in ("best", "latest"))
+    validation_of([1.0])
+    still = SGD(learning_rate=0.0)
+    second = dataclasses.replace(experiment, steps=1, optimizer=still, start_from=str(tmp_path / "first"))
+    train(second, Workdir(tmp_path / "second"))
+    found = load(tmp_path / "second", "latest").params
+    jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, (found, best)))
+    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(latest), strict=True))

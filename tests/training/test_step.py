@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lab10.data.batching import fill
 from lab10.data.pictures import Pictures
-from lab10.data.transforms import GaussianNoise
+from lab10.data.transforms import GaussianNoise, Transform
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.sentiment import LSTM
 from lab10.optimizers import SGD, Adam, RMSprop
@@ -233,3 +233,29 @@ def test_abstract_trees_describe_the_real_ones(review_experiment, review_spec):
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(
             lambda leaf: (leaf.shape, leaf.dtype), real
         )
+
+
+def test_the_streams_of_a_seed_never_share_a_key(review_experiment, review_spec, monkeypatch):
+    """Initial parameters, transform and dropout, of two steps and two seeds."""
+    keys = []
+
+    class Spy(Transform):
+        def __call__(self, batch, key):
+            keys.append(jax.random.key_data(key).tolist())
+            return batch
+
+    def forward(program, params, inputs, key=None, perturbations=None):
+        keys.append(jax.random.key_data(key).tolist())
+        return program.module.apply({"params": params}, inputs)
+
+    monkeypatch.setattr(Program, "forward", forward)
+    for seed in (0, 1):
+        experiment = review_experiment(seed=seed)
+        object.__setattr__(experiment.data, "transform", Spy())
+        program = Program(experiment, review_spec, 10)
+        state = program.start(program.init_params())
+        keys.append(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 0)).tolist())
+        with jax.disable_jit():
+            for _ in range(2):
+                state, _ = program._train_step(state, jax.tree.map(jnp.asarray, fill(reviews(6), 6)))
+    assert len({tuple(key) for key in keys}) == len(keys) == 10
