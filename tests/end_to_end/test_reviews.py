@@ -60,6 +60,12 @@ def test_any_bytes_are_a_text(scripts, lstm_run):
     assert scripts.answer("predict", lstm_run[0])["predictions"] == []
 
 
+def test_a_text_as_long_as_the_run_reads_is_whole_and_one_word_more_is_not(scripts, lstm_run):
+    texts = ["dull " * words for words in (47, 48)]  # 48 ids at most, and the first marks the start
+    predictions = scripts.answer("predict", lstm_run[0], *texts)["predictions"]
+    assert [prediction["truncated"] for prediction in predictions] == [False, True]
+
+
 def test_arguments_of_any_bytes_after_an_option(scripts, lstm_run):
     workdir, _ = lstm_run
     predictions = scripts.answer(
