@@ -33,8 +33,9 @@ hypothesis.settings.load_profile("quick")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# Only tests of the real data may find it.
-TFDS_DATA_DIR = os.environ.pop("TFDS_DATA_DIR", None)
+# Only tests of the real data may find it, so it is kept under another name, which workers inherit.
+if "TFDS_DATA_DIR" in os.environ:
+    os.environ["LAB10_REAL_DATA_DIR"] = os.environ.pop("TFDS_DATA_DIR")
 # A worker drops its compiled programs between modules once it is larger than this.
 MAX_RESIDENT_BYTES = 2**30
 # Compiled programs outlive a session, in this folder: they are found by their content.
@@ -116,9 +117,10 @@ def scripts(cache_dir: Path) -> Any:
 @pytest.fixture(scope="session")
 def real_data() -> str:
     """The folder of the real datasets."""
-    if TFDS_DATA_DIR is None or not all((Path(TFDS_DATA_DIR) / name).is_dir() for name in ("mnist", "imdb_reviews")):
+    folder = os.environ.get("LAB10_REAL_DATA_DIR", "")
+    if not all((Path(folder) / name).is_dir() for name in ("mnist", "imdb_reviews")):
         pytest.skip("needs TFDS_DATA_DIR with mnist and imdb_reviews prepared")
-    return TFDS_DATA_DIR
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)
