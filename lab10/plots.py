@@ -83,7 +83,7 @@ def plot_reconstructions(
         )
         if place % 2:
             label_images(axes, titles[place // 2], width, gap)
-        axes.set(xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[], anchor="E")  # what room there is, the name needs
         axes.spines[:].set_visible(False)
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
@@ -102,7 +102,7 @@ def image_strip(
 
 def label_margin(names: Sequence[str]) -> float:
     """Inches that the names of rows take on the left of a figure."""
-    return 0.6 + 0.1 * max(len(line) for name in names for line in name.split("\n"))
+    return 0.3 + 0.07 * max(len(line) for name in names for line in name.split("\n"))
 
 
 def label_images(axes: Axes, labels: Sequence[str], width: int, gap: int) -> None:

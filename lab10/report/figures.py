@@ -172,7 +172,7 @@ def _plot_grid(
         )
         if titles and line == 0:
             label_images(axes, titles, width, gap)
-        axes.set(xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[], anchor="E")  # what room there is, the name needs
         axes.spines[:].set_visible(False)
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
