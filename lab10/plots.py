@@ -102,7 +102,7 @@ def image_strip(
 
 def label_margin(names: Sequence[str]) -> float:
     """Inches that the names of rows take on the left of a figure."""
-    return 0.3 + 0.07 * max(len(line) for name in names for line in name.split("\n"))
+    return 0.5 + 0.1 * max(len(line) for name in names for line in name.split("\n"))
 
 
 def label_images(axes: Axes, labels: Sequence[str], width: int, gap: int) -> None:
