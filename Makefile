@@ -30,7 +30,7 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Look at runs/demo_*/history.png and runs/demo_*/reconstructions*.png"
 
-# Each worker keeps one core busy; a test that waits longer than the others' work begins early (tests/conftest.py).
+# Two to four workers, each on a core of its own (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test: $(VENV)/.installed $(VENV)/browser
@@ -40,7 +40,7 @@ test-slow: $(VENV)/.installed
 	$(PYTEST) -m "(slow or hypothesis) and not stress" --hypothesis-profile thorough
 
 stress: $(VENV)/.installed
-	$(BIN)/python -m pytest -m stress -rP
+	$(BIN)/python -m pytest -m stress -rP --hypothesis-profile thorough
 
 result-%: $(VENV)/.installed
 	for seed in 0 1 2; do \

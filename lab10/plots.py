@@ -1,11 +1,11 @@
 """Figures: learning curves, and reconstructions beside their inputs."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -58,55 +58,66 @@ def plot_reconstructions(
       reconstructions: by the name of what made them.
       size: height and width of a picture.
     """
-    rows, names, titles = [inputs], ["input"], []
+    rows = [ImageRow("input", inputs)]
     for name, reconstruction in reconstructions.items():
         shown = np.clip(reconstruction, 0, 1)
-        rows += [shown, shown - inputs]
-        names += [name, f"{name}\n− input" if len(reconstructions) > 1 else "difference"]
-        titles.append([f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)])
+        errors = [f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)]
+        difference = f"{name}\n− input" if len(reconstructions) > 1 else "difference"
+        rows += [ImageRow(name, shown, labels=errors), ImageRow(difference, shown - inputs, signed=True)]
+    return plot_image_rows(rows, size, inches=0.95, row_gap=0.22, dpi=150)
 
-    (height, width), count = size, len(inputs)
+
+@dataclasses.dataclass(frozen=True)
+class ImageRow:
+    """A row of images in a figure.
+
+    Attributes:
+      name: written on the left.
+      images: [images, pixels]; in [0, 1], or in [-1, 1] if signed.
+      signed: whether to draw negative values blue and positive ones red, instead of grey.
+      labels: text above each image, if any.
+    """
+
+    name: str
+    images: np.ndarray
+    signed: bool = False
+    labels: Sequence[str] = ()
+
+
+def plot_image_rows(
+    rows: Sequence[ImageRow], size: tuple[int, int], inches: float, row_gap: float, dpi: int = 100
+) -> Figure:
+    """Draws rows of images, each row as one picture; separate axes for every image would take several times as long.
+
+    Args:
+      rows: top to bottom.
+      size: height and width of an image, in pixels.
+      inches: width of an image.
+      row_gap: inches between rows.
+      dpi: dots per inch.
+    """
+    height, width = size
     gap = max(1, width // 14)
-    scale = 0.95 / width  # inches a pixel
+    columns = max(len(row.images) for row in rows)
+    name_inches = 0.5 + 0.1 * max(len(line) for row in rows for line in row.name.split("\n"))
     figure = Figure(
-        figsize=(scale * count * (width + gap) + label_margin(names), len(rows) * (scale * height + 0.22) + 0.1),
-        dpi=150,
+        figsize=(
+            inches * columns * (width + gap) / width + name_inches,
+            len(rows) * (inches * height / width + row_gap) + 0.1,
+        ),
+        dpi=dpi,
         layout="constrained",
     )
-    for place, (axes, name, pictures) in enumerate(
-        zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], names, rows, strict=True)
-    ):
-        strip = image_strip(pictures, size, gap, count)
-        signed = place > 0 and place % 2 == 0
-        axes.imshow(
-            strip, cmap="RdBu_r" if signed else "gray_r", vmin=-1 if signed else 0, vmax=1, interpolation="nearest"
-        )
-        if place % 2:
-            label_images(axes, titles[place // 2], width, gap)
-        axes.set(xticks=[], yticks=[], anchor="E")  # what room there is, the name needs
+    for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
+        strip = np.full((height, columns * (width + gap) - gap), np.nan)
+        for i, image in enumerate(row.images):
+            strip[:, i * (width + gap) : i * (width + gap) + width] = image.reshape(size)
+        colours, lowest = ("RdBu_r", -1) if row.signed else ("gray_r", 0)
+        axes.imshow(strip, cmap=colours, vmin=lowest, vmax=1, interpolation="nearest")
+        for i, label in enumerate(row.labels):
+            top = (i * (width + gap) + (width - 1) / 2, -0.5)
+            axes.annotate(label, top, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+        axes.set(xticks=[], yticks=[], anchor="E")  # aligned right, so that the name has all the spare width
         axes.spines[:].set_visible(False)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
-
-
-def image_strip(
-    images: Float[np.ndarray, "images pixels"], size: tuple[int, int], gap: int, columns: int
-) -> Float[np.ndarray, "height width"]:
-    """Images side by side as one, `gap` pixels of NaN between them: an axes for each takes a hundred times as long."""
-    height, width = size
-    strip = np.full((height, columns * (width + gap) - gap), np.nan)
-    for start, image in zip(range(0, strip.shape[1], width + gap), images, strict=False):
-        strip[:, start : start + width] = image.reshape(size)
-    return strip
-
-
-def label_margin(names: Sequence[str]) -> float:
-    """Inches that the names of rows take on the left of a figure."""
-    return 0.5 + 0.1 * max(len(line) for name in names for line in name.split("\n"))
-
-
-def label_images(axes: Axes, labels: Sequence[str], width: int, gap: int) -> None:
-    """Writes a label above each image of a strip."""
-    for place, label in enumerate(labels):
-        centre = (place * (width + gap) + (width - 1) / 2, -0.5)
-        axes.annotate(label, centre, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)

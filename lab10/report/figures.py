@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lab10.plots import image_strip, label_images, label_margin
+from lab10.plots import ImageRow, plot_image_rows
 from lab10.report.curves import Curve
 from lab10.report.latents import Projection
 from lab10.report.statistics import Estimate
@@ -136,46 +136,21 @@ def plot_traversals(
     size: tuple[int, int],
 ) -> Figure:
     """Pictures along ways through the latent space, a row a way."""
-    rows = [(str(place + 1), row) for place, row in enumerate(np.clip(pictures, 0, 1))]
-    titles = [f"{deviation:+.1f} σ" if deviation else "mean" for deviation in deviations]
-    return _plot_grid(rows, size, titles, signed=False)
+    labels = [f"{deviation:+.1f} σ" if deviation else "mean" for deviation in deviations]
+    rows = [
+        ImageRow(str(number), row, labels=labels if number == 1 else ())
+        for number, row in enumerate(np.clip(pictures, 0, 1), start=1)
+    ]
+    return plot_image_rows(rows, size, inches=0.78, row_gap=0.06)
 
 
 def plot_filters(rows: dict[str, Float[np.ndarray, "pictures pixels"]], size: tuple[int, int]) -> Figure:
     """Rows of pictures with a sign, each picture scaled to its greatest weight."""
     scaled = [
-        (name, pictures / np.maximum(np.abs(pictures).max(axis=1, keepdims=True), 1e-12))
+        ImageRow(name, pictures / np.maximum(np.abs(pictures).max(axis=1, keepdims=True), 1e-12), signed=True)
         for name, pictures in rows.items()
     ]
-    return _plot_grid(scaled, size, None, signed=True)
-
-
-def _plot_grid(
-    rows: list[tuple[str, np.ndarray]], size: tuple[int, int], titles: Sequence[str] | None, signed: bool
-) -> Figure:
-    columns = max(len(pictures) for _, pictures in rows)
-    (height, width), gap = size, max(1, size[1] // 14)
-    scale = 0.78 / width  # inches a pixel
-    figure = Figure(
-        figsize=(
-            scale * columns * (width + gap) + label_margin([name for name, _ in rows]),
-            scale * len(rows) * (height + gap) + 0.35,
-        ),
-        layout="constrained",
-    )
-    for line, (axes, (name, pictures)) in enumerate(
-        zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True)
-    ):
-        strip = image_strip(pictures, size, gap, columns)
-        axes.imshow(
-            strip, cmap="RdBu_r" if signed else "gray_r", vmin=-1 if signed else 0, vmax=1, interpolation="nearest"
-        )
-        if titles and line == 0:
-            label_images(axes, titles, width, gap)
-        axes.set(xticks=[], yticks=[], anchor="E")  # what room there is, the name needs
-        axes.spines[:].set_visible(False)
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    return figure
+    return plot_image_rows(scaled, size, inches=0.78, row_gap=0.06)
 
 
 def _clear(axes) -> None:
