@@ -99,15 +99,12 @@ def plot_image_rows(
     height, width = size
     gap = max(1, width // 14)
     columns = max(len(row.images) for row in rows)
-    name_inches = 0.5 + 0.1 * max(len(line) for row in rows for line in row.name.split("\n"))
-    figure = Figure(
-        figsize=(
-            inches * columns * (width + gap) / width + name_inches,
-            len(rows) * (inches * height / width + row_gap) + 0.1,
-        ),
-        dpi=dpi,
-        layout="constrained",
-    )
+    name_inches = 0.2 + 0.07 * max(len(line) for row in rows for line in row.name.split("\n"))
+    total_width = inches * columns * (width + gap) / width + name_inches
+    figure = Figure(figsize=(total_width, len(rows) * (inches * height / width + row_gap) + 0.1), dpi=dpi)
+    # The layout does not make room for names beside images of a fixed aspect.
+    left = name_inches / total_width
+    figure.set_layout_engine("constrained", rect=(left, 0, 1 - left, 1))
     for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
         strip = np.full((height, columns * (width + gap) - gap), np.nan)
         for i, image in enumerate(row.images):
@@ -117,7 +114,7 @@ def plot_image_rows(
         for i, label in enumerate(row.labels):
             top = (i * (width + gap) + (width - 1) / 2, -0.5)
             axes.annotate(label, top, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
-        axes.set(xticks=[], yticks=[], anchor="E")  # aligned right, so that the name has all the spare width
+        axes.set(xticks=[], yticks=[], anchor="W")
         axes.spines[:].set_visible(False)
         axes.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
