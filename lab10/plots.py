@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from lab10.json_lines import read_metrics
@@ -99,22 +100,33 @@ def plot_image_rows(
     height, width = size
     gap = max(1, width // 14)
     columns = max(len(row.images) for row in rows)
-    name_inches = 0.2 + 0.07 * max(len(line) for row in rows for line in row.name.split("\n"))
-    total_width = inches * columns * (width + gap) / width + name_inches
-    figure = Figure(figsize=(total_width, len(rows) * (inches * height / width + row_gap) + 0.1), dpi=dpi)
-    # The layout does not make room for names beside images of a fixed aspect.
-    left = name_inches / total_width
-    figure.set_layout_engine("constrained", rect=(left, 0, 1 - left, 1))
-    for axes, row in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
+    # Sizes in inches, so that images and names fill the figure exactly.
+    row_width, row_height = inches * (columns * (width + gap) - gap) / width, inches * height / width
+    name_width, margin = 0.15 + 0.07 * max(len(line) for row in rows for line in row.name.split("\n")), 0.08
+    total_width = name_width + row_width + margin
+    total_height = len(rows) * (row_height + row_gap) + margin
+    figure = Figure(figsize=(total_width, total_height), dpi=dpi)
+    grid = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    figure.subplots_adjust(
+        left=name_width / total_width,
+        right=1 - margin / total_width,
+        bottom=margin / total_height,
+        top=1 - row_gap / total_height,
+        hspace=row_gap / row_height,
+    )
+    for axes, row in zip(grid, rows, strict=True):
         strip = np.full((height, columns * (width + gap) - gap), np.nan)
         for i, image in enumerate(row.images):
-            strip[:, i * (width + gap) : i * (width + gap) + width] = image.reshape(size)
+            left = i * (width + gap)
+            strip[:, left : left + width] = image.reshape(size)
+            frame = Rectangle((left - 0.5, -0.5), width, height, fill=False, edgecolor="0.8", linewidth=0.6)
+            axes.add_patch(frame).set_clip_on(False)
         colours, lowest = ("RdBu_r", -1) if row.signed else ("gray_r", 0)
         axes.imshow(strip, cmap=colours, vmin=lowest, vmax=1, interpolation="nearest")
         for i, label in enumerate(row.labels):
             top = (i * (width + gap) + (width - 1) / 2, -0.5)
             axes.annotate(label, top, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
-        axes.set(xticks=[], yticks=[], anchor="W")
+        axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         axes.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
     return figure

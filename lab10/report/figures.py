@@ -141,7 +141,7 @@ def plot_traversals(
         ImageRow(str(number), row, labels=labels if number == 1 else ())
         for number, row in enumerate(np.clip(pictures, 0, 1), start=1)
     ]
-    return plot_image_rows(rows, size, inches=0.78, row_gap=0.06)
+    return plot_image_rows(rows, size, inches=0.78, row_gap=0.18)
 
 
 def plot_filters(rows: dict[str, Float[np.ndarray, "pictures pixels"]], size: tuple[int, int]) -> Figure:
@@ -150,7 +150,7 @@ def plot_filters(rows: dict[str, Float[np.ndarray, "pictures pixels"]], size: tu
         ImageRow(name, pictures / np.maximum(np.abs(pictures).max(axis=1, keepdims=True), 1e-12), signed=True)
         for name, pictures in rows.items()
     ]
-    return plot_image_rows(scaled, size, inches=0.78, row_gap=0.06)
+    return plot_image_rows(scaled, size, inches=0.78, row_gap=0.1)
 
 
 def _clear(axes) -> None:
