@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.stepping import STEPS, stand_in, step_seconds
 from lab10.models.sentiment import LSTM
-from lab10.training.step import Program
+from lab10.training.step import StepFunctions
 
 # Task, setting, and the values it takes; the others stay as the experiment has them.
 CURVES: list[tuple[str, str, tuple[int, ...]]] = [
@@ -31,8 +31,8 @@ def time_a_step(task: str, **setting: int) -> float:
     if isinstance(model, LSTM):
         model = dataclasses.replace(model, hidden=setting.get("hidden", model.hidden))
     experiment = dataclasses.replace(experiment, model=model, batch_size=batch_size, steps_per_dispatch=steps)
-    program = Program(experiment, spec, 1_000)
-    times = step_seconds(program, [program.start(program.init_params())], experiment, split, steps)
+    functions = StepFunctions(experiment, spec, 1_000)
+    times = step_seconds(functions, functions.init_state(functions.init_params()), split, steps)
     return statistics.median(times)
 
 

@@ -5,14 +5,15 @@ import dataclasses
 import numpy as np
 from worker import BATCH_SIZE, Arrays, Peer, load_arrays, peer_parser, serve
 
+from benchmarks.stepper import Stepper
 from lab10.config import Experiment
 from lab10.data.dataset import HostBatch, Split
 from lab10.data.pictures import PictureSpec
 from lab10.data.reviews import Reviews, ReviewSpec, bucket_lengths
 from lab10.metrics import Metrics
 from lab10.overrides import load_experiment
-from lab10.training.step import Program
-from lab10.training.stepper import Stepper
+from lab10.training.evaluation import evaluate
+from lab10.training.step import StepFunctions
 
 
 def split_of(arrays: Arrays, name: str, buckets: int) -> Split:
@@ -47,10 +48,12 @@ class Lab10Peer(Peer):
             spec: PictureSpec | ReviewSpec = ReviewSpec(num_ids=data.num_ids(0), class_names=("neg", "pos"))
         else:
             spec = PictureSpec(height=28, width=28, largest=255)
-        self.program = Program(self.experiment, spec, self.experiment.total_steps(len(self.arrays["train_inputs"])))
-        self.test = self.program.feed(split_of(self.arrays, "test", self.buckets))
-        self.stepper = Stepper(self.experiment, self.program, split_of(self.arrays, "train", self.buckets))
-        self.state, self.step = self.program.start(self.program.init_params()), 0
+        self.functions = StepFunctions(
+            self.experiment, spec, self.experiment.total_steps(len(self.arrays["train_inputs"]))
+        )
+        self.test = self.functions.device_loader(split_of(self.arrays, "test", self.buckets))
+        self.stepper = Stepper(self.functions, split_of(self.arrays, "train", self.buckets))
+        self.state, self.step = self.functions.init_state(self.functions.init_params()), 0
         self._advance(1)
 
     def epoch(self) -> float:
@@ -58,7 +61,7 @@ class Lab10Peer(Peer):
 
     def evaluate(self, batch_size: int) -> dict[str, float]:
         assert batch_size == self.experiment.evaluation_batch_size
-        metrics = self.program.evaluate(self.state.params, self.test).metrics
+        metrics = evaluate(self.functions, self.state.params, self.test).metrics
         return {name: value for name, value in metrics.items() if name in ("accuracy", "reconstruction_error")}
 
     def _advance(self, end: int) -> float:
@@ -66,8 +69,8 @@ class Lab10Peer(Peer):
         metrics = Metrics.empty()
         while self.step < end:
             self.state, self.step = self.stepper.advance(self.state, self.step, end)
-            for _, (report,) in self.stepper.reports(left_under_way=1 if self.step < end else 0):
-                metrics = metrics.merge(report.metrics)
+            for _, of_step in self.stepper.metrics(leave=1 if self.step < end else 0):
+                metrics = metrics.merge(of_step)
         return metrics.means()["loss"]
 
 

@@ -23,7 +23,7 @@ from benchmarks.stepping import STEPS, stand_in, step_seconds
 from lab10.distributed import Distributed, joined
 from lab10.mesh import DATA, DeviceMesh
 from lab10.training.state import count_parameters
-from lab10.training.step import Program
+from lab10.training.step import StepFunctions
 
 TASKS = ("imdb_lstm", "mnist_autoencoder", "mnist_deep_autoencoder")
 BATCH_SIZE, EXAMPLES = 64, 4096
@@ -40,10 +40,10 @@ def measure(task: str, shard_optimizer: bool, distributed: Distributed) -> dict[
         experiment, spec, split = stand_in(task, EXAMPLES)
         mesh = DeviceMesh(shard_optimizer=shard_optimizer)
         experiment = dataclasses.replace(experiment, batch_size=BATCH_SIZE, mesh=mesh)
-        program = Program(experiment, spec, 10_000, mesh.build())
-        params = program.init_params()
+        functions = StepFunctions(experiment, spec, 10_000, mesh.build())
+        params = functions.init_params()
         parameters = count_parameters(params)
-        seconds = step_seconds(program, [program.start(params)], experiment, split, STEPS[task])
+        seconds = step_seconds(functions, functions.init_state(params), split, STEPS[task])
         return {"seconds": statistics.median(seconds), "parameters": parameters}
 
 

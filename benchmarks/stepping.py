@@ -2,10 +2,10 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.stepper import Stepper
 from lab10.config import Experiment
 from lab10.data.dataset import Spec, Split
 from lab10.data.pictures import PictureSpec
@@ -13,8 +13,7 @@ from lab10.data.reviews import ReviewSpec
 from lab10.models.sentiment import LSTM
 from lab10.overrides import load_experiment
 from lab10.training.state import TrainState
-from lab10.training.step import Program
-from lab10.training.stepper import Stepper
+from lab10.training.step import StepFunctions
 
 MNIST: Spec = PictureSpec(height=28, width=28, largest=255)
 NUM_IDS = 10_000
@@ -47,30 +46,31 @@ def stand_in(task: str, examples: int, length: int = 250) -> tuple[Experiment, S
 
 
 def step_seconds(
-    program: Program,
-    states: Sequence[TrainState],
-    experiment: Experiment,
+    functions: StepFunctions,
+    state: TrainState,
     split: Split,
     steps: int,
     repeats: int = REPEATS,
+    num_members: int | None = None,
 ) -> list[float]:
-    """Seconds of a step, of so many dispatches of `steps` steps each, compiled and warm.
+    """Seconds per step, for several calls of `steps` steps each, compiled and warm.
 
     Args:
-      program: a `Program`, or an `Ensemble` of several runs.
-      states: of its runs.
-      experiment: the runs', for the order of examples.
-      split: what they train on.
-      steps: of one dispatch.
-      repeats: how many dispatches.
+      functions: the functions of the experiment.
+      state: the state to start from; that of all members if there are several.
+      split: the examples to train on.
+      steps: number of steps in a call.
+      repeats: number of calls.
+      num_members: number of runs trained together; None for a single run.
     """
-    stepper = Stepper(dataclasses.replace(experiment, steps_per_dispatch=steps), program, split)
-    state, step, seconds = program.join(states), 0, []
+    experiment = dataclasses.replace(functions.experiment, steps_per_dispatch=steps)
+    stepper = Stepper(dataclasses.replace(functions, experiment=experiment), split, num_members)
+    step, seconds = 0, []
     for _ in range(repeats + 1):  # the first compiles
         began, before = time.perf_counter(), step
         while step < before + steps:
             state, step = stepper.advance(state, step, before + steps)
-        for _ in stepper.reports():
+        for _ in stepper.metrics():
             pass
         seconds.append((time.perf_counter() - began) / steps)
     return seconds[1:]

@@ -4,8 +4,8 @@ import dataclasses
 
 from benchmarks.pairs import ratio_of, spread_of
 from benchmarks.stepping import STEPS, stand_in, step_seconds
-from lab10.training.ensemble import Ensemble
-from lab10.training.step import Program
+from lab10.training.ensemble import stack
+from lab10.training.step import StepFunctions
 
 TASKS = ("imdb_lstm", "mnist_pca", "mnist_autoencoder")
 MEMBERS = (2, 4, 8)
@@ -23,12 +23,14 @@ def measure(task: str, members: int) -> str:
         )
         for n in range(members)
     ]
-    one, several = Program(experiment, spec, 10_000), Ensemble(experiments, spec, 10_000)
-    alone, together = [], []
+    functions = [StepFunctions(each, spec, 10_000) for each in experiments]
+    alone: list[float] = []
+    together: list[float] = []
     for _ in range(PAIRS):
-        for program, names, times in ((one, experiments[:1], alone), (several, experiments, together)):
-            states = [program.start(Program(each, spec, 10_000).init_params()) for each in names]
-            times += step_seconds(program, states, experiment, split, STEPS[task], repeats=1)
+        states = [of_run.init_state(of_run.init_params()) for of_run in functions]
+        stacked = stack(experiments, states)
+        alone += step_seconds(functions[0], states[0], split, STEPS[task], repeats=1)
+        together += step_seconds(functions[0], stacked, split, STEPS[task], repeats=1, num_members=members)
     gain = ratio_of([time / members for time in together], alone)
     medians = [f"{1e6 * spread_of(times)['median']:,.0f}" for times in (alone, together)]
     spread = f"{gain['median']:.2f} ({gain['lowest']:.2f} to {gain['highest']:.2f})"

@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 # On the device, fetched to the host, or added up there.
-Scalar = jax.Array | np.ndarray | float
+Scalar = jax.Array | np.ndarray | np.floating | float
 
 
 class Metrics(struct.PyTreeNode):

@@ -22,12 +22,13 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     from lab10.agreement import is_first
     from lab10.distributed import joined
     from lab10.training.loop import train
+    from lab10.training.run_writer import RunWriter
     from lab10.workdir import Workdir
 
     workdir = Workdir(directory)
     try:
         with joined(distributed):
-            result = train(experiment, workdir)
+            result = train(RunWriter(experiment, workdir))
     except Interrupted as stopped:
         command = shlex.join(["python", sys.argv[0], *arguments])
         raise Interrupted(f"{stopped} This goes on from there:\n  {command}", stopped.signal_number) from None

@@ -89,7 +89,7 @@ def pytest_collection_finish(session):
     """Wraps training once `lab10` is imported, which `--jaxtyping-packages` has to see first."""
     from lab10.training import loop
 
-    loop.train_together = _counted(loop.train_together, TRAINING)
+    loop.train = _counted(loop.train, TRAINING)
 
 
 @pytest.hookimpl(wrapper=True)

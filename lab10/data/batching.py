@@ -18,16 +18,19 @@ NO_EXAMPLE = -1
 
 
 @dataclasses.dataclass(frozen=True)
-class Steps:
-    """Consecutive steps whose batches are padded to one length.
+class BatchIndices:
+    """Which examples are in some consecutive batches, all padded to one length.
 
     Attributes:
-      examples: positions in the split, int64 [steps, rows]; `NO_EXAMPLE` where a row only fills the batch.
-      length: what the examples are padded to; None where they have no length.
+      examples: indices into the split, int64 [batches, rows]; `NO_EXAMPLE` in rows that fill a batch.
+      length: length to which the examples are padded; None if they have no length.
     """
 
-    examples: Int[np.ndarray, "steps rows"]
+    examples: Int[np.ndarray, "batches rows"]
     length: int | None
+
+    def __len__(self) -> int:
+        return len(self.examples)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +51,17 @@ class TrainingBatches:
         """Steps in a pass over the split."""
         return math.ceil(len(self.split) / self.batch_size)
 
-    def steps(self, start: int, end: int) -> Steps:
-        """The steps from `start` on, as far as their batches are padded to one length, and before `end`."""
-        taken: list[np.ndarray] = []
+    def indices(self, start: int, end: int) -> BatchIndices:
+        """The batches of steps `start` to `end` - 1, or of the first of them that are padded to one length."""
+        batches: list[np.ndarray] = []
         length = None
         for step in range(start, end):
-            examples, of_step = self._of_step(step)
-            if taken and of_step != length:
+            examples, length_of_step = self._of_step(step)
+            if batches and length_of_step != length:
                 break
-            taken.append(examples)
-            length = of_step
-        return Steps(np.stack(taken), length)
+            batches.append(examples)
+            length = length_of_step
+        return BatchIndices(np.stack(batches), length)
 
     def examples(self, step: int) -> Int[np.ndarray, " rows"]:
         """Positions in the split of the examples of a step, counted from 0."""
@@ -71,9 +74,9 @@ class TrainingBatches:
         return fill(self.split.batch(examples[examples != NO_EXAMPLE], length), len(examples))
 
     def _of_step(self, step: int) -> tuple[np.ndarray, int | None]:
-        epoch, place = divmod(step, self.steps_per_epoch)
+        epoch, i = divmod(step, self.steps_per_epoch)
         examples, lengths = self._epoch(epoch)
-        return examples[place], lengths[place]
+        return examples[i], lengths[i]
 
     def _epoch(self, epoch: int) -> tuple[np.ndarray, list[int | None]]:
         """Examples [steps, rows] and padded length of each step of an epoch."""
@@ -122,16 +125,16 @@ def _cut(order: Int[np.ndarray, " examples"], batch_size: int) -> Int[np.ndarray
     return batches
 
 
-def evaluation_steps(split: Split, batch_size: int, at_most: int = 1) -> list[Steps]:
-    """Every example of a split once, the short ones first, `at_most` batches at a time; the last batch is filled."""
+def evaluation_batches(split: Split, batch_size: int, capacity: int = 1) -> list[BatchIndices]:
+    """Every example of a split once, sorted by length, at most `capacity` batches at a time; the last is filled up."""
     order = np.arange(len(split)) if split.lengths is None else np.argsort(split.lengths, kind="stable")
     batches = _cut(order, batch_size)
     lengths = [split.padded_length(examples[examples != NO_EXAMPLE]) for examples in batches]
-    steps: list[Steps] = []
-    for length, places in itertools.groupby(range(len(batches)), key=lengths.__getitem__):
-        of_length = batches[list(places)]
-        steps += [Steps(of_length[start : start + at_most], length) for start in range(0, len(of_length), at_most)]
-    return steps
+    groups: list[BatchIndices] = []
+    for length, numbers in itertools.groupby(range(len(batches)), key=lengths.__getitem__):
+        group = batches[list(numbers)]
+        groups += [BatchIndices(group[i : i + capacity], length) for i in range(0, len(group), capacity)]
+    return groups
 
 
 def fill(batch: HostBatch, rows: int) -> HostBatch:

@@ -15,6 +15,7 @@ from lab10.data.text import ranks_of
 from lab10.errors import UserError
 from lab10.inspection.run import Run
 from lab10.tasks.classification import Classification, probabilities
+from lab10.training.state import Params
 from lab10.workdir import Workdir
 
 BATCH = 64
@@ -48,7 +49,12 @@ class ReviewsRun(Run):
                 f"{self._reviews.num_ids(words)} ids, and the run has {spec.num_ids}. Copy the run's folder whole."
             )
         self._rank = {word: place for place, word in enumerate(self._vocabulary, start=1)}
-        self._forward = jax.jit(lambda params, tokens: probabilities(self._program.forward(params, tokens)))
+
+        def forward(params: Params, tokens: jax.Array) -> jax.Array:
+            logits: Any = self._module.apply({"params": params}, tokens)
+            return probabilities(logits)
+
+        self._forward = jax.jit(forward)
 
     def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
         """The class of each text; any text has one, an empty one and one that is not UTF-8 too.

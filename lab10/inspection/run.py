@@ -17,7 +17,8 @@ from lab10.console import console
 from lab10.data.dataset import OpenDataset, Spec, Split, split_named
 from lab10.errors import UserError
 from lab10.training.checkpoints import Checkpoints
-from lab10.training.step import Program
+from lab10.training.evaluation import evaluate
+from lab10.training.step import StepFunctions
 from lab10.workdir import Workdir
 
 Pixels = Float[np.ndarray, "rows pixels"]
@@ -36,12 +37,13 @@ class Run:
 
     def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
         self._workdir, self.config, self.spec = workdir, experiment, spec
-        self._program = Program(experiment, spec)
+        self._steps = StepFunctions(experiment, spec)
         higher_is_better = experiment.task.metrics[experiment.select_by]
         checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better, alone=True)
         self.step = checkpoints.find(checkpoint)
-        self.params = checkpoints.restore(self.step, {"params": self._program.abstract_params()}).trees["params"]
-        self._module = self._program.module
+        trees = checkpoints.restore(self.step, {"eval_params": self._steps.abstract_params()}).trees
+        self.params = trees["eval_params"]
+        self._module = self._steps.module
         self._opened: OpenDataset | None = None
 
     @staticmethod
@@ -77,7 +79,7 @@ class Run:
     def evaluate_examples(self, split: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """`evaluate`, which it counts as, and what that writes of each example: columns by name, [examples] each."""
         examples = self._split(split)
-        evaluation = self._program.evaluate(self.params, self._program.feed(examples))
+        evaluation = evaluate(self._steps, self.params, self._steps.device_loader(examples))
         metrics = evaluation.metrics | self._further_metrics(split)
         result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
         columns = {"example": examples.rows, **evaluation.per_example}

@@ -11,8 +11,9 @@ from typing import Any
 from lab10.cli import run_script
 from lab10.config import Experiment, from_json
 from lab10.errors import Diverged
-from lab10.training.loop import train_together
-from lab10.training.record import Watch
+from lab10.training.ensemble import Ensemble
+from lab10.training.loop import train
+from lab10.training.run_writer import EvalCallback, RunWriter
 from lab10.workdir import Workdir
 
 
@@ -22,15 +23,16 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     experiments = [from_json(run["experiment"], Experiment) for run in job["runs"]]
     workdirs = [Workdir(run["workdir"]) for run in job["runs"]]
     pruned: set[int] = set()
-    watches = _watches(job, experiments, pruned) if job["pruner"] != "none" else None
+    callbacks = _watches(job, experiments, pruned) if job["pruner"] != "none" else [None] * len(workdirs)
+    runs = [RunWriter(*of_run) for of_run in zip(experiments, workdirs, callbacks, strict=True)]
     try:
-        results = train_together(experiments, workdirs, watches)
+        results = train(Ensemble(runs)) if len(runs) > 1 else [train(runs[0])]
     except Diverged as error:
         return {"diverged": str(error.workdir), "error": str(error)}, ""
     return {"results": results, "pruned": sorted(pruned)}, ""
 
 
-def _watches(job: dict[str, Any], experiments: list[Experiment], pruned: set[int]) -> list[Watch | None]:
+def _watches(job: dict[str, Any], experiments: list[Experiment], pruned: set[int]) -> list[EvalCallback | None]:
     """Reports the mean over a point's seeds, and ends all of them where the pruner says so."""
     from lab10.sweeps.queue import Queue
 
@@ -47,7 +49,7 @@ def _watches(job: dict[str, Any], experiments: list[Experiment], pruned: set[int
     trials = {number: queue.watcher(number) for number in numbers}
     values: dict[tuple[int, int], list[float]] = {}
 
-    def watch_of(number: int) -> Watch:
+    def watch_of(number: int) -> EvalCallback:
         def watch(step: int, metrics: dict[str, float]) -> bool:
             of_step = values.setdefault((number, step), [])
             of_step.append(metrics[select_by])

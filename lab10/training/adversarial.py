@@ -1,43 +1,49 @@
-"""Adversarial training of what a module perturbs: Goodfellow et al. 2015, on embeddings as in Miyato et al. 2017."""
+"""Adversarial training (Goodfellow et al. 2015) on embeddings, as in Miyato et al. 2017."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lab10.training.state import Params
 
-# The collection that flax's `Module.perturb` adds to what it is given.
+# The collection used by Flax's `Module.perturb`.
 PERTURBATIONS = "perturbations"
 Perturbations = dict[str, Any]
 
 
-def adversarial_gradients(
-    loss: Callable[[Params, Perturbations], tuple[Any, Any]],
-    params: Params,
-    perturbations: Perturbations,
-    radius: float,
-) -> tuple[Params, Any]:
-    """Gradients of the loss plus that of the loss where it is worst, to first order, within a radius of each example.
+def adversarial_grad(
+    loss: Callable[[Params, Perturbations], tuple[Any, Any]], module: nn.Module, inputs: jax.Array, radius: float
+) -> Callable[[Params], tuple[Params, Any]]:
+    """Gradients of the clean loss plus the adversarial loss, in place of `jax.grad(loss, has_aux=True)`.
+
+    The adversarial loss is the loss where it is largest, to first order, within `radius` of each example.
 
     Args:
-      loss: [] of parameters and perturbations; with something beside it.
-      params: the parameters.
-      perturbations: zeros, [time, batch, features] each.
-      radius: Euclidean norm of what is added to an example.
+      loss: takes parameters and perturbations; returns the loss, [], and auxiliary data.
+      module: calls `perturb` on what may be perturbed, [time, batch, features].
+      inputs: the inputs of the module.
+      radius: Euclidean norm of the perturbation of an example.
 
     Returns:
-      The gradients with respect to the parameters, and what stands beside the unperturbed loss.
+      A function from parameters to gradients and the auxiliary data of the clean loss.
     """
-    (gradients, uphill), beside = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, perturbations)
-    worst = jax.tree.map(lambda direction: radius * normalised(direction), uphill)
-    of_worst, _ = jax.grad(loss, has_aux=True)(params, worst)
-    return jax.tree.map(jnp.add, gradients, of_worst), beside
+    shapes = jax.eval_shape(module.init, jax.random.key(0), inputs)[PERTURBATIONS]
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def grad(params: Params) -> tuple[Params, Any]:
+        (clean, ascent), aux = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, zeros)
+        worst = jax.tree.map(lambda direction: radius * normalised(direction), ascent)
+        adversarial, _ = jax.grad(loss, has_aux=True)(params, worst)
+        return jax.tree.map(jnp.add, clean, adversarial), aux
+
+    return grad
 
 
 def normalised(direction: Float[Array, "time batch features"]) -> Float[Array, "time batch features"]:
-    """Each example's part at norm one; zero stays zero."""
+    """Scales each example to norm 1; zeros stay zero."""
     norm = jnp.sqrt(jnp.sum(direction**2, axis=(0, 2), keepdims=True))
     return direction / jnp.maximum(norm, jnp.finfo(direction.dtype).tiny)

@@ -26,9 +26,9 @@ from lab10.agreement import on_first
 from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
-from lab10.training.early_stopping import Course
+from lab10.training.early_stopping import EarlyStopping
 
-FORMAT_VERSION = 2  # 1 had no digest of what lies beside the arrays
+FORMAT_VERSION = 3
 METADATA_FILE = "_CHECKPOINT_METADATA"  # Orbax's, with what was given as custom_metadata
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
 LATEST = 2
@@ -45,7 +45,7 @@ class Restored:
     trees: dict[str, Any]
     since_line: Metrics
     validation: dict[str, float]
-    course: Course
+    early_stopping: EarlyStopping
 
 
 class OtherFormat(UserError):
@@ -135,7 +135,7 @@ class Checkpoints:
         trees: dict[str, Any],
         since_line: Metrics,
         validation: dict[str, float] | None,
-        course: Course | None = None,
+        early_stopping: EarlyStopping | None = None,
     ) -> None:
         """Writes a checkpoint and drops the ones that are no longer kept. It appears whole or not at all.
 
@@ -144,7 +144,7 @@ class Checkpoints:
           trees: pytrees of arrays by name.
           since_line: the metrics of the steps since the last line of metrics.
           validation: the validation metrics at this step, where they were measured.
-          course: how validation has gone so far; None: there was none.
+          early_stopping: the best evaluation so far; None if there was none.
 
         Raises:
           OSError: it could not be written; the checkpoints before it are as they were.
@@ -154,7 +154,7 @@ class Checkpoints:
             "format": FORMAT_VERSION,
             "validation": validation or {},
             "since_line": {"totals": since_line.totals, "count": since_line.count},
-            "course": dataclasses.asdict(course or Course()),
+            "early_stopping": dataclasses.asdict(early_stopping or EarlyStopping()),
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
         beside["own_sha256"] = digest_of_json(beside)
@@ -214,7 +214,7 @@ class Checkpoints:
         for name, tree in trees.items():
             if digest(tree) != beside.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
-        return Restored(step, trees, beside.since_line, beside.validation, beside.course)
+        return Restored(step, trees, beside.since_line, beside.validation, beside.early_stopping)
 
     def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> Restored | None:
         """The latest checkpoint that is whole, for a process that goes on with it; None where there is none at all.
@@ -265,12 +265,14 @@ class Checkpoints:
         try:
             # Orbax's own reader also reads the metadata of every array, which takes some 30 ms.
             found = dict(json.loads((path / METADATA_FILE).read_text())["custom_metadata"])
-            if found.pop("own_sha256", None) != digest_of_json(found) and found["format"] != 1:
+            own_sha256 = found.pop("own_sha256", None)
+            undigested = own_sha256 is None and found["format"] != FORMAT_VERSION  # as the first format was
+            if not undigested and own_sha256 != digest_of_json(found):
                 raise ValueError("they are not what was saved")
             if found["format"] == FORMAT_VERSION:
                 since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
-                course = Course(**found.get("course", {}))  # a run of this format that began without one
-                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), course)
+                early_stopping = EarlyStopping(**found["early_stopping"])
+                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), early_stopping)
         except UNREADABLE as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
         raise OtherFormat(
@@ -294,7 +296,7 @@ class Beside:
     since_line: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
-    course: Course
+    early_stopping: EarlyStopping
 
 
 def _numbers(found: dict[str, Any]) -> dict[str, float]:

@@ -1,26 +1,26 @@
-"""Early stopping: how long ago validation was at its best."""
+"""Early stopping."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
-    """How the metric that selects has gone, as every checkpoint holds it.
+class EarlyStopping:
+    """The best value of the monitored metric so far. It is saved in every checkpoint, so patience survives a kill.
 
     Attributes:
-      best: the best value so far; None before the first.
-      since_best: evaluations after the one that gave it; a value that equals the best is no better.
+      best: the best value; None before the first evaluation.
+      evals_since_best: number of evaluations since then. A value equal to the best is no improvement.
     """
 
     best: float | None = None
-    since_best: int = 0
+    evals_since_best: int = 0
 
-    def after(self, value: float, higher_is_better: bool) -> "Course":
-        """The course with one more evaluation."""
+    def update(self, value: float, higher_is_better: bool) -> "EarlyStopping":
+        """Returns the state after one more evaluation."""
         if self.best is None or (value > self.best if higher_is_better else value < self.best):
-            return Course(value, 0)
-        return Course(self.best, self.since_best + 1)
+            return EarlyStopping(value, 0)
+        return EarlyStopping(self.best, self.evals_since_best + 1)
 
-    def has_ended(self, patience: int | None) -> bool:
-        """Whether the last `patience` evaluations were all no better than one before them."""
-        return patience is not None and self.since_best >= patience
+    def should_stop(self, patience: int | None) -> bool:
+        """Whether the last `patience` evaluations brought no improvement."""
+        return patience is not None and self.evals_since_best >= patience

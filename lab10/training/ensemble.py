@@ -1,59 +1,133 @@
-"""Several experiments as one program: what differs in numbers alone is trained together, on the same batches."""
+"""Runs that are trained together, as one program on the same batches."""
 
-import functools
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import NamedSharding, PartitionSpec
 
 from lab10.config import Experiment
-from lab10.data.dataset import Spec
-from lab10.data.feed import Fed
-from lab10.numbers import numbers_of, program_key, with_numbers
-from lab10.training.state import TrainState
-from lab10.training.step import Program, StepReport
+from lab10.data.dataset import OpenDataset
+from lab10.metrics import Metrics
+from lab10.numbers import numbers_of, program_key
+from lab10.training.progress import Progress
+from lab10.training.run_writer import RunWriter, lock_all
+from lab10.training.state import Params, TrainState
+from lab10.training.step import StepFunctions
 
 
-class Ensemble(Program):
-    """The program of several experiments: `vmap` over their states and over the numbers in which they differ.
+class Ensemble:
+    """Runs whose experiments differ in traced fields alone. It has the methods of a `RunWriter`.
 
-    Every array of a joined train state has a first dimension more, that of the members.
+    The arrays of its train state have a leading dimension of members, and `hyperparams` holds the
+    values in which the members differ. Members that are already finished are not trained.
 
-    Args:
-      experiments: at least one; their `program_key` is one.
-      spec: of their dataset.
-      total_steps: of each run.
-      mesh: as for `Program`.
+    Raises:
+      ValueError: the experiments differ in more than traced fields.
     """
 
-    def __init__(self, experiments: Sequence[Experiment], spec: Spec, total_steps: int, mesh: Mesh | None = None):
-        super().__init__(experiments[0], spec, total_steps, mesh)
-        if len({program_key(experiment) for experiment in experiments}) != 1:
-            raise ValueError("The experiments differ in more than numbers.")
-        self._total_steps, self._size = total_steps, len(experiments)
-        of_members = [numbers_of(experiment) for experiment in experiments]
-        self._numbers = {
-            name: np.array([numbers[name] for numbers in of_members], np.uint32 if name == "seed" else np.float32)
-            for name in of_members[0]
-            if len({numbers[name] for numbers in of_members}) > 1
-        }
+    def __init__(self, runs: Sequence[RunWriter]):
+        if len({program_key(run.experiment) for run in runs}) != 1:
+            raise ValueError("The experiments differ in more than traced fields.")
+        self.runs = self._members = list(runs)
+        self.experiment, self.workdir = runs[0].experiment, runs[0].workdir
 
-    def join(self, states: Sequence[TrainState]) -> TrainState:
-        """The states of the members, in their order, as one."""
-        return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), self.replicated)
+    @property
+    def num_members(self) -> int:
+        """Number of runs to train."""
+        return len(self._members)
 
-    def members(self, state: TrainState) -> list[TrainState]:
-        return [jax.tree.map(lambda leaf, place=place: leaf[place], state) for place in range(self._size)]
+    @property
+    def step(self) -> int:
+        """The step that all members have reached."""
+        return self._members[0].step if self._members else max(run.step for run in self.runs)
 
-    @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def train_steps(self, state: TrainState, fed: Fed) -> tuple[TrainState, StepReport]:
-        """Every step that is fed, taken by every member; reports are [steps, members]."""
+    @property
+    def finished(self) -> bool:
+        """Whether all members have finished."""
+        return all(run.finished for run in self._members)
 
-        def one(numbers: dict[str, jax.Array], state: TrainState) -> tuple[TrainState, StepReport]:
-            experiment = with_numbers(self._experiment, numbers)
-            return Program(experiment, self._spec, self._total_steps, self.mesh)._train_steps(state, fed)
+    @property
+    def needs_params(self) -> bool:
+        """Whether a run has no checkpoint to resume from."""
+        return any(run.needs_params for run in self.runs)
 
-        numbers = {name: jnp.asarray(values) for name, values in self._numbers.items()}
-        return jax.vmap(one, axis_size=self._size, out_axes=(0, 1))(numbers, state)
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Holds the workdirs of all runs for this process."""
+        return lock_all(self.runs)
+
+    def write_config(self, dataset: OpenDataset) -> None:
+        """Writes the config.json of every run."""
+        for run in self.runs:
+            run.write_config(dataset)
+
+    def restore(self, steps: StepFunctions, params: Params | None) -> TrainState:
+        """Restores the runs that are not finished, at the latest step of which all of them have a checkpoint."""
+        functions = [StepFunctions(run.experiment, steps.spec, steps.total_steps, steps.mesh) for run in self.runs]
+        states = [run.restore(of_run, params) for run, of_run in zip(self.runs, functions, strict=True)]
+        while True:
+            ongoing = [i for i, run in enumerate(self.runs) if not (run.finished or run.step >= steps.total_steps)]
+            common = min((self.runs[i].step for i in ongoing), default=0)
+            ahead = [i for i in ongoing if self.runs[i].step > common]
+            if not ahead:
+                break
+            for i in ahead:
+                states[i] = self.runs[i].restore(functions[i], params, at_most=common)
+        self._members = [self.runs[i] for i in ongoing]
+        if not ongoing:
+            return states[0]
+        stacked = stack([run.experiment for run in self._members], [states[i] for i in ongoing])
+        return jax.device_put(stacked, NamedSharding(steps.mesh, PartitionSpec()))
+
+    @contextlib.contextmanager
+    def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
+        """Opens the logs of all members."""
+        with contextlib.ExitStack() as logs:
+            for run in self._members:
+                logs.enter_context(run.open(step, steps_per_epoch, progress))
+            yield
+
+    def add(self, metrics_of_steps: Iterable[tuple[int, Metrics]]) -> None:
+        """Adds the metrics of steps, [members] each."""
+        for step, metrics in metrics_of_steps:
+            for i, run in self._ongoing():
+                run.add([(step, jax.tree.map(lambda values, i=i: values[i], metrics))])
+
+    def log_train(self, step: int) -> None:
+        """Writes a line of metrics for each member."""
+        for _, run in self._ongoing():
+            run.log_train(step)
+
+    def evaluate(self, step: int, state: TrainState, evaluate: Callable[[Params], dict[str, float]]) -> None:
+        """Evaluates and saves each member."""
+        for i, run in self._ongoing():
+            run.evaluate(step, _member(state, i), evaluate)
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Saves a checkpoint of each member."""
+        for i, run in self._ongoing():
+            run.save(step, _member(state, i))
+
+    def summary(self, parameters: int, seconds: float) -> list[dict[str, Any]]:
+        """The result of each run."""
+        return [run.summary(parameters, seconds) for run in self.runs]
+
+    def _ongoing(self) -> list[tuple[int, RunWriter]]:
+        return [(i, run) for i, run in enumerate(self._members) if not run.finished]
+
+
+def stack(experiments: Sequence[Experiment], states: Sequence[TrainState]) -> TrainState:
+    """The train state of several runs as one, with the values in which their experiments differ as `hyperparams`."""
+    values = [numbers_of(experiment) for experiment in experiments]
+    differing = [name for name in values[0] if len({of_run[name] for of_run in values}) > 1]
+    hyperparams = {
+        name: jnp.array([of_run[name] for of_run in values], jnp.uint32 if name == "seed" else jnp.float32)
+        for name in differing
+    }
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states).replace(hyperparams=hyperparams)
+
+
+def _member(state: TrainState, i: int) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf[i], state.replace(hyperparams={}))

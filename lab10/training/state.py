@@ -1,61 +1,90 @@
-"""The arrays that training moves forward."""
+"""The arrays that training updates."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import linen as nn
 from flax import struct
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lab10.data.dataset import Spec
+from lab10.mesh import in_parts
 
 Params = dict[str, jax.Array | dict]
 
 
 class TrainState(struct.PyTreeNode):
-    """All that a step reads and writes.
+    """Everything a training step reads and writes.
 
     Attributes:
-      step: steps taken so far, int32 [].
-      params: the model's parameters.
-      opt_state: the optimizer's state.
-      averages: the running mean of the parameters, where the experiment asks for one.
+      step: number of steps taken, int32 [].
+      params: parameters of the model.
+      opt_state: state of the optimizer.
+      ema_params: moving average of the parameters, if the experiment has an `ema_decay`.
+      hyperparams: values of traced fields by path, such as `optimizer.learning_rate`; they replace the
+        experiment's own. Empty unless several runs are trained together.
     """
 
-    step: jax.Array | np.ndarray
-    params: Params
-    opt_state: optax.OptState
-    averages: Params | None = None
+    # Not only arrays: the same tree holds their shapes or shardings.
+    step: Any
+    params: Any
+    opt_state: Any
+    ema_params: Any = None
+    hyperparams: dict[str, Any] = struct.field(default_factory=dict)
 
     @property
-    def evaluated(self) -> Params:
-        """What is evaluated, chosen and looked at: the averages where there are any, else the parameters."""
-        return self.params if self.averages is None else self.averages
+    def eval_params(self) -> Params:
+        """The parameters to evaluate, select and inspect: the moving average if there is one."""
+        return self.params if self.ema_params is None else self.ema_params
 
-    def trees(self) -> dict[str, Any]:
-        """What a checkpoint holds, by name; `params` is what inspection reads."""
-        trees = {"params": self.evaluated, "opt_state": self.opt_state}
-        return trees if self.averages is None else trees | {"unaveraged": self.params}
+    def to_checkpoint(self) -> dict[str, Any]:
+        """The pytrees to save, by name. Inspection reads `eval_params` alone."""
+        trees = {"eval_params": self.eval_params, "opt_state": self.opt_state}
+        return trees if self.ema_params is None else trees | {"params": self.params}
+
+    @classmethod
+    def from_checkpoint(cls, step: int, trees: dict[str, Any]) -> "TrainState":
+        """The inverse of `to_checkpoint`."""
+        eval_params = trees["eval_params"]
+        params = trees.get("params")
+        if params is None:
+            return cls(np.array(step, np.int32), eval_params, trees["opt_state"])
+        return cls(np.array(step, np.int32), params, trees["opt_state"], ema_params=eval_params)
+
+    def shardings(self, mesh: Mesh, shard_optimizer: bool) -> "TrainState":
+        """The sharding of every array: replicated, except that the optimizer's state may be sharded."""
+        replicated = NamedSharding(mesh, PartitionSpec())
+        shardings = jax.tree.map(lambda _: replicated, self)
+        if shard_optimizer:
+            opt_state = jax.tree.map(lambda leaf: in_parts(mesh, leaf), self.opt_state)
+            shardings = shardings.replace(opt_state=opt_state)
+        return shardings
 
 
-def averaged(averages: Params, params: Params, decay: jax.Array | float, step: jax.Array | np.ndarray) -> Params:
-    """The mean of the parameters after each step up to `step`, int32 [], of weights that decay backwards in time.
+def ema_update(ema_params: Params, params: Params, decay: jax.Array | float, step: jax.Array | np.ndarray) -> Params:
+    """Updates an exponential moving average of the parameters, without bias towards the initial ones.
 
-    The weights are normalised, so that the initial parameters have no part in it: Adam's bias correction.
+    Equal to Adam's bias-corrected mean (Kingma and Ba 2015, section 3).
+
+    Args:
+      ema_params: the average after the step before.
+      params: the parameters after this step.
+      decay: weight of the past, in [0, 1).
+      step: number of this step, int32 [], the first being 1.
     """
-    decay = jnp.float32(decay)  # so that both differences come from one number, and the first share is exactly one
-    share = (1 - decay) / (1 - decay**step)
-    return jax.tree.map(lambda average, param: average + share * (param - average), averages, params)
+    decay = jnp.float32(decay)  # both differences round from one float32, so the first weight is exactly 1
+    weight = (1 - decay) / (1 - decay**step)
+    return jax.tree.map(lambda average, param: average + weight * (param - average), ema_params, params)
 
 
 def init_params(module: nn.Module, spec: Spec, seed: int | np.uint32 | jax.Array) -> Params:
-    """Initial parameters, a function of the seed."""
+    """Initial parameters, a pure function of the seed."""
     inputs = spec.decode({name: jnp.asarray(array) for name, array in spec.example().items()})["inputs"]
     return module.init(jax.random.fold_in(jax.random.key(seed), 0), inputs)["params"]
 
 
 def count_parameters(params: Params) -> int:
-    """Numbers in all parameters together."""
+    """Total number of scalars in the parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

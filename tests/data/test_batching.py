@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lab10.data.batching import TrainingBatches, evaluation_steps, fill
+from lab10.data.batching import TrainingBatches, evaluation_batches, fill
 
 
 def test_a_filled_batch_has_zeros_and_a_mask_behind_its_examples():
@@ -20,5 +20,5 @@ def test_the_last_batch_of_an_epoch_is_partial_and_the_next_step_starts_an_epoch
     assert [int(batches.batch(step)["mask"].sum()) for step in range(5)] == [4, 4, 2, 4, 4]
 
 
-def test_an_empty_split_has_no_evaluation_steps(split_of):
-    assert evaluation_steps(split_of(inputs=np.arange(0)), 4) == []
+def test_an_empty_split_has_no_evaluation_batches(split_of):
+    assert evaluation_batches(split_of(inputs=np.arange(0)), 4) == []

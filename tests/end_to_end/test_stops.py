@@ -127,7 +127,7 @@ def test_a_damaged_newest_checkpoint_is_noticed_and_the_one_before_it_used(
 ):
     workdir = tmp_path / "run"
     shutil.copytree(linear_run[0], workdir)
-    data = max((workdir / "checkpoints" / "200" / "params").rglob("d/*"), key=lambda path: path.stat().st_size)
+    data = max((workdir / "checkpoints" / "200" / "eval_params").rglob("d/*"), key=lambda path: path.stat().st_size)
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
     data.write_bytes(content)

@@ -23,7 +23,7 @@ def test_a_run_that_was_killed_and_copied_elsewhere_goes_on_there(runs, whole, k
     runs.evaluate(moved)
     shutil.rmtree(moved / "evaluations")
     answer, said = runs.train(moved)
-    assert "Going on from step" in said
+    assert "Resuming from step" in said
     assert answer["best"] == whole[1]["best"]
     assert checkpoints_of(moved) == checkpoints_of(whole[0])
     assert lines(moved) == lines(whole[0])

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from lab10.training.loop import train
+from lab10.training.run_writer import RunWriter
 from lab10.workdir import Workdir
 
 
@@ -72,6 +73,8 @@ def test_a_clock_that_goes_backwards_changes_nothing(picture_experiment, tmp_pat
                         name,
                         lambda unit=unit, start=start, looks=looks: type(unit)((start - 3600 * next(looks)) * unit),
                     )
-            train(picture_experiment(**vars(experiment) | {"steps": steps}), Workdir(str(tmp_path / workdir)))
+            train(
+                RunWriter(picture_experiment(**vars(experiment) | {"steps": steps}), Workdir(str(tmp_path / workdir)))
+            )
         monkeypatch.undo()
     assert left(tmp_path / "backwards") == left(tmp_path / "plain")

@@ -188,6 +188,7 @@ def made_runs(experiments, made_once):
     """Gives the workdir of a finished run of a task; nobody may change it."""
     from lab10.inspection import load
     from lab10.training.loop import train
+    from lab10.training.run_writer import RunWriter
     from lab10.workdir import Workdir
 
     def make(task: str) -> Path:
@@ -195,7 +196,7 @@ def made_runs(experiments, made_once):
             pytest.importorskip("mlxtend")
 
         def train_and_evaluate(workdir: Path) -> None:
-            train(experiments[task], Workdir(workdir))
+            train(RunWriter(experiments[task], Workdir(workdir)))
             load(workdir).evaluate("validation")
 
         return made_once(f"hostile_{task}", train_and_evaluate)[0]
@@ -237,6 +238,7 @@ def use():
     from lab10.errors import UserError
     from lab10.inspection import load
     from lab10.training.loop import train
+    from lab10.training.run_writer import RunWriter
     from lab10.workdir import Workdir
 
     def read(workdir, task):
@@ -249,7 +251,7 @@ def use():
     ways = {
         "read": lambda workdir, task, _: read(workdir, task),
         "evaluate": lambda workdir, *_: load(workdir).evaluate("validation"),
-        "train": lambda workdir, _, experiment: train(experiment, Workdir(workdir)),
+        "train": lambda workdir, _, experiment: train(RunWriter(experiment, Workdir(workdir))),
     }
 
     def use_by(workdir, task, experiment, *names):

@@ -15,6 +15,7 @@ from lab10.inspection import load
 from lab10.paths import path_of
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.loop import train
+from lab10.training.run_writer import RunWriter
 from lab10.workdir import Workdir
 
 
@@ -166,7 +167,7 @@ def test_no_name_in_an_experiment_leads_training_out_of_the_workdir(world, watch
             experiment, data=dataclasses.replace(experiment.data, **{field: name}), start_from=start_from
         )
         with watched() as watch:
-            if not refused(lambda: train(changed, Workdir(workdir))):
+            if not refused(lambda: train(RunWriter(changed, Workdir(workdir)))):
                 json.loads((workdir / "config.json").read_text())
         assert watch.written_outside(workdir, world.cache) == []
         case()
@@ -179,7 +180,7 @@ def test_the_run_that_another_starts_from_is_only_read(world, watched, experimen
     other = made_runs("reviews")
     experiment = dataclasses.replace(experiments["reviews"], start_from=str(other))
     with watched() as watch:
-        train(experiment, Workdir(tmp_path / "run"))
+        train(RunWriter(experiment, Workdir(tmp_path / "run")))
     assert watch.written_outside(tmp_path / "run", world.cache) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.batching import NO_EXAMPLE, POOL_BATCHES, TrainingBatches, epoch_order, evaluation_steps
+from lab10.data.batching import NO_EXAMPLE, POOL_BATCHES, TrainingBatches, epoch_order, evaluation_batches
 from lab10.data.dataset import Split
 from lab10.data.reviews import bucket_lengths
 
@@ -128,7 +128,7 @@ def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, se
     end = start + data.draw(st.integers(1, 60))
     while start < end:
         asked = min(start + data.draw(st.integers(1, 20)), end)
-        steps = batches.steps(start, asked)
+        steps = batches.indices(start, asked)
         assert steps.examples.shape[1] == min(batch_size, len(split))
         for step, examples in enumerate(steps.examples, start):
             np.testing.assert_array_equal(real(examples), plain.examples(step))
@@ -207,7 +207,7 @@ def test_a_splits_padded_length_is_the_least_that_holds_the_examples(split, exam
 
 @given(sizes, batch_sizes)
 def test_evaluation_covers_every_example_once_in_order(examples, batch_size):
-    steps = evaluation_steps(numbered(examples), batch_size)
+    steps = evaluation_batches(numbered(examples), batch_size)
     assert all(one.examples.shape == (1, batch_size) for one in steps)
     assert {one.length for one in steps} == {None}
     np.testing.assert_array_equal(np.concatenate([real(one.examples[0]) for one in steps]), np.arange(examples))
@@ -215,7 +215,7 @@ def test_evaluation_covers_every_example_once_in_order(examples, batch_size):
 
 @given(ragged_splits(), batch_sizes)
 def test_evaluation_covers_every_example_once_the_short_ones_first(split, batch_size):
-    steps = evaluation_steps(split, batch_size)
+    steps = evaluation_batches(split, batch_size)
     assert all(one.examples.shape == (1, batch_size) for one in steps)
     order = np.concatenate([real(one.examples[0]) for one in steps])
     assert sorted(order) == list(range(len(split)))

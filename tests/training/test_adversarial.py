@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 from lab10.errors import UserError
 from lab10.optimizers import SGD
 from lab10.tasks.classification import Classification
-from lab10.training.adversarial import adversarial_gradients, normalised
-from lab10.training.step import Program
+from lab10.training.adversarial import adversarial_grad, normalised
+from lab10.training.step import StepFunctions
 
 floats = st.floats(-10, 10, width=32).filter(lambda value: value == 0 or abs(value) > 1e-3)
 
@@ -32,19 +33,24 @@ def test_the_gradients_are_those_of_both_losses():
 
     def loss(params, perturbations):
         r = 0 if perturbations is None else perturbations["r"]
-        return jnp.sum(params["w"] * (x + r)), "beside"
+        return jnp.sum(params["w"] * (x + r)), "aux"
 
-    gradients, beside = adversarial_gradients(loss, {"w": w}, {"r": jnp.zeros_like(x)}, radius=0.5)
+    class Perturbed(nn.Module):
+        @nn.compact
+        def __call__(self, inputs):
+            return self.perturb("r", inputs)
+
+    gradients, aux = adversarial_grad(loss, Perturbed(), x, radius=0.5)({"w": w})
     worst = 0.5 * w / jnp.sqrt(jnp.sum(w**2, axis=(0, 2), keepdims=True))
     np.testing.assert_allclose(gradients["w"], 2 * x + worst, rtol=1e-5, atol=1e-6)
-    assert beside == "beside"
+    assert aux == "aux"
 
 
 @pytest.fixture
 def program_of(review_experiment, review_spec):
     def make(radius):
         experiment = review_experiment(task=Classification(adversarial_radius=radius), optimizer=SGD(learning_rate=1.0))
-        return Program(dataclasses.replace(experiment, seed=1), review_spec, 10)
+        return StepFunctions(dataclasses.replace(experiment, seed=1), review_spec, 10)
 
     return make
 
@@ -55,12 +61,12 @@ def test_a_step_goes_another_way_and_reports_the_loss_without_perturbation(progr
     batch = {name: jnp.asarray(value) for name, value in batch.items()}
     for radius in (0.0, 1e-6, 20.0):
         program = program_of(radius)
-        state = program.start(program.init_params())
+        state = program.init_state(program.init_params())
         before = jax.device_get(state.params)
-        state, report = jax.jit(program._train_step)(state, batch)
+        state, metrics = jax.jit(program.train_step)(state, batch)
         step = jax.tree.map(np.subtract, before, jax.device_get(state.params))
         steps[radius] = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(step)])
-        losses[radius] = float(report.metrics.totals["loss"])
+        losses[radius] = float(metrics.totals["loss"])
     assert losses[0.0] == pytest.approx(losses[20.0], rel=1e-6)
     # With next to no perturbation both losses have the same gradient.
     np.testing.assert_allclose(steps[1e-6], 2 * steps[0.0], rtol=1e-3, atol=1e-6)

@@ -16,8 +16,9 @@ from lab10.errors import UserError
 from lab10.inspection import load
 from lab10.optimizers import SGD
 from lab10.training.loop import train
-from lab10.training.state import averaged
-from lab10.training.step import Program
+from lab10.training.run_writer import RunWriter
+from lab10.training.state import ema_update
+from lab10.training.step import StepFunctions
 from lab10.workdir import Workdir
 
 
@@ -26,7 +27,7 @@ from lab10.workdir import Workdir
 def test_the_average_weighs_each_step_by_the_decay_since_then(values, decay):
     average = {"x": jnp.float32(100.0)}  # what stood before the first step has no part in it
     for step, value in enumerate(values, start=1):
-        average = averaged(average, {"x": jnp.float32(value)}, decay, jnp.int32(step))
+        average = ema_update(average, {"x": jnp.float32(value)}, decay, jnp.int32(step))
     weights = decay ** np.arange(len(values) - 1, -1, -1)
     np.testing.assert_allclose(average["x"], np.average(values, weights=weights), rtol=1e-3, atol=1e-3)
 
@@ -35,19 +36,22 @@ def test_training_goes_its_own_way_and_the_averages_follow(picture_experiment, p
     batch = fill({"inputs": np.random.default_rng(0).integers(0, 256, (6, 12), np.uint8)}, 6)
     states = {}
     for decay in (0.0, 0.5):
-        program = Program(picture_experiment(average_decay=decay, optimizer=SGD(learning_rate=0.1)), picture_spec, 10)
-        state = program.start(program.init_params())
+        steps = StepFunctions(
+            picture_experiment(average_decay=decay, optimizer=SGD(learning_rate=0.1)), picture_spec, 10
+        )
+        state = steps.init_state(steps.init_params())
+        train_step = jax.jit(steps.train_step)
         of_decay = []
         for _ in range(3):
-            state, _ = program.train_step(state, batch)
+            state, _ = train_step(state, batch)
             of_decay.append(jax.tree.map(np.array, jax.device_get(state)))
         states[decay] = of_decay
     for plain, with_averages in zip(states[0.0], states[0.5], strict=True):
         jax.tree.map(np.testing.assert_array_equal, plain.params, with_averages.params)
     expected = jax.tree.map(lambda a, b, c: (a / 4 + b / 2 + c) / 1.75, *(state.params for state in states[0.0]))
-    jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-5), states[0.5][-1].averages, expected)
-    assert states[0.0][-1].evaluated is states[0.0][-1].params
-    assert states[0.5][-1].evaluated is states[0.5][-1].averages
+    jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=1e-5), states[0.5][-1].ema_params, expected)
+    assert states[0.0][-1].eval_params is states[0.0][-1].params
+    assert states[0.5][-1].eval_params is states[0.5][-1].ema_params
 
 
 @pytest.fixture
@@ -62,8 +66,8 @@ def losses(path):
 
 
 def test_what_is_evaluated_saved_and_restored_is_the_average(experiment, tmp_path):
-    train(experiment, Workdir(tmp_path / "averaged"))
-    train(dataclasses.replace(experiment, average_decay=0.0), Workdir(tmp_path / "plain"))
+    train(RunWriter(experiment, Workdir(tmp_path / "averaged")))
+    train(RunWriter(dataclasses.replace(experiment, average_decay=0.0), Workdir(tmp_path / "plain")))
     run, plain = load(tmp_path / "averaged", "latest"), load(tmp_path / "plain", "latest")
     assert run.evaluate("validation")["loss"] == losses(tmp_path / "averaged")[-1]
     assert plain.evaluate("validation")["loss"] == losses(tmp_path / "plain")[-1]
@@ -72,9 +76,9 @@ def test_what_is_evaluated_saved_and_restored_is_the_average(experiment, tmp_pat
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(experiment, tmp_path):
-    train(experiment, Workdir(tmp_path / "whole"))
-    train(dataclasses.replace(experiment, steps=13), Workdir(tmp_path / "stopped"))
-    train(experiment, Workdir(tmp_path / "stopped"))
+    train(RunWriter(experiment, Workdir(tmp_path / "whole")))
+    train(RunWriter(dataclasses.replace(experiment, steps=13), Workdir(tmp_path / "stopped")))
+    train(RunWriter(experiment, Workdir(tmp_path / "stopped")))
     bits = [load(tmp_path / name, "latest").params for name in ("whole", "stopped")]
     jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, bits))
 

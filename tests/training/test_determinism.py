@@ -29,6 +29,7 @@ from lab10.optimizers import Adam, RMSprop
 from lab10.tasks.classification import Classification
 from lab10.tasks.reconstruction import Reconstruction
 from lab10.training.loop import train
+from lab10.training.run_writer import RunWriter
 from lab10.workdir import Workdir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,11 +41,12 @@ TRAIN = """
 import json, sys
 from lab10.config import Experiment, from_json
 from lab10.training.loop import train
+from lab10.training.run_writer import RunWriter
 from lab10.workdir import Workdir
 
 for workdir, experiment in json.loads(sys.argv[1]).items():
     experiment = from_json(experiment, Experiment)
-    train(experiment, Workdir(workdir))
+    train(RunWriter(experiment, Workdir(workdir)))
     print(experiment.mesh.build().size)
 """
 
@@ -81,7 +83,7 @@ def on_one_device(tmp_path_factory):
 
     def make(name):
         if not (folder / name).exists():
-            train(experiments()[name], Workdir(folder / name))
+            train(RunWriter(experiments()[name], Workdir(folder / name)))
         return folder / name
 
     return make
@@ -134,7 +136,7 @@ def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_p
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         for name in ("pictures-30", "reviews-30"):
-            train(experiments()[name], Workdir(tmp_path / name))
+            train(RunWriter(experiments()[name], Workdir(tmp_path / name)))
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
     for name in ("pictures-30", "reviews-30"):

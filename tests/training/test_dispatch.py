@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.stepper import Stepper
 from lab10.data.batching import TrainingBatches
 from lab10.data.pictures import Pictures
 from lab10.data.transforms import GaussianNoise
-from lab10.training.step import Program
-from lab10.training.stepper import Stepper
+from lab10.training.step import LoopBody, StepFunctions, run_steps
 
 EXAMPLES, BATCH_SIZE, STEPS = 41, 6, 12  # the seventh step has five examples and ends the epoch
 
@@ -40,20 +40,20 @@ def host(tree):
 
 
 def go(task, steps_per_dispatch, resident_mib):
-    """The state after all steps, the reports of each, and the sizes of the dispatches."""
+    """The state after all steps, the metrics of each, and the number of steps of each call."""
     make, spec, split = task
     experiment = make(steps_per_dispatch=steps_per_dispatch, resident_mib=resident_mib)
-    program = Program(experiment, spec, STEPS)
-    stepper = Stepper(experiment, program, split)
-    state, step, reports, sizes = program.start(program.init_params()), 0, [], []
+    functions = StepFunctions(experiment, spec, STEPS)
+    stepper = Stepper(functions, split)
+    state, step, metrics, sizes = functions.init_state(functions.init_params()), 0, [], []
     while step < STEPS:
         before = step
         state, step = stepper.advance(state, step, STEPS)
         sizes.append(step - before)
-        reports += stepper.reports(left_under_way=1)
-    reports += stepper.reports()
-    assert [number for number, _ in reports] == list(range(1, STEPS + 1))
-    return host(state), [report for _, (report,) in reports], sizes
+        metrics += stepper.metrics(leave=1)
+    metrics += stepper.metrics()
+    assert [number for number, _ in metrics] == list(range(1, STEPS + 1))
+    return host(state), [of_step for _, of_step in metrics], sizes
 
 
 def assert_same_bits(one, other):
@@ -75,32 +75,32 @@ def one_by_one(task):
 def test_the_bits_do_not_depend_on_dispatches_nor_on_where_the_split_lies(
     task, one_by_one, steps_per_dispatch, resident_mib
 ):
-    state, reports, sizes = go(task, steps_per_dispatch, resident_mib)
-    expected_state, expected_reports, _ = one_by_one
+    state, metrics, sizes = go(task, steps_per_dispatch, resident_mib)
+    expected_state, expected_metrics, _ = one_by_one
     assert int(state.step) == STEPS
     assert_same_bits(state, expected_state)
-    assert_same_bits(reports, expected_reports)
-    assert all(report.finite for report in reports)
+    assert_same_bits(metrics, expected_metrics)
     assert steps_per_dispatch is None or max(sizes) <= steps_per_dispatch
     assert (max(sizes) > 1) == (steps_per_dispatch != 1), "it is dispatches that the test is about"
 
 
-def test_reports_tell_the_examples_of_each_step(task, one_by_one):
+def test_metrics_count_the_examples_of_each_step(task, one_by_one):
     _, _, split = task
     batches = TrainingBatches(split, BATCH_SIZE, 0)
-    counts = [report.metrics.count for report in one_by_one[1]]
+    counts = [metrics.count for metrics in one_by_one[1]]
     assert counts == [len(batches.examples(step)) for step in range(STEPS)]
     assert min(counts) == 5, "one batch is partial"
 
 
 def test_many_steps_agree_with_as_many_plain_ones(task, one_by_one):
     make, spec, split = task
-    program = Program(make(), spec, STEPS)
+    functions = StepFunctions(make(), spec, STEPS)
+    train_step = jax.jit(functions.train_step)
     batches = TrainingBatches(split, BATCH_SIZE, 0)
-    state, (expected, expected_reports, _) = program.start(program.init_params()), one_by_one
+    state, (expected, expected_metrics, _) = functions.init_state(functions.init_params()), one_by_one
     for step in range(STEPS):
-        state, report = program.train_step(state, batches.batch(step))
-        for ours, theirs in zip(jax.tree.leaves(report), jax.tree.leaves(expected_reports[step]), strict=True):
+        state, metrics = train_step(state, batches.batch(step))
+        for ours, theirs in zip(jax.tree.leaves(metrics), jax.tree.leaves(expected_metrics[step]), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     assert jax.tree.structure(state) == jax.tree.structure(expected)
     for ours, theirs in zip(jax.tree.leaves(host(state)), jax.tree.leaves(expected), strict=True):
@@ -109,27 +109,29 @@ def test_many_steps_agree_with_as_many_plain_ones(task, one_by_one):
 
 def test_one_program_serves_any_number_of_steps_of_a_length(task):
     make, spec, split = task
-    program = Program(make(), spec, STEPS)
-    feed, batches = program.feed(split, 5), TrainingBatches(split, BATCH_SIZE, 0)
-    state, lengths, compiled = program.start(program.init_params()), set(), Program.train_steps._cache_size()
+    functions = StepFunctions(make(log_every=99), spec, STEPS)  # not equal to any other test's
+    body = LoopBody(functions)
+    loader, batches = functions.device_loader(split, 5), TrainingBatches(split, BATCH_SIZE, 0)
+    state, lengths, compiled = functions.init_state(functions.init_params()), set(), run_steps._cache_size()
     for start, end in ((0, 1), (0, 5), (1, 3), (3, 7), (7, 12), (8, 9)):
-        steps = batches.steps(start, end)
-        state, _ = program.train_steps(state, feed(steps))
-        lengths.add(steps.length)
-        assert Program.train_steps._cache_size() - compiled == len(lengths)
+        indices = batches.indices(start, end)
+        loaded = loader.load(indices)
+        state, _ = run_steps(0, loaded.count, body.with_batches(loaded), (state, body.empty_metrics(5)))
+        lengths.add(indices.length)
+        assert run_steps._cache_size() - compiled == len(lengths)
 
 
 @pytest.mark.parametrize("resident_mib", [1, 0], ids=["resident", "streamed"])
 def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, resident_mib):
     make, spec, split = task
     experiment = make(steps_per_dispatch=5, resident_mib=resident_mib)
-    program = Program(experiment, spec, STEPS)
-    stepper, state, step = Stepper(experiment, program, split), program.start(program.init_params()), 0
+    functions = StepFunctions(experiment, spec, STEPS)
+    stepper, state, step = Stepper(functions, split), functions.init_state(functions.init_params()), 0
     with jax.transfer_guard("disallow"):
         while step < STEPS:
             state, step = stepper.advance(state, step, STEPS)
-            assert all(report.finite for _, (report,) in stepper.reports(left_under_way=1))
-        assert all(report.finite for _, (report,) in stepper.reports())
+            assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics(leave=1))
+        assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics())
 
 
 @pytest.mark.parametrize("steps_per_dispatch", [pytest.param(1, marks=pytest.mark.slow), 5])
@@ -137,9 +139,9 @@ def test_a_split_smaller_than_a_batch_is_one_step_an_epoch(
     review_experiment, review_spec, reviews_of, steps_per_dispatch
 ):
     experiment = review_experiment(batch_size=50, steps_per_dispatch=steps_per_dispatch)
-    program = Program(experiment, review_spec, 3)
-    stepper, state, step = Stepper(experiment, program, reviews_of(7)), program.start(program.init_params()), 0
+    functions = StepFunctions(experiment, review_spec, 3)
+    stepper, state, step = Stepper(functions, reviews_of(7)), functions.init_state(functions.init_params()), 0
     assert stepper.steps_per_epoch == 1
     while step < 3:
         state, step = stepper.advance(state, step, 3)
-    assert [(number, report.metrics.count) for number, (report,) in stepper.reports()] == [(1, 7), (2, 7), (3, 7)]
+    assert [(number, metrics.count) for number, metrics in stepper.metrics()] == [(1, 7), (2, 7), (3, 7)]

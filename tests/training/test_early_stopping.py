@@ -14,24 +14,25 @@ from lab10.errors import UserError
 from lab10.inspection import load
 from lab10.optimizers import SGD
 from lab10.training import loop
-from lab10.training.early_stopping import Course
+from lab10.training.early_stopping import EarlyStopping
 from lab10.training.loop import train
+from lab10.training.run_writer import RunWriter
 from lab10.workdir import Workdir
 
 VALUES = st.lists(st.floats(-10, 10) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=20)
 
 
 def course_of(values, higher_is_better):
-    course = Course()
+    course = EarlyStopping()
     for value in values:
-        course = course.after(value, higher_is_better)
+        course = course.update(value, higher_is_better)
     return course
 
 
 @given(VALUES, st.booleans())
 def test_the_course_counts_from_the_first_of_the_best(values, higher_is_better):
     best = max(values) if higher_is_better else min(values)
-    assert course_of(values, higher_is_better) == Course(best, len(values) - 1 - values.index(best))
+    assert course_of(values, higher_is_better) == EarlyStopping(best, len(values) - 1 - values.index(best))
 
 
 @given(VALUES, st.booleans(), st.integers(1, 5))
@@ -40,8 +41,8 @@ def test_it_ends_when_as_many_evaluations_as_the_patience_were_no_better_than_on
     ends = len(values) > patience and max(sign * v for v in values[-patience:]) <= max(
         sign * v for v in values[:-patience]
     )
-    assert course_of(values, higher).has_ended(patience) == ends
-    assert not course_of(values, higher).has_ended(None)
+    assert course_of(values, higher).should_stop(patience) == ends
+    assert not course_of(values, higher).should_stop(None)
 
 
 @pytest.fixture
@@ -57,18 +58,18 @@ def experiment(picture_experiment):
 def validation_of(monkeypatch):
     """Makes every evaluation of training say what is given, by its number; `die_at` kills the run before one."""
 
-    evaluate = loop.Program.evaluate
+    evaluate = loop.evaluate
 
     def make(losses, die_at=None):
         said = iter(losses)
 
-        def evaluated(program, params, feed):
+        def evaluated(steps, params, loader):
             loss = next(said)
             if loss == die_at:
                 raise KeyboardInterrupt
-            return evaluate(program, params, feed).replace(metrics={"loss": loss, "reconstruction_error": -loss})
+            return evaluate(steps, params, loader).replace(metrics={"loss": loss, "reconstruction_error": -loss})
 
-        monkeypatch.setattr(loop.Program, "evaluate", evaluated)
+        monkeypatch.setattr(loop, "evaluate", evaluated)
 
     return make
 
@@ -83,7 +84,7 @@ def lines(path):
 
 def test_a_run_ends_by_its_patience_with_whole_lines_and_keeps_its_best(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
-    result = train(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path))
+    result = train(RunWriter(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path)))
     assert result["step"] == 15, "3.0 at the second evaluation is never beaten by the third, fourth and fifth"
     # The later of equal ones is kept, as everywhere; it is no reason to go on.
     assert result["best"] == {"step": 12, "loss": 3.0, "reconstruction_error": -3.0}
@@ -97,30 +98,32 @@ def test_a_run_ends_by_its_patience_with_whole_lines_and_keeps_its_best(experime
 def test_any_validation_metric_can_be_the_one_that_is_watched(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
     other = dataclasses.replace(experiment, evaluate_every=3, patience=1, select_by="reconstruction_error")
-    assert train(other, Workdir(tmp_path))["step"] == 6, "the error, which is minus the loss, is best at first"
+    assert train(RunWriter(other, Workdir(tmp_path)))["step"] == 6, (
+        "the error, which is minus the loss, is best at first"
+    )
 
 
 def test_without_patience_it_goes_to_the_end(experiment, validation_of, tmp_path):
     validation_of([5.0] * 20)
-    assert train(dataclasses.replace(experiment, evaluate_every=3), Workdir(tmp_path))["step"] == 40
+    assert train(RunWriter(dataclasses.replace(experiment, evaluate_every=3), Workdir(tmp_path)))["step"] == 40
 
 
 def test_a_run_that_has_ended_stays_so_until_it_is_given_more_patience(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
-    ended = train(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path))
+    ended = train(RunWriter(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path)))
     before = (tmp_path / "metrics.jsonl").read_bytes()
     validation_of(LOSSES[5:] + [9.0] * 20)
-    again = train(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path))
+    again = train(RunWriter(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path)))
     assert {name: again[name] for name in ("step", "best")} == {name: ended[name] for name in ("step", "best")}
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     with pytest.raises(UserError, match="--patience"):
-        train(dataclasses.replace(experiment, **FIELDS | {"patience": 2}), Workdir(tmp_path))
-    more = train(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(tmp_path))
+        train(RunWriter(dataclasses.replace(experiment, **FIELDS | {"patience": 2}), Workdir(tmp_path)))
+    more = train(RunWriter(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(tmp_path)))
     assert more["step"] == 39
     assert more["best"]["step"] == 24
     whole = tmp_path / "whole"
     validation_of(LOSSES + [9.0] * 20)
-    train(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(whole))
+    train(RunWriter(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(whole)))
     validations = [[line for line in lines(path) if line["split"] == "validation"] for path in (tmp_path, whole)]
     assert validations[0] == validations[1]
 
@@ -128,12 +131,12 @@ def test_a_run_that_has_ended_stays_so_until_it_is_given_more_patience(experimen
 def test_a_killed_run_ends_where_the_whole_one_does(experiment, validation_of, tmp_path):
     patient = dataclasses.replace(experiment, **FIELDS)
     validation_of(LOSSES)
-    train(patient, Workdir(tmp_path / "whole"))
+    train(RunWriter(patient, Workdir(tmp_path / "whole")))
     validation_of(LOSSES, die_at=3.5)
     with pytest.raises(KeyboardInterrupt):
-        train(patient, Workdir(tmp_path / "killed"))
+        train(RunWriter(patient, Workdir(tmp_path / "killed")))
     validation_of(LOSSES[4:])
-    assert train(patient, Workdir(tmp_path / "killed"))["step"] == 15
+    assert train(RunWriter(patient, Workdir(tmp_path / "killed")))["step"] == 15
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
 
 
@@ -144,12 +147,12 @@ def test_patience_without_validation_is_refused(picture_experiment):
 
 def test_a_run_that_starts_from_another_starts_from_its_best_checkpoint(experiment, validation_of, tmp_path):
     validation_of([5.0, 1.0, 3.0, 4.0])
-    train(dataclasses.replace(experiment, steps=8, evaluate_every=2), Workdir(tmp_path / "first"))
+    train(RunWriter(dataclasses.replace(experiment, steps=8, evaluate_every=2), Workdir(tmp_path / "first")))
     best, latest = (load(tmp_path / "first", which).params for which in ("best", "latest"))
     validation_of([1.0])
     still = SGD(learning_rate=0.0)
     second = dataclasses.replace(experiment, steps=1, optimizer=still, start_from=str(tmp_path / "first"))
-    train(second, Workdir(tmp_path / "second"))
+    train(RunWriter(second, Workdir(tmp_path / "second")))
     found = load(tmp_path / "second", "latest").params
     jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, (found, best)))
     assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(latest), strict=True))

@@ -15,12 +15,16 @@ from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.sentiment import LSTM
 from lab10.numbers import numbers_of, program_key, with_numbers
 from lab10.optimizers import Adam, RMSprop
-from lab10.training import loop
 from lab10.training.ensemble import Ensemble
-from lab10.training.loop import train, train_together
+from lab10.training.loop import train
+from lab10.training.run_writer import RunWriter
 from lab10.workdir import Workdir
 
 STEPS = 20
+
+
+def train_together(experiments, workdirs, callbacks=(None,) * 3):
+    return train(Ensemble([RunWriter(*of_run) for of_run in zip(experiments, workdirs, callbacks, strict=False)]))
 
 
 @pytest.fixture(scope="module", params=["pictures", pytest.param("reviews", marks=pytest.mark.slow)])
@@ -63,7 +67,7 @@ def test_each_is_the_same_as_alone(experiments, tmp_path):
     together = [Workdir(tmp_path / f"together{place}") for place in range(3)]
     results = train_together(experiments, together)
     for place, experiment in enumerate(experiments):
-        alone = train(experiment, Workdir(tmp_path / f"alone{place}"))
+        alone = train(RunWriter(experiment, Workdir(tmp_path / f"alone{place}")))
         of_one = tmp_path / f"together{place}"
         assert results[place]["step"] == alone["step"] == STEPS
         np.testing.assert_allclose(losses(of_one), losses(tmp_path / f"alone{place}"), rtol=2e-4)
@@ -77,8 +81,8 @@ def test_each_is_the_same_as_alone(experiments, tmp_path):
 def test_a_member_is_a_run_that_train_goes_on_with(experiments, tmp_path):
     half = [dataclasses.replace(experiment, steps=10) for experiment in experiments[:2]]
     train_together(half, [Workdir(tmp_path / "0"), Workdir(tmp_path / "1")])
-    assert train(experiments[0], Workdir(tmp_path / "0"))["step"] == STEPS
-    train(experiments[0], Workdir(tmp_path / "alone"))
+    assert train(RunWriter(experiments[0], Workdir(tmp_path / "0")))["step"] == STEPS
+    train(RunWriter(experiments[0], Workdir(tmp_path / "alone")))
     np.testing.assert_allclose(losses(tmp_path / "0")[-1], losses(tmp_path / "alone")[-1], rtol=2e-4)
 
 
@@ -87,24 +91,23 @@ def test_runs_that_were_killed_while_they_saved_go_on_from_a_step_that_all_have(
     experiments = [dataclasses.replace(experiment, **cadences) for experiment in experiments]
     whole, killed = ([Workdir(tmp_path / f"{kind}{place}") for place in range(3)] for kind in ("whole", "killed"))
     train_together(experiments, whole)
-    save = loop.Record.save
+    save = RunWriter.save
 
-    def dying(record, step, state, validated):
-        if step == 12 and record.workdir.path.name == "killed1":
+    def dying(run, step, state, *validation):
+        if step == 12 and run.workdir.path.name == "killed1":
             raise KeyboardInterrupt
-        save(record, step, state, validated)
+        save(run, step, state, *validation)
 
-    monkeypatch.setattr(loop.Record, "save", dying)
+    monkeypatch.setattr(RunWriter, "save", dying)
     with pytest.raises(KeyboardInterrupt):
         train_together(experiments, killed)
     monkeypatch.undo()
-    assert [loop.Record(*one).checkpoints.steps()[-1] for one in zip(experiments, killed, strict=True)] == [12, 10, 10]
+    assert [RunWriter(*one).checkpoints.steps()[-1] for one in zip(experiments, killed, strict=True)] == [12, 10, 10]
     train_together(experiments, killed)
     for one, other in zip(whole, killed, strict=True):
         assert losses(one.path) == losses(other.path)
         assert (
-            loop.Record(experiments[0], one).checkpoints.steps()
-            == loop.Record(experiments[0], other).checkpoints.steps()
+            RunWriter(experiments[0], one).checkpoints.steps() == RunWriter(experiments[0], other).checkpoints.steps()
         )
 
 
@@ -125,7 +128,7 @@ def test_one_that_is_ended_early_keeps_its_end_while_the_others_go_on(experiment
     assert max(written) == 10
 
 
-def test_what_differs_in_more_than_numbers_is_another_program(experiments):
+def test_what_differs_in_more_than_numbers_is_another_program(experiments, tmp_path):
     base = experiments[0]
     assert len({program_key(experiment) for experiment in experiments}) == 1
     with_decay = dataclasses.replace(base.optimizer, weight_decay=0.0 if base.optimizer.weight_decay else 0.1)
@@ -136,17 +139,8 @@ def test_what_differs_in_more_than_numbers_is_another_program(experiments):
         dataclasses.replace(base, select_by=list(base.task.metrics)[1]),
     ]
     assert all(program_key(other) != program_key(base) for other in others)
-    with pytest.raises(ValueError, match="more than numbers"):
-        ensemble_of(base, others[0])
-
-
-def ensemble_of(*experiments):
-    from lab10.data.pictures import PictureSpec
-    from lab10.data.reviews import ReviewSpec
-
-    pictures = isinstance(experiments[0].data, Pictures)
-    spec = PictureSpec(height=2, width=2, largest=255) if pictures else ReviewSpec(num_ids=9, class_names=("a", "b"))
-    return Ensemble(experiments, spec, STEPS)
+    with pytest.raises(ValueError, match="more than traced fields"):
+        Ensemble([RunWriter(each, Workdir(tmp_path)) for each in (base, others[0])])
 
 
 def test_numbers_go_in_and_come_out_by_their_paths(experiments):

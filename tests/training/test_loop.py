@@ -17,6 +17,7 @@ from lab10.tasks.classification import Classification
 from lab10.tasks.reconstruction import Reconstruction
 from lab10.training import loop
 from lab10.training.loop import train
+from lab10.training.run_writer import RunWriter
 from lab10.workdir import Workdir
 
 # 12 and 11 steps an epoch: lines, evaluations and checkpoints fall within epochs, and within dispatches of seven.
@@ -53,7 +54,7 @@ def experiment(request):
 
 def left_behind(experiment, path):
     """The answer, the lines of metrics and the digests of all checkpoints of a run."""
-    answer = train(experiment, Workdir(str(path)))
+    answer = train(RunWriter(experiment, Workdir(str(path))))
     digests = {
         folder.parent.name: json.loads(folder.read_text())["custom_metadata"]["sha256"]
         for folder in path.glob("checkpoints/*/_CHECKPOINT_METADATA")

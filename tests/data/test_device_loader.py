@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from lab10.data.batching import NO_EXAMPLE, TrainingBatches, evaluation_steps
+from lab10.data.batching import NO_EXAMPLE, TrainingBatches, evaluation_batches
 from lab10.data.dataset import Split
-from lab10.data.feed import Feed
-from lab10.training.step import Program
+from lab10.data.device_loader import DeviceLoader
+from lab10.training.step import StepFunctions
 
 EXAMPLES, BATCH_SIZE = 41, 6
 
@@ -27,8 +27,8 @@ def examples(request, picture_spec, review_spec, split_of, reviews_of):
     return dataclasses.replace(review_spec, padding=padding), reviews_of(EXAMPLES, padding)
 
 
-def feed_of(split, capacity, resident_bytes):
-    return Feed(split, Mesh(np.array(jax.local_devices()), ("data",)), capacity, resident_bytes)
+def loader_of(spec, split, capacity, resident_bytes):
+    return DeviceLoader(split, spec, Mesh(np.array(jax.local_devices()), ("data",)), capacity, resident_bytes)
 
 
 def size_in_bytes(split):
@@ -39,59 +39,60 @@ def size_in_bytes(split):
 @pytest.mark.parametrize("resident", [True, False])
 def test_the_device_gets_the_batches_that_the_host_would_make(examples, resident, capacity):
     spec, split = examples
-    feed = feed_of(split, capacity, size_in_bytes(split) if resident else 0)
-    assert feed.resident == resident
+    loader = loader_of(spec, split, capacity, size_in_bytes(split) if resident else 0)
+    assert loader.resident == resident
     batches = TrainingBatches(split, BATCH_SIZE, 0)
-    on_device = jax.jit(lambda fed, place: fed.batch(spec, place))
+    on_device = jax.jit(lambda loaded, i: loaded[i])
     step, end, fewest = 0, 2 * batches.steps_per_epoch + 3, capacity
     while step < end:
-        steps = batches.steps(step, min(step + capacity, end))
-        fewest = min(fewest, len(steps.examples))
-        fed = feed(steps)
-        assert fed.places.shape == (capacity, BATCH_SIZE)
-        assert np.all(np.asarray(fed.places)[len(steps.examples) :] == NO_EXAMPLE)
-        for place in range(len(steps.examples)):
-            expected, batch = batches.batch(step + place), jax.device_get(on_device(fed, jnp.int32(place)))
+        indices = batches.indices(step, min(step + capacity, end))
+        fewest = min(fewest, len(indices))
+        loaded = loader.load(indices)
+        assert loaded.row_ids.shape == (capacity, BATCH_SIZE)
+        assert np.all(np.asarray(loaded.row_ids)[len(indices) :] == NO_EXAMPLE)
+        for i in range(len(indices)):
+            expected, batch = batches.batch(step + i), jax.device_get(on_device(loaded, jnp.int32(i)))
             assert batch.keys() == expected.keys()
             real = expected["mask"]
             np.testing.assert_array_equal(batch["mask"], real)
             for name, array in expected.items():
                 assert (batch[name].shape, batch[name].dtype) == (array.shape, array.dtype)
                 np.testing.assert_array_equal(batch[name][real], array[real])
-        step += len(steps.examples)
+        step += len(indices)
     assert capacity == 1 or fewest < capacity, "some had fewer steps than there was room for"
 
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_the_device_gets_every_example_for_evaluation(examples, resident):
     spec, split = examples
-    feed = feed_of(split, 2, size_in_bytes(split) if resident else 0)
-    for steps in evaluation_steps(split, BATCH_SIZE):
-        batch = jax.device_get(feed(steps).batch(spec, 0))
-        real = steps.examples[0] != NO_EXAMPLE
+    loader = loader_of(spec, split, 2, size_in_bytes(split) if resident else 0)
+    for indices in evaluation_batches(split, BATCH_SIZE):
+        batch = jax.device_get(loader.load(indices)[0])
+        real = indices.examples[0] != NO_EXAMPLE
         np.testing.assert_array_equal(batch["mask"], real)
-        for name, array in split.batch(steps.examples[0][real], steps.length).items():
+        for name, array in split.batch(indices.examples[0][real], indices.length).items():
             np.testing.assert_array_equal(batch[name][real], array)
 
 
 def test_a_split_lies_on_the_device_where_it_is_small_enough(examples):
-    _, split = examples
-    assert feed_of(split, 1, size_in_bytes(split)).resident
-    assert not feed_of(split, 1, size_in_bytes(split) - 1).resident
+    spec, split = examples
+    assert loader_of(spec, split, 1, size_in_bytes(split)).resident
+    assert not loader_of(spec, split, 1, size_in_bytes(split) - 1).resident
 
 
 def test_the_limit_is_the_experiments(picture_experiment, picture_spec, split_of):
-    split = split_of(inputs=np.zeros((2**16, 16), np.uint8))
-    resident = {
-        limit: Program(picture_experiment(resident_mib=limit), picture_spec).feed(split).resident for limit in (0, 1)
-    }
-    assert resident == {0: False, 1: True}
-    larger = split_of(inputs=np.zeros((2**16 + 1, 16), np.uint8))
-    assert not Program(picture_experiment(resident_mib=1), picture_spec).feed(larger).resident
+    split, larger = (split_of(inputs=np.zeros((rows, 16), np.uint8)) for rows in (2**16, 2**16 + 1))
+
+    def resident(limit, split):
+        return StepFunctions(picture_experiment(resident_mib=limit), picture_spec).device_loader(split).resident
+
+    assert not resident(0, split)
+    assert resident(1, split)
+    assert not resident(1, larger)
 
 
 def test_a_resident_split_is_read_once_and_of_a_streamed_one_what_the_steps_need(examples):
-    _, split = examples
+    spec, split = examples
     read = []
 
     def counting(places, length):
@@ -100,12 +101,12 @@ def test_a_resident_split_is_read_once_and_of_a_streamed_one_what_the_steps_need
 
     counted = Split(split.rows, counting, split.lengths, split.padded_lengths)
     batches = TrainingBatches(counted, BATCH_SIZE, 0)
-    resident, streamed = feed_of(counted, 4, size_in_bytes(split)), feed_of(counted, 4, 0)
+    resident, streamed = loader_of(spec, counted, 4, size_in_bytes(split)), loader_of(spec, counted, 4, 0)
     read.clear()
-    steps = batches.steps(0, 4)
-    resident(steps)
+    indices = batches.indices(0, 4)
+    resident.load(indices)
     assert read == []
-    fed = streamed(steps)
-    taken = np.concatenate([batches.examples(step) for step in range(len(steps.examples))])
+    loaded = streamed.load(indices)
+    taken = np.concatenate([batches.examples(step) for step in range(len(indices))])
     np.testing.assert_array_equal(np.concatenate(read), split.rows[taken])
-    assert {rows.shape[:2] for rows in fed.table.values()} == {(4, BATCH_SIZE)}, "one shape for any number of steps"
+    assert {rows.shape[:2] for rows in loaded.table.values()} == {(4, BATCH_SIZE)}, "one shape for any number of steps"

@@ -1,0 +1,41 @@
+"""Training steps outside of the loop, for measurements and tests of the steps alone."""
+
+from collections.abc import Iterator
+
+from lab10.data.batching import TrainingBatches
+from lab10.data.dataset import Split
+from lab10.metrics import Metrics
+from lab10.training.dispatch import StepsInFlight
+from lab10.training.state import TrainState
+from lab10.training.step import LoopBody, StepFunctions, run_steps
+
+
+class Stepper:
+    """Runs training steps on a split as `lab10.training.loop.train` does, without logs and checkpoints.
+
+    Args:
+      steps: the functions of the experiment.
+      split: the examples.
+      num_members: number of runs trained together; None for a single run.
+    """
+
+    def __init__(self, steps: StepFunctions, split: Split, num_members: int | None = None):
+        experiment = steps.experiment
+        self._body = LoopBody(steps, num_members)
+        self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.order_seed)
+        self._in_flight = StepsInFlight(experiment.steps_per_dispatch)
+        self._loader = steps.device_loader(split, self._in_flight.tuner.capacity)
+        self.steps_per_epoch = self._batches.steps_per_epoch
+
+    def advance(self, state: TrainState, step: int, end: int) -> tuple[TrainState, int]:
+        """Runs steps from `step` on in one call, at most to `end`; returns the state and the step after them."""
+        indices = self._batches.indices(step, min(step + self._in_flight.tuner.steps, end))
+        loaded = self._loader.load(indices)
+        metrics = self._body.empty_metrics(self._loader.capacity)
+        state, metrics = run_steps(0, loaded.count, self._body.with_batches(loaded), (state, metrics))
+        self._in_flight.add(step, len(indices), metrics)
+        return state, step + len(indices)
+
+    def metrics(self, leave: int = 0) -> Iterator[tuple[int, Metrics]]:
+        """Waits for all calls except the last `leave`; yields the step and the metrics of each of their steps."""
+        return self._in_flight.fetch(leave)

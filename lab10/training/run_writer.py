@@ -1,0 +1,211 @@
+"""Everything a run writes: its lines of metrics, its checkpoints, and when it stops early."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lab10.agreement import is_first, on_first, refuse_together, require_same
+from lab10.config import Experiment, flatten
+from lab10.console import console
+from lab10.data.dataset import OpenDataset
+from lab10.errors import Diverged, RunError
+from lab10.fields import option
+from lab10.metrics import Metrics
+from lab10.training.checkpoints import Checkpoints, Restored
+from lab10.training.early_stopping import EarlyStopping
+from lab10.training.metrics_log import MetricsLog, NoLog
+from lab10.training.progress import Progress
+from lab10.training.state import Params, TrainState
+from lab10.training.step import StepFunctions
+from lab10.workdir import Workdir, made_with
+
+# Called with the step and the validation metrics after each evaluation; returns whether to end the run.
+EvalCallback = Callable[[int, dict[str, float]], bool]
+
+
+class RunWriter:
+    """Writes the metrics and checkpoints of one run into its workdir.
+
+    Args:
+      experiment: the experiment to run.
+      workdir: the folder of the run.
+      on_evaluation: called after each evaluation; may end the run.
+
+    Attributes:
+      checkpoints: the checkpoints of the run.
+      step: the step of the last checkpoint saved or restored.
+      finished: whether the run has ended before its last step, by early stopping or by `on_evaluation`.
+      num_members: None; the number of runs for an `Ensemble`, which has the same methods.
+    """
+
+    num_members: int | None = None
+
+    def __init__(self, experiment: Experiment, workdir: Workdir, on_evaluation: EvalCallback | None = None):
+        self.experiment, self.workdir = experiment, workdir
+        self._higher_is_better = experiment.task.metrics[experiment.select_by]
+        self.checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, self._higher_is_better)
+        self.step, self.finished = 0, False
+        self._on_evaluation = on_evaluation
+        self._pending = Metrics.empty()
+        self._validation: dict[str, float] = {}
+        self._early_stopping = EarlyStopping()
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Holds the workdir for this process."""
+        return lock_all([self])
+
+    def write_config(self, dataset: OpenDataset) -> None:
+        """Writes config.json, or checks that the recorded experiment computes the same result.
+
+        Raises:
+          UserError: the workdir holds another run, or not all processes can see it.
+        """
+        on_first(lambda: self.workdir.write_config(self.experiment, dataset))
+        refuse_together(self.workdir.problem_of_sharing())
+        require_same(lambda: {str(self.checkpoints.directory): self.checkpoints.steps()})
+
+    @property
+    def needs_params(self) -> bool:
+        """Whether there is no checkpoint to resume from."""
+        return not self.checkpoints.steps()
+
+    def restore(self, steps: StepFunctions, params: Params | None, at_most: int | None = None) -> TrainState:
+        """Restores the latest checkpoint, or starts from the given or the initial parameters if there is none.
+
+        Args:
+          steps: the functions of the experiment.
+          params: parameters to start from, in place of the initial ones.
+          at_most: the latest step to restore, if not the last.
+        """
+        restored = self.checkpoints.restore_latest(steps.abstract_checkpoint(), at_most)
+        if restored is None:
+            self._take_up(Restored(0, {}, Metrics.empty(), {}, EarlyStopping()))
+            return steps.init_state(steps.init_params() if params is None else params)
+        self._take_up(restored)
+        console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
+        return steps.place(TrainState.from_checkpoint(restored.step, restored.trees))
+
+    def _take_up(self, restored: Restored) -> None:
+        self.step, self._pending, self._validation = restored.step, restored.since_line, restored.validation
+        self._early_stopping = restored.early_stopping
+        self.finished = self._early_stopping.should_stop(self.experiment.patience)
+
+    @contextlib.contextmanager
+    def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
+        """Opens the log of metrics, and removes the lines written after `step`."""
+        with MetricsLog(self.workdir, step) if is_first() else NoLog() as log:
+            self._log, self._steps_per_epoch, self._progress = log, steps_per_epoch, progress
+            yield
+
+    def add(self, metrics_of_steps: Iterable[tuple[int, Metrics]]) -> None:
+        """Adds the metrics of steps, in float64, to those of the next line.
+
+        Raises:
+          Diverged: a loss is not finite.
+        """
+        for step, metrics in metrics_of_steps:
+            metrics = jax.tree.map(float, metrics)
+            if not math.isfinite(metrics.totals["loss"]):
+                raise self._diverged("The loss", step)
+            self._pending = self._pending.merge(metrics)
+
+    def log_train(self, step: int) -> None:
+        """Writes the mean of the metrics since the last line."""
+        self._write(step, "train", self._pending.means())
+        self._pending = Metrics.empty()
+
+    def evaluate(self, step: int, state: TrainState, evaluate: Callable[[Params], dict[str, float]]) -> None:
+        """Evaluates the state, writes the metrics, and saves a checkpoint.
+
+        Raises:
+          Diverged: a metric or a parameter is not finite.
+        """
+        metrics = evaluate(state.eval_params)
+        if not all(math.isfinite(value) for value in metrics.values()):
+            raise self._diverged("The validation loss", step)
+        self._validation = metrics
+        self._early_stopping = self._early_stopping.update(metrics[self.experiment.select_by], self._higher_is_better)
+        self.finished = self._early_stopping.should_stop(self.experiment.patience)
+        if self._on_evaluation is not None and self._on_evaluation(step, metrics):
+            self.finished = True
+        if self.finished and self._pending.count:
+            self.log_train(step)
+        self._write(step, "validation", metrics)
+        self.save(step, state, metrics)
+
+    def save(self, step: int, state: TrainState, validation: dict[str, float] | None = None) -> None:
+        """Saves a checkpoint, after the lines of metrics that lead to it.
+
+        Raises:
+          Diverged: a parameter is not finite.
+        """
+        if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(jax.device_get(state.params))):
+            raise self._diverged("A parameter", step)
+        self.workdir.require_still_there()
+        self._log.commit()
+        self.checkpoints.save(step, state.to_checkpoint(), self._pending, validation, self._early_stopping)
+        self.step = step
+
+    def summary(self, parameters: int, seconds: float) -> dict[str, Any]:
+        """The result of the run, as `scripts/train.py --json` prints it."""
+        best = self.checkpoints.best_step()
+        return {
+            "workdir": str(self.workdir.path),
+            "step": self.step,
+            "parameters": parameters,
+            "train_seconds": round(seconds, 3),
+            "validation": self._validation,
+            "best": {"step": best} | (self.checkpoints.validation(best) if best is not None else {}),
+        }
+
+    def last_good(self) -> str:
+        """A sentence that names the checkpoint from which a failed run can be resumed."""
+        saved = self.checkpoints.steps()
+        if not saved:
+            return "No checkpoint was written before it."
+        return f"The checkpoint of step {saved[-1]} in {self.workdir.checkpoints_path} is the last good one."
+
+    def identity(self) -> dict[str, Any]:
+        """What all processes of a run must have in common: everything except where each finds its data."""
+        fields = {option(path): value for path, value in flatten(self.experiment, running=True).items()}
+        elsewhere = {"--data.dir", "--data.cache-dir"}
+        software = {name: value for name, value in made_with().items() if name not in ("device", "devices")}
+        shared = {name: value for name, value in fields.items() if name not in elsewhere}
+        return shared | {"--workdir": str(self.workdir.path)} | software
+
+    def _write(self, step: int, split: str, metrics: dict[str, float]) -> None:
+        self._progress.line(step, split, metrics)
+        self._log.write(step, step / self._steps_per_epoch, split, metrics)
+
+    def _diverged(self, what: str, step: int) -> Diverged:
+        return Diverged(
+            f"{what} is not finite at step {step}. {self.last_good()} "
+            "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir.",
+            self.workdir.path,
+        )
+
+
+@contextlib.contextmanager
+def lock_all(runs: Sequence[RunWriter]) -> Iterator[None]:
+    """Holds the workdirs of runs for this process.
+
+    Raises:
+      UserError: another process trains there, or the processes of the run differ in their experiment.
+      RunError: a file could not be read or written meanwhile.
+    """
+    try:
+        with contextlib.ExitStack() as locks:
+            for run in runs:
+                require_same(run.identity)
+            on_first(lambda: [locks.enter_context(run.workdir.locked()) for run in runs])
+            yield
+    except OSError as error:
+        run = next((run for run in runs if str(run.workdir.path) in str(error.filename)), runs[0])
+        raise RunError(
+            f"{error.filename or run.workdir.path}: {error.strerror or error}. {run.last_good()}\n"
+            "Fix this, then run the same command to resume."
+        ) from error

@@ -1,0 +1,70 @@
+"""How many steps go to the device at a time."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab10.training.dispatch import MAX_STEPS, TARGET_SECONDS, StepsPerExecutionTuner
+
+SHORT, LONG = TARGET_SECONDS / 2, TARGET_SECONDS * 3
+
+
+def test_it_doubles_while_dispatches_are_short_up_to_its_capacity():
+    tuner, taken = StepsPerExecutionTuner(None), []
+    for _ in range(12):
+        taken.append(tuner.steps)
+        tuner.update(tuner.steps, SHORT)
+    assert taken == [min(2**place, MAX_STEPS) for place in range(12)]
+    assert tuner.capacity == MAX_STEPS
+
+
+def test_it_halves_when_dispatches_are_long_down_to_one_step():
+    tuner = StepsPerExecutionTuner(None)
+    for _ in range(12):
+        tuner.update(tuner.steps, SHORT)
+    taken = []
+    for _ in range(12):
+        taken.append(tuner.steps)
+        tuner.update(tuner.steps, LONG)
+    assert taken == [max(MAX_STEPS // 2**place, 1) for place in range(12)]
+
+
+def test_it_stays_where_dispatches_take_about_the_target():
+    tuner = StepsPerExecutionTuner(None)
+    tuner.update(1, SHORT)
+    tuner.update(2, SHORT)
+    for seconds in (TARGET_SECONDS, 1.5 * TARGET_SECONDS, 2 * TARGET_SECONDS):
+        tuner.update(4, seconds)
+        assert tuner.steps == 4
+
+
+def test_fewer_steps_than_were_asked_for_do_not_double_it():
+    tuner = StepsPerExecutionTuner(None)
+    tuner.update(1, SHORT)
+    tuner.update(2, SHORT)
+    tuner.update(3, SHORT)
+    assert tuner.steps == 4
+
+
+def test_a_few_steps_that_took_long_say_that_more_would_take_longer():
+    tuner = StepsPerExecutionTuner(None)
+    for _ in range(5):
+        tuner.update(tuner.steps, SHORT)
+    tuner.update(6, LONG)
+    assert tuner.steps == 3
+
+
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_a_fixed_pace_stays(steps):
+    tuner = StepsPerExecutionTuner(steps)
+    for seconds in (0.0, SHORT, LONG, 1e9):
+        tuner.update(steps, seconds)
+        assert (tuner.steps, tuner.capacity) == (steps, max(steps, 2))
+
+
+@given(st.one_of(st.none(), st.integers(1, 500)), st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10))))
+def test_there_is_always_a_step_and_never_more_than_fit(fixed, dispatches):
+    tuner = StepsPerExecutionTuner(fixed)
+    for steps, seconds in dispatches:
+        tuner.update(min(steps, tuner.steps), seconds)
+        assert 1 <= tuner.steps <= tuner.capacity
