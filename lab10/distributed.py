@@ -19,11 +19,11 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from lab10.agreement import is_first, texts_of_all
 from lab10.cli import exit_now
 from lab10.console import console
 from lab10.errors import Diverged, Interrupted, RunError, UserError
 from lab10.fields import require_at_least
+from lab10.multihost import gather_texts, is_lead_process
 
 GO_ON = "What was saved is whole. Once all processes can be started, the same command goes on from the last checkpoint."
 LOOK_EVERY_SECONDS = 0.5
@@ -155,8 +155,8 @@ class Watch:
                 f"The processes of this run cannot be joined: {str(error).splitlines()[0]}\n"
                 "Give --distributed.coordinator-address, --distributed.num-processes and --distributed.process-id."
             ) from error
-        self._hosts = texts_of_all(socket.gethostname())
-        self._first = is_first()
+        self._hosts = gather_texts(socket.gethostname())
+        self._first = is_lead_process()
         console.quiet = not self._first
         console.print(f"{jax.process_count()} processes, {jax.device_count()} devices", markup=False)
         self._thread.start()

@@ -19,8 +19,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     experiment, directory, distributed = parse_training_arguments(arguments)
 
     # What only reads or draws is imported after training: the first step should not wait for it.
-    from lab10.agreement import is_first
     from lab10.distributed import joined
+    from lab10.multihost import is_lead_process
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
     from lab10.workdir import Workdir
@@ -33,13 +33,13 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         command = shlex.join(["python", sys.argv[0], *arguments])
         raise Interrupted(f"{stopped} This goes on from there:\n  {command}", stopped.signal_number) from None
     finally:
-        if workdir.metrics_path.exists() and is_first():
+        if workdir.metrics_path.exists() and is_lead_process():
             from lab10.plots import plot_history
 
             with contextlib.suppress(OSError):  # what the picture lacks is room, and the error to tell is another
                 plot_history(workdir.metrics_path, workdir.path / "history.png")
 
-    if is_first():
+    if is_lead_process():
         draw(workdir.path, experiment)
     measured = f", validation {describe(result['validation'])}" if result["validation"] else ""
     text = f"{directory}: step {result['step']}{measured}; best at step {result['best']['step']}"

@@ -22,7 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from lab10.agreement import on_first
+from lab10.multihost import run_on_lead
 from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
@@ -158,14 +158,14 @@ class Checkpoints:
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
         beside["own_sha256"] = digest_of_json(beside)
-        on_first(self._make_ready)
+        run_on_lead(self._make_ready)
         path = self.directory.absolute() / str(step)
         try:
             # A copy: Orbax adds to the dictionary that it is given.
             ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=beside)
         except (ValueError, RuntimeError) as error:  # so fails what is written by C++
             raise OSError(errno.EIO, _first_line(error), str(path)) from error
-        on_first(self._drop_old)
+        run_on_lead(self._drop_old)
 
     def _make_ready(self) -> None:
         self.directory.mkdir(exist_ok=True)  # not its parents: a run whose workdir was taken away has nowhere to save
@@ -238,7 +238,7 @@ class Checkpoints:
                 problems[step] = error
                 console.print(f"{error}\nTrying the checkpoint before it.", markup=False)
                 continue
-            on_first(functools.partial(self._tidy, list(problems)))
+            run_on_lead(functools.partial(self._tidy, list(problems)))
             return restored
         if problems:
             raise UserError(

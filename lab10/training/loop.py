@@ -3,7 +3,7 @@
 import time
 from typing import Any, NamedTuple
 
-from lab10.agreement import agreed, everywhere, require_same
+from lab10.multihost import all_max, run_on_all, require_same_on_all
 from lab10.compilation_cache import use_compilation_cache
 from lab10.config import Experiment
 from lab10.data.batching import TrainingBatches
@@ -59,7 +59,7 @@ def train(run: RunWriter | Ensemble) -> Any:
                 step += len(indices)
                 progress.step(step)
                 profile.steps(len(indices), state)
-                signal_number = agreed(stop.signal_number or 0)
+                signal_number = all_max(stop.signal_number or 0)
                 run.add(in_flight.fetch(leave=0 if signal_number or due.anything(step) else 1))
                 if due.logging(step):
                     run.log_train(step)
@@ -88,8 +88,8 @@ def set_up(run: RunWriter | Ensemble) -> SetUp:
       UserError: the data is missing, or the workdir holds another run.
     """
     experiment = run.experiment
-    dataset = everywhere(experiment.data.open)
-    require_same(lambda: {"the content of the dataset": dataset.content_sha256})
+    dataset = run_on_all(experiment.data.open)
+    require_same_on_all(lambda: {"the content of the dataset": dataset.content_sha256})
     train_split = dataset.open_split("train")
     validation_split = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
     total = experiment.total_steps(len(train_split))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lab10.agreement import is_first, on_first, refuse_together, require_same
+from lab10.multihost import is_lead_process, run_on_lead, raise_on_all, require_same_on_all
 from lab10.config import Experiment, flatten
 from lab10.console import console
 from lab10.data.dataset import OpenDataset
@@ -64,9 +64,9 @@ class RunWriter:
         Raises:
           UserError: the workdir holds another run, or not all processes can see it.
         """
-        on_first(lambda: self.workdir.write_config(self.experiment, dataset))
-        refuse_together(self.workdir.problem_of_sharing())
-        require_same(lambda: {str(self.checkpoints.directory): self.checkpoints.steps()})
+        run_on_lead(lambda: self.workdir.write_config(self.experiment, dataset))
+        raise_on_all(self.workdir.problem_of_sharing())
+        require_same_on_all(lambda: {str(self.checkpoints.directory): self.checkpoints.steps()})
 
     @property
     def needs_params(self) -> bool:
@@ -97,7 +97,7 @@ class RunWriter:
     @contextlib.contextmanager
     def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
         """Opens the log of metrics, and removes the lines written after `step`."""
-        with MetricsLog(self.workdir, step) if is_first() else NoLog() as log:
+        with MetricsLog(self.workdir, step) if is_lead_process() else NoLog() as log:
             self._log, self._steps_per_epoch, self._progress = log, steps_per_epoch, progress
             yield
 
@@ -200,8 +200,8 @@ def lock_all(runs: Sequence[RunWriter]) -> Iterator[None]:
     try:
         with contextlib.ExitStack() as locks:
             for run in runs:
-                require_same(run.identity)
-            on_first(lambda: [locks.enter_context(run.workdir.locked()) for run in runs])
+                require_same_on_all(run.identity)
+            run_on_lead(lambda: [locks.enter_context(run.workdir.locked()) for run in runs])
             yield
     except OSError as error:
         run = next((run for run in runs if str(run.workdir.path) in str(error.filename)), runs[0])
