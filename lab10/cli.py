@@ -30,7 +30,6 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
         place = arguments.index("--")
         arguments, texts = arguments[:place], arguments[place:]
     as_json = "--json" in arguments
-    _answers.update(as_json=as_json)
     arguments = [argument for argument in arguments if argument != "--json"] + texts
     signal.signal(signal.SIGTERM, _terminated)
     _leave_out_reads_cut_off()
@@ -52,35 +51,24 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     except Exception as error:
         traceback.print_exc()
         status, message = EXIT_FAILURE, f"{type(error).__name__}: {error}"
-    _tell(message, status)
+    print(f"error: {message}" if status in (EXIT_USAGE, EXIT_FAILURE) else message, file=sys.stderr)
+    if as_json:
+        _print(json.dumps({"error": message}))
     _exit(status)
-
-
-def exit_now(message: str) -> NoReturn:
-    """Ends the process with status 1 from whatever thread, without waiting for any other."""
-    if "standard_output" in _answers:
-        os.dup2(_answers["standard_output"], 1)
-    _tell(message, EXIT_FAILURE)
-    sys.stderr.flush()
-    os._exit(EXIT_FAILURE)
-
-
-# How this process answers: `as_json`, and the `standard_output` that is kept for it.
-_answers: dict[str, int] = {}
 
 
 @contextlib.contextmanager
 def _kept_for_the_result() -> Iterator[None]:
     """Sends to standard error what libraries print meanwhile, those in C++ among them."""
     sys.stdout.flush()
-    _answers["standard_output"] = os.dup(1)
+    standard_output = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(_answers["standard_output"], 1)
-        os.close(_answers.pop("standard_output"))
+        os.dup2(standard_output, 1)
+        os.close(standard_output)
 
 
 def _leave_out_reads_cut_off() -> None:
@@ -96,12 +84,6 @@ def _leave_out_reads_cut_off() -> None:
             tell(unraisable)
 
     sys.unraisablehook = tell_others
-
-
-def _tell(message: str, status: int) -> None:
-    print(f"error: {message}" if status in (EXIT_USAGE, EXIT_FAILURE) else message, file=sys.stderr)
-    if _answers["as_json"]:
-        _print(json.dumps({"error": message}))
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

@@ -1,36 +1,81 @@
-"""The end of several processes: no thread that waits aborts one, and the first leaves last."""
+"""How several processes end: together where they share the reason, in bounded time where one fails by itself."""
+
+import time
 
 import pytest
 
-# Looks without a pause, so that the end falls into a look.
 SCRIPT = """
-import lab10.distributed
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
 from lab10.cli import run_script
-from lab10.errors import UserError
+from lab10.distributed import joined
+from lab10.errors import Diverged, Interrupted, RunError, UserError
 from lab10.overrides import parse_training_arguments
 
+SHARED = {
+    1: UserError("refused by all"), 2: Diverged("not finite", Path("run")),
+    3: Interrupted("stopped", 2), 4: Interrupted("terminated", 15),
+}
+
 def main(arguments):
-    lab10.distributed.LOOK_EVERY_SECONDS = 0
     experiment, _, distributed = parse_training_arguments(arguments)
-    with lab10.distributed.joined(distributed):
-        if experiment.seed == 1:
-            raise UserError("refused by all")
+    with joined(distributed):
+        if experiment.seed in SHARED:
+            raise SHARED[experiment.seed]
+        if experiment.seed > 4:
+            if jax.process_index() == 1:
+                raise RunError("the disk is full") if experiment.seed == 5 else KeyError("a bug")
+            multihost_utils.process_allgather(np.int32(0))
     return {"done": True}, ""
 
 run_script(main)
 """
+# Long, so that an end that waits for it is noticed.
+HEARTBEAT_SECONDS, SHORT_HEARTBEAT_SECONDS = 300, 4
+AT_MOST_SECONDS = 60
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "join_and_leave.py"
+    path.write_text(SCRIPT)
+    return path
 
 
 @pytest.mark.parametrize(
     ("seed", "status", "answer"),
-    [(0, 0, {"done": True}), (1, 2, {"error": "refused by all"})],
-    ids=["complete", "refused"],
+    [
+        (0, 0, {"done": True}),
+        (1, 2, {"error": "refused by all"}),
+        (2, 1, {"error": "not finite"}),
+        (4, 143, {"error": "terminated"}),
+        pytest.param(3, 130, {"error": "stopped"}, marks=pytest.mark.slow),
+    ],
+    ids=["complete", "refused", "diverged", "terminated", "interrupted"],
 )
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_all_leave_in_order(processes, tmp_path, seed, status, answer, times):
-    script = tmp_path / "join_and_leave.py"
-    script.write_text(SCRIPT)
+@pytest.mark.parametrize(("count", "times"), [(2, 1), pytest.param(3, 5, marks=pytest.mark.slow)])
+def test_all_end_with_the_status_of_what_they_share(processes, script, seed, status, answer, count, times):
+    heartbeat = ("--distributed.heartbeat-timeout-seconds", HEARTBEAT_SECONDS)
     for _ in range(times):
-        for ended in processes.run(3, "mnist_pca", "--seed", seed, script=script):
+        began = time.monotonic()
+        for ended in processes.run(count, "mnist_pca", "--seed", seed, *heartbeat, script=script):
             assert ended.status == status, ended.said
             assert ended.answer == answer
+        assert time.monotonic() - began < AT_MOST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("seed", "error"), [(5, "the disk is full"), pytest.param(6, "KeyError: 'a bug'", marks=pytest.mark.slow)]
+)
+def test_an_error_of_one_process_is_told_and_ends_the_others(processes, script, seed, error):
+    heartbeat = ("--distributed.heartbeat-timeout-seconds", SHORT_HEARTBEAT_SECONDS)
+    began = time.monotonic()
+    waiting, failed = processes.run(2, "mnist_pca", "--seed", seed, *heartbeat, script=script)
+    assert time.monotonic() - began < AT_MOST_SECONDS
+    assert failed.answer == {"error": error}
+    assert failed.status != 0
+    assert waiting.status != 0

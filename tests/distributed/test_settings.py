@@ -47,7 +47,7 @@ COMPLETE = {"coordinator_address": "host:80", "num_processes": 2, "process_id": 
         (COMPLETE | {"process_id": -1}, "--distributed.process-id is -1"),
         (COMPLETE | {"num_processes": 0}, "--distributed.num-processes is 0"),
         ({"connect_timeout_seconds": 0}, "--distributed.connect-timeout-seconds is 0"),
-        ({"heartbeat_timeout_seconds": 4}, "--distributed.heartbeat-timeout-seconds is 4"),
+        ({"heartbeat_timeout_seconds": 0}, "--distributed.heartbeat-timeout-seconds is 0"),
     ],
 )
 def test_mistakes_are_named(settings, said):

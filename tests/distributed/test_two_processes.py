@@ -67,12 +67,13 @@ def test_a_coordinator_that_cannot_be_reached_is_said_so(processes, reviews_run,
         _, ended = processes.ended(started)
     assert ended.status == 2, ended.said
     assert "could not be reached within 2 s" in ended.answer["error"]
+    assert len(ended.answer["error"].splitlines()) <= 10
     assert "Traceback" not in ended.said
 
 
-def test_processes_that_do_not_come_are_said_to_be_missing(processes, reviews_run, tmp_path):
+def test_the_coordinator_does_not_wait_for_ever_for_a_process_that_does_not_come(processes, reviews_run, tmp_path):
     with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
         started[1].kill()
         ended, _ = processes.ended(started)
-    assert ended.status == 1, ended.said
-    assert "Not all 2 processes of this run were there within 2 s" in ended.answer["error"]
+    assert ended.status != 0
+    assert "processes, " not in ended.said  # which is said once all are there
