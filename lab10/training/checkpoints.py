@@ -22,10 +22,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from lab10.multihost import run_on_lead
 from lab10.console import console
 from lab10.errors import UserError
 from lab10.metrics import Metrics
+from lab10.multihost import run_on_lead
 from lab10.training.early_stopping import EarlyStopping
 
 FORMAT_VERSION = 3

@@ -3,12 +3,12 @@
 import time
 from typing import Any, NamedTuple
 
-from lab10.multihost import all_max, run_on_all, require_same_on_all
 from lab10.compilation_cache import use_compilation_cache
 from lab10.config import Experiment
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
 from lab10.errors import Interrupted
+from lab10.multihost import all_max, require_same_on_all, run_on_all
 from lab10.training.dispatch import StepsInFlight
 from lab10.training.ensemble import Ensemble
 from lab10.training.evaluation import evaluate

@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from lab10.multihost import is_lead_process, run_on_lead, raise_on_all, require_same_on_all
 from lab10.config import Experiment, flatten
 from lab10.console import console
 from lab10.data.dataset import OpenDataset
 from lab10.errors import Diverged, RunError
 from lab10.fields import option
 from lab10.metrics import Metrics
+from lab10.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
 from lab10.training.checkpoints import Checkpoints, Restored
 from lab10.training.early_stopping import EarlyStopping
 from lab10.training.metrics_log import MetricsLog, NoLog

@@ -57,7 +57,7 @@ def test_the_others_end_in_bounded_time_and_the_same_command_resumes(
         started[0].terminate()
         (ended,) = processes.ended(started)
     assert ended.status == 143, ended.said
-    assert f"Going on from step {saved}" in ended.said
+    assert f"Resuming from step {saved}" in ended.said
     assert "damaged" not in ended.said
 
 

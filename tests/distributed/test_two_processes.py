@@ -37,7 +37,7 @@ def test_one_process_goes_on_where_two_have_stopped(processes, reviews_run, alon
     assert [ended.status for ended in ends] == [0, 0], ends
     (ended,) = processes.run(1, *reviews_run, "--workdir", workdir, devices=3)
     assert ended.status == 0, ended.said
-    assert "Going on from step 10" in ended.said
+    assert "Resuming from step 10" in ended.said
     same_run(workdir, alone)
 
 

@@ -133,5 +133,5 @@ def test_a_damaged_newest_checkpoint_is_noticed_and_the_one_before_it_used(
     data.write_bytes(content)
     assert "200" in scripts.refusal("evaluate", workdir, "--checkpoint", "latest")
     _, _, said = scripts.call("train", *linear_arguments, "--workdir", workdir)
-    assert "Going on from step 160" in said
+    assert "Resuming from step 160" in said
     assert (workdir / "metrics.jsonl").read_bytes() == (linear_run[0] / "metrics.jsonl").read_bytes()
