@@ -1,4 +1,8 @@
-"""Measures lab10 against Keras, PyTorch and plain Flax, process by process in turns, and writes tables and pictures."""
+"""Measures lab10 against Keras, PyTorch and plain Flax, process by process in turns, and writes tables and pictures.
+
+With `--against REVISION [--pairs N] [--task NAME …]`, compares the training speed of the working tree with that of
+another git revision instead.
+"""
 
 import sys
 from pathlib import Path
@@ -12,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     sys.path.insert(0, str(ROOT))
 
-    from benchmarks.command import run_command
+    if any(argument.partition("=")[0] == "--against" for argument in arguments):
+        from benchmarks.against import run_command
+    else:
+        from benchmarks.command import run_command
 
     return run_command(arguments, __doc__)
 
