@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.driver import machine, say
 from benchmarks.processes import ROOT
 from benchmarks.report import table
-from lab10.arguments import Parser
+from lab10.cli.arguments import Parser
 from lab10.errors import RunError, UserError
 
 NOW, BEFORE = "now", "before"

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from lab10.cli.overrides import load_experiment
 from lab10.data.dataset import Dataset
-from lab10.data.reviews import Reviews
+from lab10.data.texts import TextDataset
 from lab10.errors import UserError
-from lab10.overrides import load_experiment
 
 # What --short takes instead of the real data; both need no download.
 SAMPLES: dict[bool, dict[str, Any]] = {
@@ -22,18 +22,20 @@ def dataset_of(task: str, short: bool) -> Dataset:
     """The dataset of the experiment of that name, all of its train split to train on."""
     experiment, _ = load_experiment(task)
     data = experiment.data
-    return dataclasses.replace(data, validation_share=0.0, **(SAMPLES[isinstance(data, Reviews)] if short else {}))
+    return dataclasses.replace(
+        data, validation_fraction=0.0, **(SAMPLES[isinstance(data, TextDataset)] if short else {})
+    )
 
 
 def padded_arrays(data: Dataset) -> dict[str, np.ndarray]:
-    """`train_inputs` and `test_inputs`, [examples, time] or [examples, pixels]; labels int32 [examples] of reviews."""
-    opened = data.open()
+    """`train_inputs` and `test_inputs`, [examples, time] or [examples, pixels]; labels int32 [examples] of texts."""
+    opened = data.open_dataset()
     arrays = {}
     for split_name in ("train", "test"):
         split = opened.open_split(split_name)
         batch = split.batch(np.arange(len(split)))
         arrays[f"{split_name}_inputs"] = batch["inputs"]
-        if isinstance(data, Reviews):
+        if isinstance(data, TextDataset):
             arrays[f"{split_name}_inputs"] = batch["inputs"].astype(np.int32)  # as Keras's load_data gives them
             arrays[f"{split_name}_labels"] = batch["labels"]
     return arrays

@@ -9,7 +9,7 @@ from benchmarks.figures import draw
 from benchmarks.processes import PEERS, choose_peers
 from benchmarks.report import markdown
 from benchmarks.worker import TASKS
-from lab10.arguments import Parser
+from lab10.cli.arguments import Parser
 from lab10.errors import UserError
 
 

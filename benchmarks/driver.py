@@ -20,9 +20,9 @@ from benchmarks.limits import ProductRate, operations_a_step, shares_of_limit
 from benchmarks.pairs import mean_and_error, ratio_of, spread_of, throughput
 from benchmarks.processes import LAB10, ROOT, Worker, seconds_to_line
 from benchmarks.worker import BATCH_SIZE
-from lab10.console import console
+from lab10.cli.console import console
 
-# How lab10 pads reviews: all to one length, as the peers do, or to the longest of a bucket.
+# How lab10 pads texts: all to one length, as the peers do, or to the longest of a bucket.
 VARIANTS: dict[str, dict[str | None, int | None]] = {"imdb_lstm": {"padded": 1, "buckets": 6}}
 LEARNING_EPOCHS = {"imdb_lstm": 3, "mnist_pca": 1, "mnist_autoencoder_lab": 1}
 # The others take as long and are there to show the same model: one seed does.

@@ -1,4 +1,4 @@
-"""The result as pictures."""
+"""The result as images."""
 
 from pathlib import Path
 from typing import Any

@@ -109,15 +109,15 @@ class FlaxPeer(Peer):
 
     def first_step(self) -> None:
         self.train, self.test = self._examples("train"), self._examples("test")
-        reviews = self.task == "imdb_lstm"
-        module = LSTMClassifier() if reviews else LinearAutoencoder() if self.task == "mnist_pca" else MLPAutoencoder()
+        texts = self.task == "imdb_lstm"
+        module = LSTMClassifier() if texts else LinearAutoencoder() if self.task == "mnist_pca" else MLPAutoencoder()
         first = {name: array[:BATCH_SIZE] for name, array in self.train.items()}
-        blank = (first["inputs"], first["lengths"]) if reviews else (first["inputs"],)
+        blank = (first["inputs"], first["lengths"]) if texts else (first["inputs"],)
         params = module.init(jax.random.key(self.seed), *blank)["params"]
-        if reviews:
+        if texts:
             params["cell"]["hf"]["bias"] = jnp.ones_like(params["cell"]["hf"]["bias"])
         rate = LEARNING_RATE[self.task]
-        optimizer = optax.rmsprop(rate, decay=0.9, eps=1e-7) if reviews else optax.adam(rate, eps=1e-7)
+        optimizer = optax.rmsprop(rate, decay=0.9, eps=1e-7) if texts else optax.adam(rate, eps=1e-7)
         self.state = TrainState.create(apply_fn=module.apply, params=params, tx=optimizer)
         self.state, _ = train_step(self.state, first)
         jax.block_until_ready(self.state)

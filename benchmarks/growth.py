@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.stepping import STEPS, stand_in, step_seconds
-from lab10.models.sentiment import LSTM
+from lab10.models.text_classifiers import LSTM
 from lab10.training.step import StepFunctions
 
 # Task, setting, and the values it takes; the others stay as the experiment has them.
@@ -23,14 +23,14 @@ def time_a_step(task: str, **setting: int) -> float:
 
     Args:
       task: `imdb_lstm` or `mnist_pca`.
-      **setting: one of `length` (ids in every review), `hidden`, `batch_size`, `examples` (rows of the dataset).
+      **setting: one of `length` (ids in every text), `hidden`, `batch_size`, `examples` (rows of the dataset).
     """
     batch_size, steps = setting.get("batch_size", 32), STEPS[task]
     experiment, spec, split = stand_in(task, setting.get("examples", steps * batch_size), setting.get("length", 250))
     model = experiment.model
     if isinstance(model, LSTM):
-        model = dataclasses.replace(model, hidden=setting.get("hidden", model.hidden))
-    experiment = dataclasses.replace(experiment, model=model, batch_size=batch_size, steps_per_dispatch=steps)
+        model = dataclasses.replace(model, hidden_size=setting.get("hidden", model.hidden_size))
+    experiment = dataclasses.replace(experiment, model=model, batch_size=batch_size, steps_per_execution=steps)
     functions = StepFunctions(experiment, spec, 1_000)
     times = step_seconds(functions, functions.init_state(functions.init_params()), split, steps)
     return statistics.median(times)

@@ -6,12 +6,12 @@ import numpy as np
 from worker import BATCH_SIZE, Arrays, Peer, load_arrays, peer_parser, serve
 
 from benchmarks.stepper import Stepper
-from lab10.config import Experiment
+from lab10.cli.overrides import load_experiment
+from lab10.config.experiment import Experiment
 from lab10.data.dataset import HostBatch, Split
-from lab10.data.pictures import PictureSpec
-from lab10.data.reviews import Reviews, ReviewSpec, bucket_lengths
-from lab10.metrics import Metrics
-from lab10.overrides import load_experiment
+from lab10.data.images import ImageSpec
+from lab10.data.texts import TextDataset, TextSpec, bucket_lengths
+from lab10.tasks.metrics import Metrics
 from lab10.training.evaluation import evaluate
 from lab10.training.step import StepFunctions
 
@@ -40,14 +40,14 @@ class Lab10Peer(Peer):
 
     def first_step(self) -> None:
         experiment, _ = load_experiment(self.task)
-        data = dataclasses.replace(experiment.data, order_seed=self.seed)
+        data = dataclasses.replace(experiment.data, shuffle_seed=self.seed)
         self.experiment: Experiment = dataclasses.replace(
             experiment, data=data, seed=self.seed, batch_size=BATCH_SIZE, evaluation_batch_size=BATCH_SIZE
         )
-        if isinstance(data, Reviews):
-            spec: PictureSpec | ReviewSpec = ReviewSpec(num_ids=data.num_ids(0), class_names=("neg", "pos"))
+        if isinstance(data, TextDataset):
+            spec: ImageSpec | TextSpec = TextSpec(num_ids=data.num_ids(0), class_names=("neg", "pos"))
         else:
-            spec = PictureSpec(height=28, width=28, largest=255)
+            spec = ImageSpec(height=28, width=28, largest=255)
         self.functions = StepFunctions(
             self.experiment, spec, self.experiment.total_steps(len(self.arrays["train_inputs"]))
         )

@@ -20,8 +20,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks.pairs import ratio_of, spread_of
 from benchmarks.stepping import STEPS, stand_in, step_seconds
-from lab10.distributed import Distributed, joined
-from lab10.mesh import DATA, DeviceMesh
+from lab10.parallel.distributed import Distributed, joined
+from lab10.parallel.mesh import DATA, DeviceMesh
 from lab10.training.state import count_parameters
 from lab10.training.step import StepFunctions
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
-from lab10.metrics import Metrics
+from lab10.tasks.metrics import Metrics
 from lab10.training.dispatch import StepsInFlight
 from lab10.training.state import TrainState
 from lab10.training.step import LoopBody, StepFunctions, run_steps
@@ -22,8 +22,8 @@ class Stepper:
     def __init__(self, steps: StepFunctions, split: Split, num_members: int | None = None):
         experiment = steps.experiment
         self._body = LoopBody(steps, num_members)
-        self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.order_seed)
-        self._in_flight = StepsInFlight(experiment.steps_per_dispatch)
+        self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.shuffle_seed)
+        self._in_flight = StepsInFlight(experiment.steps_per_execution)
         self._loader = steps.device_loader(split, self._in_flight.tuner.capacity)
         self.steps_per_epoch = self._batches.steps_per_epoch
 

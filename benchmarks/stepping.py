@@ -6,16 +6,16 @@ import time
 import numpy as np
 
 from benchmarks.stepper import Stepper
-from lab10.config import Experiment
+from lab10.cli.overrides import load_experiment
+from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec, Split
-from lab10.data.pictures import PictureSpec
-from lab10.data.reviews import ReviewSpec
-from lab10.models.sentiment import LSTM
-from lab10.overrides import load_experiment
+from lab10.data.images import ImageSpec
+from lab10.data.texts import TextSpec
+from lab10.models.text_classifiers import LSTM
 from lab10.training.state import TrainState
 from lab10.training.step import StepFunctions
 
-MNIST: Spec = PictureSpec(height=28, width=28, largest=255)
+MNIST: Spec = ImageSpec(height=28, width=28, largest=255)
 NUM_IDS = 10_000
 # Of each task at a time: a tenth of a second or so.
 STEPS = {"imdb_lstm": 16, "mnist_pca": 100, "mnist_autoencoder": 100, "mnist_deep_autoencoder": 16}
@@ -28,12 +28,12 @@ def stand_in(task: str, examples: int, length: int = 250) -> tuple[Experiment, S
     Args:
       task: the experiment's name.
       examples: how many.
-      length: ids of each review.
+      length: ids of each text.
     """
     experiment, _ = load_experiment(task)
     random = np.random.default_rng(0)
     if isinstance(experiment.model, LSTM):
-        spec: Spec = ReviewSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
+        spec: Spec = TextSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
         ids = random.integers(4, NUM_IDS, (examples, length), np.uint16)
         arrays = {"inputs": ids, "labels": random.integers(0, 2, examples, np.int32)}
     else:
@@ -63,7 +63,7 @@ def step_seconds(
       repeats: number of calls.
       num_members: number of runs trained together; None for a single run.
     """
-    experiment = dataclasses.replace(functions.experiment, steps_per_dispatch=steps)
+    experiment = dataclasses.replace(functions.experiment, steps_per_execution=steps)
     stepper = Stepper(dataclasses.replace(functions, experiment=experiment), split, num_members)
     step, seconds = 0, []
     for _ in range(repeats + 1):  # the first compiles

@@ -74,10 +74,10 @@ class TorchPeer(Peer):
 
     def first_step(self) -> None:
         torch.manual_seed(self.seed)
-        reviews = self.task == "imdb_lstm"
-        self.model = (LSTMClassifier() if reviews else autoencoder(self.task)).to(DEVICE)
+        texts = self.task == "imdb_lstm"
+        self.model = (LSTMClassifier() if texts else autoencoder(self.task)).to(DEVICE)
         rate = LEARNING_RATE[self.task]
-        if reviews:
+        if texts:
             # Here epsilon is added to the root, in Keras under it; its own root is the nearest to the same rule.
             trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
             self.optimizer = torch.optim.RMSprop(trained, rate, alpha=0.9, eps=1e-7**0.5)

@@ -37,7 +37,7 @@ class Peer(abc.ABC):
 
     Attributes:
       task: one of `TASKS`.
-      arrays: `train_inputs` and `test_inputs`, for reviews with `train_labels` and `test_labels`.
+      arrays: `train_inputs` and `test_inputs`, for texts with `train_labels` and `test_labels`.
       seed: of the parameters and of the order of examples.
     """
 
@@ -73,9 +73,9 @@ def batches(examples: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield examples[start : start + size]
 
 
-def pixels_of(pictures: np.ndarray) -> np.ndarray:
+def pixels_of(images: np.ndarray) -> np.ndarray:
     """Bytes as float32 in [0, 1]."""
-    return pictures.astype(np.float32) / np.float32(255)
+    return images.astype(np.float32) / np.float32(255)
 
 
 def padding_behind(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

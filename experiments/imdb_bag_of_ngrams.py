@@ -8,15 +8,15 @@ one CPU core, and an accuracy of 0.8975, 0.8979 and 0.8972 with --seed 0, 1 and 
 validation loss (epoch 6).
 """
 
-from lab10.config import Experiment
-from lab10.data.reviews import Reviews
+from lab10.config.experiment import Experiment
+from lab10.data.texts import TextDataset
 from lab10.models.bag_of_ngrams import BagOfNgrams
-from lab10.optimizers import Adam
+from lab10.optim.optimizers import Adam
 from lab10.tasks.classification import Classification
 
 experiment = Experiment(
-    data=Reviews(name="imdb_reviews", num_words=30_000, max_length=600, too_long="truncate", padding="front"),
-    model=BagOfNgrams(longest=2, features=16, dropout=0.2),
+    data=TextDataset(name="imdb_reviews", num_words=30_000, max_length=600, overlong="truncate", padding_side="left"),
+    model=BagOfNgrams(max_ngram=2, embedding_dim=16, dropout=0.2),
     task=Classification(),
     optimizer=Adam(learning_rate=3e-3),
     batch_size=64,

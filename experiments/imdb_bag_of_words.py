@@ -7,14 +7,14 @@ Expect 11 s on 2 CPU cores, and on the same test reviews as the LSTM an accuracy
 --seed 0, 1 and 2, at the checkpoint of the lowest validation loss (epoch 3 of 10).
 """
 
-from lab10.config import Experiment
-from lab10.data.reviews import Reviews
-from lab10.models.sentiment import BagOfWords
-from lab10.optimizers import RMSprop
+from lab10.config.experiment import Experiment
+from lab10.data.texts import TextDataset
+from lab10.models.text_classifiers import BagOfWords
+from lab10.optim.optimizers import RMSprop
 from lab10.tasks.classification import Classification
 
 experiment = Experiment(
-    data=Reviews(name="imdb_reviews", num_words=10_000, max_length=250),
+    data=TextDataset(name="imdb_reviews", num_words=10_000, max_length=250),
     model=BagOfWords(widths=(16,)),
     task=Classification(),
     optimizer=RMSprop(learning_rate=1e-3),

@@ -7,15 +7,15 @@ Expect 29 s on 2 CPU cores, and on the 17,522 test reviews of at most 250 ids an
 with --seed 0, 1 and 2, at the checkpoint of the lowest validation loss (epoch 3 to 5 of 8; it overfits from there).
 """
 
-from lab10.config import Experiment
-from lab10.data.reviews import Reviews
-from lab10.models.sentiment import LSTM
-from lab10.optimizers import RMSprop
+from lab10.config.experiment import Experiment
+from lab10.data.texts import TextDataset
+from lab10.models.text_classifiers import LSTM
+from lab10.optim.optimizers import RMSprop
 from lab10.tasks.classification import Classification
 
 experiment = Experiment(
-    data=Reviews(name="imdb_reviews", num_words=10_000, max_length=250, padding="front"),
-    model=LSTM(embedding_features=64, hidden=32),
+    data=TextDataset(name="imdb_reviews", num_words=10_000, max_length=250, padding_side="left"),
+    model=LSTM(embedding_dim=64, hidden_size=32),
     task=Classification(),
     optimizer=RMSprop(learning_rate=1e-3),
     batch_size=32,

@@ -8,19 +8,19 @@ and an accuracy of 0.9001, 0.9067 and 0.9032 with --seed 0, 1 and 2, at the chec
 (epoch 3 or 4). Chosen by the validation loss of one seed among thirteen trials.
 """
 
-from lab10.config import Experiment
-from lab10.data.reviews import Reviews
-from lab10.models.sentiment import LSTM
-from lab10.optimizers import Adam
-from lab10.schedules import Cosine
+from lab10.config.experiment import Experiment
+from lab10.data.texts import TextDataset
+from lab10.models.text_classifiers import LSTM
+from lab10.optim.optimizers import Adam
+from lab10.optim.schedules import Cosine
 from lab10.tasks.classification import Classification
 
 experiment = Experiment(
-    data=Reviews(name="imdb_reviews", num_words=30_000, max_length=600, too_long="truncate", padding="front"),
+    data=TextDataset(name="imdb_reviews", num_words=30_000, max_length=600, overlong="truncate", padding_side="left"),
     model=LSTM(
-        embedding_features=64,
-        longest_ngram=2,
-        hidden=64,
+        embedding_dim=64,
+        max_ngram=2,
+        hidden_size=64,
         bidirectional=True,
         pooling="concat",
         embedding_dropout=0.5,

@@ -8,16 +8,18 @@ of the same latent size has 7.097. Chosen by validation error after 30 epochs at
 2.05 at 4e-3; GELU 2.51 at 1e-3 and 2.19 at 2e-3; ELU 2.08 at 2e-3 and 1.78 at 4e-3. It goes on falling beyond.
 """
 
-from lab10.config import Experiment
-from lab10.data.pictures import Pictures
+from lab10.config.experiment import Experiment
+from lab10.data.images import ImageDataset
 from lab10.models.autoencoder import MLPAutoencoder
-from lab10.optimizers import Adam
-from lab10.schedules import Cosine
+from lab10.optim.optimizers import Adam
+from lab10.optim.schedules import Cosine
 from lab10.tasks.reconstruction import Reconstruction
 
 experiment = Experiment(
-    data=Pictures(name="mnist"),
-    model=MLPAutoencoder(encoder_widths=(256,), latent=64, decoder_widths=(256,), activation="elu", output="sigmoid"),
+    data=ImageDataset(name="mnist"),
+    model=MLPAutoencoder(
+        encoder_widths=(256,), latent_dim=64, decoder_widths=(256,), activation="elu", output_activation="sigmoid"
+    ),
     task=Reconstruction(),
     optimizer=Adam(learning_rate=4e-3, schedule=Cosine()),
     batch_size=128,

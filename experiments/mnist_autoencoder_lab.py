@@ -9,15 +9,17 @@ shows single batches of one run, between 11.8 and 12.9 from step 1,000 on; this 
 that. Its test reconstruction error is 12.36; mnist_autoencoder has the same widths, tuned.
 """
 
-from lab10.config import Experiment
-from lab10.data.pictures import Pictures
+from lab10.config.experiment import Experiment
+from lab10.data.images import ImageDataset
 from lab10.models.autoencoder import MLPAutoencoder
-from lab10.optimizers import Adam
+from lab10.optim.optimizers import Adam
 from lab10.tasks.reconstruction import Reconstruction
 
 experiment = Experiment(
-    data=Pictures(name="mnist"),
-    model=MLPAutoencoder(encoder_widths=(256,), latent=64, decoder_widths=(256,), activation="tanh", output="linear"),
+    data=ImageDataset(name="mnist"),
+    model=MLPAutoencoder(
+        encoder_widths=(256,), latent_dim=64, decoder_widths=(256,), activation="tanh", output_activation="linear"
+    ),
     task=Reconstruction(),
     optimizer=Adam(learning_rate=0.01),
     batch_size=32,

@@ -7,15 +7,15 @@ Expect 7 s on 2 CPU cores, and a test reconstruction error of 8.761, 8.729 and 8
 of the same size has 7.097. One epoch is not enough to converge: see mnist_pca_converged.
 """
 
-from lab10.config import Experiment
-from lab10.data.pictures import Pictures
+from lab10.config.experiment import Experiment
+from lab10.data.images import ImageDataset
 from lab10.models.autoencoder import LinearAutoencoder
-from lab10.optimizers import Adam
+from lab10.optim.optimizers import Adam
 from lab10.tasks.reconstruction import Reconstruction
 
 experiment = Experiment(
-    data=Pictures(name="mnist"),
-    model=LinearAutoencoder(latent=64),
+    data=ImageDataset(name="mnist"),
+    model=LinearAutoencoder(latent_dim=64),
     task=Reconstruction(),
     optimizer=Adam(learning_rate=1e-3),
     batch_size=32,

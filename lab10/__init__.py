@@ -1,4 +1,4 @@
-"""lab10: sentiment of reviews and autoencoders of pictures, in JAX.
+"""lab10: sentiment of texts and autoencoders of images, in JAX.
 
 run = lab10.load("runs/mnist_autoencoder")
 run.reconstruct(pixels)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab10.cli import run_script
+from lab10.cli.script import run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from lab10.arguments import add_split, data_fields, run_parser
-from lab10.cli import describe, run_script
+from lab10.cli.arguments import add_split, data_fields, run_parser
+from lab10.cli.script import describe, run_script
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = run_parser(__doc__)
     add_split(parser)
     parser.add_argument(
-        "--data.too-long",
-        dest="data.too_long",
+        "--data.overlong",
+        dest="data.overlong",
         choices=("drop", "truncate"),
         help="what becomes of long reviews, if not what the run was trained with",
     )

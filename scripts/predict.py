@@ -4,9 +4,9 @@ import os
 import sys
 from typing import Any
 
-from lab10.arguments import data_fields, run_parser
-from lab10.cli import run_script
-from lab10.console import console
+from lab10.cli.arguments import data_fields, run_parser
+from lab10.cli.console import console
+from lab10.cli.script import run_script
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
@@ -19,10 +19,10 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     )
     args = parser.parse_intermixed_args(arguments)
 
-    from lab10.inspection import ReviewsRun, load
+    from lab10.inspection import TextRun, load
 
     run = load(args.directory, args.checkpoint, **data_fields(args))
-    if not isinstance(run, ReviewsRun):
+    if not isinstance(run, TextRun):
         raise run.cannot("classify texts")
     if not args.texts and sys.stdin.isatty():
         console.print("Type a text a line; Ctrl-D ends.")

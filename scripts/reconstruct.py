@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from lab10.arguments import add_split, data_fields, run_parser
-from lab10.cli import run_script
+from lab10.cli.arguments import add_split, data_fields, run_parser
+from lab10.cli.script import run_script
 from lab10.errors import UserError
 
 MOST_PICTURES = 50

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from lab10.arguments import Parser, add_checkpoint, add_split, data_fields
-from lab10.cli import run_script
+from lab10.cli.arguments import Parser, add_checkpoint, add_split, data_fields
+from lab10.cli.script import run_script
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:

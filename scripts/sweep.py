@@ -7,8 +7,8 @@ on several machines, with one --storage, they share the points.
 from pathlib import Path
 from typing import Any
 
-from lab10.arguments import Parser
-from lab10.cli import run_script
+from lab10.cli.arguments import Parser
+from lab10.cli.script import run_script
 from lab10.errors import UserError
 
 
@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser.add_argument("--no-test", dest="test", action="store_false", help="leave the test split alone")
     args, overrides = parser.parse_known_args(arguments)
 
-    from lab10.overrides import load_experiment
-    from lab10.paths import path_of
+    from lab10.cli.overrides import load_experiment
+    from lab10.config.paths import path_of
     from lab10.sweeps.points import Points
     from lab10.sweeps.space import parse_varied
     from lab10.sweeps.sweep import Settings, Sweep, as_text

@@ -9,21 +9,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab10.cli import describe, run_script
-from lab10.config import Experiment
+from lab10.cli.overrides import parse_training_arguments
+from lab10.cli.script import describe, run_script
+from lab10.config.experiment import Experiment
 from lab10.errors import Interrupted, RunError
-from lab10.overrides import parse_training_arguments
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     experiment, directory, distributed = parse_training_arguments(arguments)
 
     # What only reads or draws is imported after training: the first step should not wait for it.
-    from lab10.distributed import joined
-    from lab10.multihost import is_lead_process
+    from lab10.parallel.distributed import joined
+    from lab10.parallel.multihost import is_lead_process
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
-    from lab10.workdir import Workdir
+    from lab10.training.workdir import Workdir
 
     workdir = Workdir(directory)
     try:
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         raise Interrupted(f"{stopped} This goes on from there:\n  {command}", stopped.signal_number) from None
     finally:
         if workdir.metrics_path.exists() and is_lead_process():
-            from lab10.plots import plot_history
+            from lab10.inspection.plots import plot_history
 
             with contextlib.suppress(OSError):  # what the picture lacks is room, and the error to tell is another
                 plot_history(workdir.metrics_path, workdir.path / "history.png")

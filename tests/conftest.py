@@ -134,34 +134,34 @@ def bounded_memory() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def picture_spec() -> Any:
-    """Pictures of 3 × 4 pixels in 8 bits."""
-    from lab10.data.pictures import PictureSpec
+def image_spec() -> Any:
+    """Images of 3 × 4 pixels in 8 bits."""
+    from lab10.data.images import ImageSpec
 
-    return PictureSpec(height=3, width=4, largest=255)
-
-
-@pytest.fixture(scope="session")
-def review_spec() -> Any:
-    """Reviews of two classes and ids below 40."""
-    from lab10.data.reviews import ReviewSpec
-
-    return ReviewSpec(num_ids=40, class_names=("neg", "pos"))
+    return ImageSpec(height=3, width=4, largest=255)
 
 
 @pytest.fixture(scope="session")
-def picture_experiment() -> Callable[..., Any]:
-    """Makes an experiment on pictures: a linear autoencoder where no other field is given."""
-    from lab10.config import Experiment
-    from lab10.data.pictures import Pictures
+def text_spec() -> Any:
+    """Texts of two classes and ids below 40."""
+    from lab10.data.texts import TextSpec
+
+    return TextSpec(num_ids=40, class_names=("neg", "pos"))
+
+
+@pytest.fixture(scope="session")
+def image_experiment() -> Callable[..., Any]:
+    """Makes an experiment on images: a linear autoencoder where no other field is given."""
+    from lab10.config.experiment import Experiment
+    from lab10.data.images import ImageDataset
     from lab10.models.autoencoder import LinearAutoencoder
-    from lab10.optimizers import Adam
+    from lab10.optim.optimizers import Adam
     from lab10.tasks.reconstruction import Reconstruction
 
     def make(**fields: Any) -> Experiment:
         default = {
-            "data": Pictures(),
-            "model": LinearAutoencoder(latent=2),
+            "data": ImageDataset(),
+            "model": LinearAutoencoder(latent_dim=2),
             "task": Reconstruction(),
             "optimizer": Adam(),
             "steps": 10,
@@ -173,18 +173,18 @@ def picture_experiment() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def review_experiment() -> Callable[..., Any]:
-    """Makes an experiment on reviews: a small LSTM where no other field is given."""
-    from lab10.config import Experiment
-    from lab10.data.reviews import Reviews
-    from lab10.models.sentiment import LSTM
-    from lab10.optimizers import RMSprop
+def text_experiment() -> Callable[..., Any]:
+    """Makes an experiment on texts: a small LSTM where no other field is given."""
+    from lab10.config.experiment import Experiment
+    from lab10.data.texts import TextDataset
+    from lab10.models.text_classifiers import LSTM
+    from lab10.optim.optimizers import RMSprop
     from lab10.tasks.classification import Classification
 
     def make(**fields: Any) -> Experiment:
-        model = LSTM(embedding_features=4, hidden=3)
+        model = LSTM(embedding_dim=4, hidden_size=3)
         default = {
-            "data": Reviews(),
+            "data": TextDataset(),
             "model": model,
             "task": Classification(),
             "optimizer": RMSprop(),
@@ -209,10 +209,10 @@ def split_of() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def reviews_of() -> Callable[..., Any]:
-    """Makes a split of so many random reviews of ids below 40 that differ in length; their places are even numbers."""
+def texts_of() -> Callable[..., Any]:
+    """Makes a split of so many random texts of ids below 40 that differ in length; their places are even numbers."""
     from lab10.data.dataset import Split
-    from lab10.data.text import pad
+    from lab10.data.tokenizer import pad
 
     def make(
         examples: int, padding: Any = "front", padded_lengths: tuple[int, ...] = (3, 6, 10), seed: int = 0
@@ -224,7 +224,7 @@ def reviews_of() -> Callable[..., Any]:
 
         def read(places: np.ndarray, length: int | None) -> dict[str, np.ndarray]:
             rows = [ids[place // 2] for place in places]
-            inputs = pad(rows, length or padded_lengths[-1], side=padding, keep="last").astype(np.uint8)
+            inputs = pad(rows, length or padded_lengths[-1], side=padding, truncation_side="left").astype(np.uint8)
             return {"inputs": inputs, "labels": labels[places // 2]}
 
         return Split(2 * np.arange(examples), read, lengths, padded_lengths)

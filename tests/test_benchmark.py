@@ -124,7 +124,9 @@ def test_mean_and_standard_error():
 
 def test_operations_by_hand():
     # 10 positions × [5 → 8] products, 3 times; 2 rows × [2 → 1], 3 times.
-    assert limits.lstm_operations(positions=10, batch=2, features=3, hidden=2) == 2 * 10 * 8 * 5 * 3 + 2 * 2 * 2 * 3
+    assert (
+        limits.lstm_operations(positions=10, batch=2, features=3, hidden_size=2) == 2 * 10 * 8 * 5 * 3 + 2 * 2 * 2 * 3
+    )
     # [4 → 3] forward and its matrix's gradient; [3 → 5] all three.
     assert limits.mlp_operations(2, (4, 3, 5)) == 2 * 2 * (12 * 2 + 15 * 3)
 
@@ -134,8 +136,8 @@ def test_only_padded_positions_tell_the_two_ways_of_counting_apart():
     tokens[:, 5:] = 1
     counted = limits.operations_a_step("imdb_lstm", tokens)
     assert counted["padded"] - counted["real"] == 2 * 32 * 5 * 4 * 32 * 96 * 3
-    pictures = limits.operations_a_step("mnist_pca", np.zeros((64, 784), np.uint8))
-    assert pictures["real"] == pictures["padded"] == 2 * 32 * 784 * 64 * 5
+    images = limits.operations_a_step("mnist_pca", np.zeros((64, 784), np.uint8))
+    assert images["real"] == images["padded"] == 2 * 32 * 784 * 64 * 5
 
 
 def test_shares_of_limit():

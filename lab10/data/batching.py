@@ -44,7 +44,7 @@ class TrainingBatches:
 
     split: Split
     batch_size: int
-    order_seed: int
+    shuffle_seed: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -83,7 +83,7 @@ class TrainingBatches:
         if epoch not in self._epochs:
             if len(self._epochs) > 1:  # a run of steps may reach into the next epoch
                 del self._epochs[min(self._epochs)]
-            order = epoch_order(self.order_seed, epoch, self.split, min(self.batch_size, len(self.split)))
+            order = epoch_order(self.shuffle_seed, epoch, self.split, min(self.batch_size, len(self.split)))
             lengths_of_steps = [self.split.padded_length(examples[examples != NO_EXAMPLE]) for examples in order]
             self._epochs[epoch] = order, lengths_of_steps
         return self._epochs[epoch]
@@ -93,7 +93,7 @@ class TrainingBatches:
         return {}
 
 
-def epoch_order(order_seed: int, epoch: int, split: Split, batch_size: int) -> Int[np.ndarray, "steps batch_size"]:
+def epoch_order(shuffle_seed: int, epoch: int, split: Split, batch_size: int) -> Int[np.ndarray, "steps batch_size"]:
     """The examples of each step of one epoch; `NO_EXAMPLE` fills the partial batch.
 
     A random permutation, cut into batches. Where there are several lengths to pad to, it is sorted
@@ -101,7 +101,7 @@ def epoch_order(order_seed: int, epoch: int, split: Split, batch_size: int) -> I
     length follow each other, so that they go to the device together, in random order within and
     among lengths.
     """
-    random = np.random.default_rng([order_seed, epoch])
+    random = np.random.default_rng([shuffle_seed, epoch])
     order = random.permutation(len(split))
     if len(split.padded_lengths) == 1 or split.lengths is None:
         return _cut(order, batch_size)

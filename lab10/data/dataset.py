@@ -7,13 +7,13 @@ from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 
+from lab10.config.fields import field, require_at_least, require_fraction
 from lab10.data.sources import Source, open_source
 from lab10.data.transforms import Batch, NoTransform, Transform
 from lab10.errors import UserError
-from lab10.fields import require_at_least, require_share, running
 
 # A batch on its way to the device, rows first: `inputs`, `labels` where the dataset has them, and
-# `mask`, false in rows that only fill the batch. `Spec.decode` adds `targets`.
+# `mask`, false in rows that only fill the batch. `Spec.preprocess` adds `targets`.
 HostBatch = dict[str, np.ndarray]
 SplitName = Literal["train", "validation", "test"]
 
@@ -23,7 +23,7 @@ class Spec(abc.ABC):
     """What a model and a checkpoint need to know of a dataset: enough to work without it."""
 
     # What the examples are, for messages.
-    holds: ClassVar[str]
+    modality: ClassVar[str]
 
     class_names: tuple[str, ...] = ()
     """The names of the labels, in order; none where there are no labels."""
@@ -33,10 +33,10 @@ class Spec(abc.ABC):
         """A batch of one blank example, for shapes and dtypes."""
 
     @abc.abstractmethod
-    def decode(self, batch: Batch) -> Batch:
+    def preprocess(self, batch: Batch) -> Batch:
         """Raw rows as the model takes them, with `targets`. Pure; runs on the device."""
 
-    def cut(self, batch: Batch, length: int | None) -> Batch:
+    def trim_padding(self, batch: Batch, length: int | None) -> Batch:
         """Rows of a split whose examples have lengths, without the padding beyond `length`. Pure; on the device."""
         return batch
 
@@ -99,29 +99,29 @@ class Dataset(abc.ABC):
 
     name: str
     """The TFDS dataset, as `name` or `name/config`."""
-    dir: str | None = running(None)
+    dir: str | None = field(None, affects_result=False)
     """Where TFDS datasets lie prepared; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    cache_dir: str | None = running(None)
+    cache_dir: str | None = field(None, affects_result=False)
     """Where arrays are cached; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
     train_split: str = "train"
     """TFDS's name of the split to train on; validation is carved from it."""
     test_split: str = "test"
     """TFDS's name of the split that only evaluation reads."""
-    validation_share: float = 0.1
+    validation_fraction: float = 0.1
     """Share of the train split that is held out for validation; 0: none."""
     validation_seed: int = 0
     """Of the choice of validation examples."""
-    order_seed: int = 0
+    shuffle_seed: int = 0
     """Of the order of training examples."""
     transform: Transform = NoTransform()
     """Applied to each training batch on the device, for noise or augmentation."""
 
     def __post_init__(self):
-        require_share(self, "validation_share", prefix="data.")
-        require_at_least(0, self, "validation_seed", "order_seed", prefix="data.")
+        require_fraction(self, "validation_fraction", prefix="data.")
+        require_at_least(0, self, "validation_seed", "shuffle_seed", prefix="data.")
 
     @abc.abstractmethod
-    def open(self) -> OpenDataset:
+    def open_dataset(self) -> OpenDataset:
         """Opens the dataset, materialising it into the cache where it is not there yet.
 
         Raises:
@@ -133,7 +133,7 @@ class Dataset(abc.ABC):
         name = self.test_split if split == "test" else self.train_split
         return open_source(self.name, name, self.dir, self.cache_dir)
 
-    def rows_of(self, split: SplitName, examples: int) -> np.ndarray:
+    def split_indices(self, split: SplitName, examples: int) -> np.ndarray:
         """The places of a split's examples in the TFDS split of `examples` examples, sorted, int64.
 
         Train and validation are a partition drawn by `validation_seed` alone: leaving out or
@@ -141,16 +141,18 @@ class Dataset(abc.ABC):
         """
         if split == "test":
             return np.arange(examples)
-        held_out = round(self.validation_share * examples)
-        if self.validation_share > 0:
+        held_out = round(self.validation_fraction * examples)
+        if self.validation_fraction > 0:
             held_out = min(max(held_out, 1), examples - 1)
         order = np.random.default_rng([self.validation_seed, examples]).permutation(examples)
         return np.sort(order[:held_out] if split == "validation" else order[held_out:])
 
     def refuse_empty(self, split: SplitName, rows: np.ndarray, limit: str = "") -> None:
         """Raises UserError where a split that was asked for holds no example, or none within a limit."""
-        if len(rows) == 0 and split == "validation" and self.validation_share == 0:
-            raise UserError(f"This run holds no example of {self.name} out for validation (--data.validation-share 0).")
+        if len(rows) == 0 and split == "validation" and self.validation_fraction == 0:
+            raise UserError(
+                f"This run holds no example of {self.name} out for validation (--data.validation-fraction 0)."
+            )
         if len(rows) == 0:
             raise UserError(f"The {split} split of {self.name} has no example{limit}.")
 

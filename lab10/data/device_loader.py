@@ -47,7 +47,7 @@ class DeviceBatches(struct.PyTreeNode):
             batch = {name: rows[i][: self.batch_size] for name, rows in self.table.items()}
         else:
             batch = {name: rows[jnp.maximum(row_ids, 0)] for name, rows in self.table.items()}
-        return self.spec.cut(batch, self.length) | {"mask": row_ids != NO_EXAMPLE}
+        return self.spec.trim_padding(batch, self.length) | {"mask": row_ids != NO_EXAMPLE}
 
 
 class DeviceLoader:

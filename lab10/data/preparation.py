@@ -8,7 +8,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from lab10.console import console
+from lab10.cli.console import console
 from lab10.data.cache import cache_root
 from lab10.data.sources import SAMPLES, data_root, find_builder, import_tfds, open_builder
 from lab10.errors import UserError

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lab10.console import console
+from lab10.cli.console import console
+from lab10.config.paths import path_of
+from lab10.config.registry import closest
 from lab10.data.cache import cache_root
 from lab10.errors import UserError
-from lab10.kinds import closest
-from lab10.paths import path_of
 
 # Datasets that this project can write by itself, from no more than installed packages.
 SAMPLES = {
@@ -182,7 +182,7 @@ def import_tfds() -> Any:
         import tensorflow_datasets as tfds
     tfds.disable_progress_bar()
     _import_no_features(tfds.features.FeatureConnector)
-    PIL.EpsImagePlugin.gs_binary = False  # a picture may be a PostScript program, which Pillow gives to Ghostscript
+    PIL.EpsImagePlugin.gs_binary = False  # a image may be a PostScript program, which Pillow gives to Ghostscript
     return tfds
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from lab10.fields import number, require_at_least, require_share
+from lab10.config.fields import require_at_least, require_fraction, traced_field
 
 Batch = dict[str, jax.Array]
 
@@ -21,7 +21,7 @@ class Transform(abc.ABC):
     """A pure function of a batch and a key. `targets` stays clean unless a transform changes it too."""
 
     # What the examples must be (a spec's `holds`); None for any.
-    changes: ClassVar[str | None] = None
+    modality: ClassVar[str | None] = None
 
     @abc.abstractmethod
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
@@ -45,9 +45,9 @@ class NoTransform(Transform):
 class GaussianNoise(Transform):
     """Adds normal noise to the inputs: a denoising autoencoder (Vincent et al. 2010, section 3.3)."""
 
-    changes: ClassVar[str | None] = "pictures"
+    modality: ClassVar[str | None] = "images"
 
-    deviation: float = number(0.1)
+    deviation: float = traced_field(0.1)
     """Standard deviation of the noise, in units of the inputs (pixels lie in [0, 1])."""
 
     def __post_init__(self):
@@ -63,15 +63,15 @@ class GaussianNoise(Transform):
 class WordDropout(Transform):
     """Replaces real words by the out-of-vocabulary id at random (Iyyer et al. 2015, section 3.1, replace, not drop)."""
 
-    changes: ClassVar[str | None] = "reviews"
+    modality: ClassVar[str | None] = "texts"
 
-    rate: float = number(0.1)
+    rate: float = traced_field(0.1)
     """Probability that a word is replaced."""
     replacement_id: int = 2
     """The id that stands for a word outside the vocabulary; it and the ids below it are no words, and stay."""
 
     def __post_init__(self):
-        require_share(self, "rate", prefix="data.transform.")
+        require_fraction(self, "rate", prefix="data.transform.")
         require_at_least(1, self, "replacement_id", prefix="data.transform.")
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:

@@ -4,17 +4,17 @@ import dataclasses
 import os
 from typing import Any
 
-from lab10.compilation_cache import use_compilation_cache
 from lab10.errors import UserError
-from lab10.inspection.pictures import AutoencoderRun
-from lab10.inspection.reviews import ReviewsRun
+from lab10.inspection.autoencoder_run import AutoencoderRun
 from lab10.inspection.run import Run
-from lab10.workdir import Workdir
+from lab10.inspection.text_run import TextRun
+from lab10.training.compilation_cache import use_compilation_cache
+from lab10.training.workdir import Workdir
 
 # What may differ from training without any number meaning something else.
-READING_FIELDS = {"dir", "cache_dir", "test_split", "max_length", "too_long", "keep", "padding"}
+READING_FIELDS = {"dir", "cache_dir", "test_split", "max_length", "overlong", "truncation_side", "padding_side"}
 
-__all__ = ["AutoencoderRun", "ReviewsRun", "Run", "load"]
+__all__ = ["AutoencoderRun", "Run", "TextRun", "load"]
 
 
 def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **data: Any) -> Run:
@@ -24,11 +24,11 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **da
       directory: the run's workdir.
       checkpoint: `best` by validation, `latest`, or a step.
       **data: fields of the config's dataset to read it otherwise than in training: `dir` and
-        `cache_dir` on another machine; `test_split`; for reviews `max_length`, `too_long`, `keep`, `padding`.
+        `cache_dir` on another machine; `test_split`; for texts `max_length`, `overlong`, `truncation_side`, `padding_side`.
         Without `cache_dir` arrays are cached where this machine keeps them, whatever the config says.
 
     Returns:
-      A `ReviewsRun` or an `AutoencoderRun`, with `params` and `config`.
+      A `TextRun` or an `AutoencoderRun`, with `params` and `config`.
 
     Raises:
       UserError: the folder is no run, has no such checkpoint, or its dataset cannot be read so.
@@ -39,13 +39,13 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **da
     readable = {field.name for field in dataclasses.fields(experiment.data)} & READING_FIELDS
     if unknown := data.keys() - readable:
         raise UserError(
-            f"A dataset of {spec.holds} cannot be read with another {', '.join(sorted(unknown))}; "
+            f"A dataset of {spec.modality} cannot be read with another {', '.join(sorted(unknown))}; "
             f"expected some of {', '.join(sorted(readable))}."
         )
     # Where to write is for whoever reads a run to say, not for whoever made it.
     data = {"cache_dir": None} | data
     experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, **data))
-    for cls in (AutoencoderRun, ReviewsRun):
+    for cls in (AutoencoderRun, TextRun):
         if cls.inspects(experiment, spec):
             return cls(workdir, experiment, spec, str(checkpoint))
     return Run(workdir, experiment, spec, str(checkpoint))

@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from lab10.config import Experiment
-from lab10.console import console
+from lab10.cli.console import console
+from lab10.config.experiment import Experiment
 from lab10.data.dataset import OpenDataset, Spec, Split, split_named
 from lab10.errors import UserError
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.evaluation import evaluate
 from lab10.training.step import StepFunctions
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 Pixels = Float[np.ndarray, "rows pixels"]
 Latents = Float[np.ndarray, "rows latent"]
@@ -38,8 +38,8 @@ class Run:
     def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
         self._workdir, self.config, self.spec = workdir, experiment, spec
         self._steps = StepFunctions(experiment, spec)
-        higher_is_better = experiment.task.metrics[experiment.select_by]
-        checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, higher_is_better, alone=True)
+        higher_is_better = experiment.task.metrics[experiment.monitor]
+        checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, higher_is_better, alone=True)
         self.step = checkpoints.find(checkpoint)
         trees = checkpoints.restore(self.step, {"eval_params": self._steps.abstract_params()}).trees
         self.params = trees["eval_params"]
@@ -54,7 +54,7 @@ class Run:
     @property
     def _dataset(self) -> OpenDataset:
         if self._opened is None:
-            self._opened = self.config.data.open()
+            self._opened = self.config.data.open_dataset()
             found = self._opened.content_sha256, self._opened.spec
             if found != (self._workdir.read_content_sha256(), self.spec):
                 raise UserError(
@@ -90,7 +90,7 @@ class Run:
         split = result["split"]
         try:
             _require_no_links(self._workdir.path / "evaluations")
-            count = self._workdir.count_reading(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
+            count = self._workdir.record_evaluation(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
             stem = self._workdir.path / "evaluations" / f"{split}-{count}"  # by count: no evaluation overwrites another
             recorded = {"read_count": count, "per_example": str(_write_csv(stem.with_suffix(".csv"), columns))}
             stem.with_suffix(".json").write_text(json.dumps(result | recorded, indent=1))
@@ -110,16 +110,16 @@ class Run:
         """Writes what there is to look at after training."""
 
     def encode(self, x: ArrayLike) -> Latents:
-        """Latent vectors of pictures; an autoencoder's."""
-        raise self.cannot("encode pictures")
+        """Latent vectors of images; an autoencoder's."""
+        raise self.cannot("encode images")
 
     def decode(self, z: ArrayLike) -> Pixels:
-        """Pictures of latent vectors; an autoencoder's."""
+        """Images of latent vectors; an autoencoder's."""
         raise self.cannot("decode latent vectors")
 
     def reconstruct(self, x: ArrayLike) -> Pixels:
-        """Pictures of pictures; an autoencoder's."""
-        raise self.cannot("reconstruct pictures")
+        """Images of images; an autoencoder's."""
+        raise self.cannot("reconstruct images")
 
     def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
         """Classes of texts; a text classifier's."""
@@ -127,7 +127,7 @@ class Run:
 
     def cannot(self, what: str) -> UserError:
         """The error that says what this kind of run is not for."""
-        model, data = type(self.config.model).__name__, self.spec.holds
+        model, data = type(self.config.model).__name__, self.spec.modality
         return UserError(
             f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. "
             f"Give the workdir of a run that can."

@@ -1,4 +1,4 @@
-"""Autoencoders of pictures: dense layers to a latent vector and back; the linear one is PCA's subspace, learned."""
+"""Autoencoders of images: dense layers to a latent vector and back; the linear one is PCA's subspace, learned."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from lab10.config.fields import require_at_least, require_at_most
 from lab10.data.dataset import Spec
-from lab10.data.pictures import PictureSpec
-from lab10.fields import require_at_least, require_at_most
-from lab10.models.model import WIDEST, Model, require_spec
+from lab10.data.images import ImageSpec
+from lab10.models.model import MAX_WIDTH, Model, require_spec
 
 Activation = Literal["tanh", "relu", "gelu", "elu", "silu", "sigmoid", "identity"]
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -32,7 +32,7 @@ class MLP(nn.Module):
     Attributes:
       widths: of the layers, the last one the output's.
       activation: between layers.
-      output: after the last layer.
+      output_activation: after the last layer.
       use_bias: whether layers add a bias.
       kernel_init: initialiser of the matrices.
       dtype: of the computation.
@@ -40,7 +40,7 @@ class MLP(nn.Module):
 
     widths: tuple[int, ...]
     activation: str
-    output: str
+    output_activation: str
     use_bias: bool
     kernel_init: nn.initializers.Initializer
     dtype: jnp.dtype
@@ -49,7 +49,7 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
         for place, width in enumerate(self.widths):
             x = nn.Dense(width, self.use_bias, self.dtype, kernel_init=self.kernel_init, name=f"dense_{place}")(x)
-            x = ACTIVATIONS[self.activation if place < len(self.widths) - 1 else self.output](x)
+            x = ACTIVATIONS[self.activation if place < len(self.widths) - 1 else self.output_activation](x)
         return x
 
 
@@ -60,7 +60,7 @@ class Autoencoder(nn.Module):
       encoder_widths: of the encoder's layers, the last one the latent size.
       decoder_widths: of the decoder's layers, the last one the pixels.
       activation: between layers.
-      output: after the decoder's last layer.
+      output_activation: after the decoder's last layer.
       use_bias: whether layers add a bias.
       kernel_init: initialiser of the matrices.
       dtype: of the computation.
@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
     encoder_widths: tuple[int, ...]
     decoder_widths: tuple[int, ...]
     activation: str
-    output: str
+    output_activation: str
     use_bias: bool
     kernel_init: nn.initializers.Initializer
     dtype: jnp.dtype = jnp.dtype("float32")
@@ -79,15 +79,15 @@ class Autoencoder(nn.Module):
             self.encoder_widths, self.activation, "identity", self.use_bias, self.kernel_init, self.dtype
         )
         self.decoder = MLP(
-            self.decoder_widths, self.activation, self.output, self.use_bias, self.kernel_init, self.dtype
+            self.decoder_widths, self.activation, self.output_activation, self.use_bias, self.kernel_init, self.dtype
         )
 
-    def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent"]:
+    def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent_dim"]:
         """Latent vectors, float32."""
         return self.encoder(pixels).astype(jnp.float32)
 
-    def decode(self, latents: Float[Array, "batch latent"]) -> Float[Array, "batch pixels"]:
-        """Pictures, float32; a linear output may leave [0, 1]."""
+    def decode(self, latents: Float[Array, "batch latent_dim"]) -> Float[Array, "batch pixels"]:
+        """ImageDataset, float32; a linear output may leave [0, 1]."""
         return self.decoder(latents).astype(jnp.float32)
 
     def __call__(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
@@ -99,9 +99,9 @@ class Autoencoder(nn.Module):
 class AutoencoderModel(Model):
     """What all autoencoders have."""
 
-    gives: ClassVar[Literal["logits", "pixels"]] = "pixels"
+    output_type: ClassVar[Literal["logits", "pixels"]] = "pixels"
 
-    latent: int = 64
+    latent_dim: int = 64
     """Width of the latent vector."""
 
 
@@ -110,15 +110,15 @@ class LinearAutoencoder(AutoencoderModel):
     """Two matrices without bias: z = E x, x' = D z. Its best loss is that of PCA without centring."""
 
     def __post_init__(self):
-        require_at_least(1, self, "latent", prefix="model.")
-        require_at_most(WIDEST, self, "latent", prefix="model.")
+        require_at_least(1, self, "latent_dim", prefix="model.")
+        require_at_most(MAX_WIDTH, self, "latent_dim", prefix="model.")
 
     def build(self, spec: Spec) -> Autoencoder:
-        pictures = require_spec(self, spec, PictureSpec)
+        images = require_spec(self, spec, ImageSpec)
         # The lab's: rnorm(sd = sqrt(6 / (latent_size + input_size))).
-        normal = nn.initializers.normal((6 / (self.latent + pictures.pixels)) ** 0.5)
+        normal = nn.initializers.normal((6 / (self.latent_dim + images.pixels)) ** 0.5)
         return Autoencoder(
-            (self.latent,), (pictures.pixels,), "identity", "identity", False, normal, self.compute_dtype()
+            (self.latent_dim,), (images.pixels,), "identity", "identity", False, normal, self.compute_dtype()
         )
 
 
@@ -132,17 +132,17 @@ class MLPAutoencoder(AutoencoderModel):
     """Of the decoder's hidden layers."""
     activation: Activation = "tanh"
     """Between layers."""
-    output: Literal["linear", "sigmoid"] = "linear"
+    output_activation: Literal["linear", "sigmoid"] = "linear"
     """After the last layer."""
 
     def __post_init__(self):
-        require_at_least(1, self, "latent", "encoder_widths", "decoder_widths", prefix="model.")
-        require_at_most(WIDEST, self, "latent", "encoder_widths", "decoder_widths", prefix="model.")
+        require_at_least(1, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
+        require_at_most(MAX_WIDTH, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
 
     def build(self, spec: Spec) -> Autoencoder:
-        pictures = require_spec(self, spec, PictureSpec)
-        output = "identity" if self.output == "linear" else "sigmoid"
-        encoder, decoder = (*self.encoder_widths, self.latent), (*self.decoder_widths, pictures.pixels)
+        images = require_spec(self, spec, ImageSpec)
+        output = "identity" if self.output_activation == "linear" else "sigmoid"
+        encoder, decoder = (*self.encoder_widths, self.latent_dim), (*self.decoder_widths, images.pixels)
         return Autoencoder(
             encoder, decoder, self.activation, output, True, nn.initializers.glorot_uniform(), self.compute_dtype()
         )

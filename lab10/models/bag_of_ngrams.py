@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from lab10.config.fields import require_at_least, require_at_most, require_fraction, traced_field
 from lab10.data.dataset import Spec
-from lab10.data.reviews import ReviewSpec
-from lab10.fields import number, require_at_least, require_at_most, require_share
+from lab10.data.texts import TextSpec
 from lab10.models.dropout import Dropout
-from lab10.models.model import WIDEST, Model, require_spec
-from lab10.models.ngrams import LONGEST, MOST_BUCKETS, ngram_buckets, ngram_presence
-from lab10.models.sentiment import keras_uniform, num_logits
+from lab10.models.model import MAX_WIDTH, Model, require_spec
+from lab10.models.ngrams import MAX_NGRAM, MAX_NGRAM_BUCKETS, ngram_buckets, ngram_weights
+from lab10.models.text_classifiers import keras_uniform, num_logits
 
 
 class BagOfNgramsClassifier(nn.Module):
@@ -29,20 +29,22 @@ class BagOfNgramsClassifier(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Int[Array, "batch time"], presence: Float[Array, "batch time"] | None = None
+        self, tokens: Int[Array, "batch time"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
         """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
 
         Args:
           tokens: the ids.
-          presence: how far each token is there, where it is asked which tokens matter; None: 1.
+          token_weights: how far each token is there, where it is asked which tokens matter; None: 1.
         """
         config, dtype = self.config, self.config.compute_dtype()
-        embedding = nn.Embed(config.buckets, config.features, dtype, embedding_init=keras_uniform, name="embedding")
-        total, count = jnp.zeros((len(tokens), config.features)), jnp.zeros((len(tokens), 1))
-        for length in range(1, config.longest + 1):
+        embedding = nn.Embed(
+            config.buckets, config.embedding_dim, dtype, embedding_init=keras_uniform, name="embedding"
+        )
+        total, count = jnp.zeros((len(tokens), config.embedding_dim)), jnp.zeros((len(tokens), 1))
+        for length in range(1, config.max_ngram + 1):
             buckets, complete = ngram_buckets(tokens, length, config.buckets)
-            weights = ngram_presence(complete, length, presence)
+            weights = ngram_weights(complete, length, token_weights)
             total += jnp.einsum("bt,btf->bf", weights, embedding(buckets).astype(jnp.float32))
             count += jnp.sum(complete, axis=1, keepdims=True)
         mean = Dropout(config.dropout)((total / jnp.maximum(count, 1)).astype(dtype))
@@ -54,23 +56,23 @@ class BagOfNgramsClassifier(nn.Module):
 class BagOfNgrams(Model):
     """Words and n-grams, hashed into buckets; the order counts within an n-gram alone."""
 
-    gives: ClassVar[Literal["logits", "pixels"]] = "logits"
+    output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
-    longest: int = 2
+    max_ngram: int = 2
     """Words in the longest n-gram; 1: words alone."""
     buckets: int = 2**18
     """Rows of the embedding, which n-grams share by their hash."""
-    features: int = 16
+    embedding_dim: int = 16
     """Width of the embedding."""
-    dropout: float = number(0.0)
+    dropout: float = traced_field(0.0)
     """Share of the mean's features that are set to zero in training."""
 
     def __post_init__(self):
-        require_at_least(1, self, "longest", "buckets", "features", prefix="model.")
-        require_at_most(LONGEST, self, "longest", prefix="model.")
-        require_at_most(MOST_BUCKETS, self, "buckets", prefix="model.")
-        require_at_most(WIDEST, self, "features", prefix="model.")
-        require_share(self, "dropout", prefix="model.")
+        require_at_least(1, self, "max_ngram", "buckets", "embedding_dim", prefix="model.")
+        require_at_most(MAX_NGRAM, self, "max_ngram", prefix="model.")
+        require_at_most(MAX_NGRAM_BUCKETS, self, "buckets", prefix="model.")
+        require_at_most(MAX_WIDTH, self, "embedding_dim", prefix="model.")
+        require_fraction(self, "dropout", prefix="model.")
 
     def build(self, spec: Spec) -> BagOfNgramsClassifier:
-        return BagOfNgramsClassifier(self, num_logits(require_spec(self, spec, ReviewSpec)))
+        return BagOfNgramsClassifier(self, num_logits(require_spec(self, spec, TextSpec)))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lab10.fields import is_off
+from lab10.config.fields import is_static_zero
 
 
 class Dropout(nn.Module):
@@ -23,7 +23,7 @@ class Dropout(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns an array of the same shape and dtype."""
-        if is_off(self.rate) or not self.has_rng("dropout"):
+        if is_static_zero(self.rate) or not self.has_rng("dropout"):
             return x
         shape = [1 if dimension in self.broadcast else size for dimension, size in enumerate(x.shape)]
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)

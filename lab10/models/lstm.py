@@ -23,20 +23,22 @@ class LSTMCell(nn.Module):
     """One step in time. Gates stand in the order input, forget, candidate, output in each kernel, as in Keras.
 
     Attributes:
-      hidden: width of the state.
+      hidden_size: width of the state.
       dtype: of the computation; the parameters are float32.
     """
 
-    hidden: int
+    hidden_size: int
     dtype: jnp.dtype = jnp.dtype("float32")
 
     @nn.compact
     def kernels(self, features: int) -> list[jax.Array]:
         """`input_kernel` [features, 4 hidden], `recurrent_kernel` [hidden, 4 hidden] and `bias` [4 hidden]."""
         # One orthogonal [hidden, 4 hidden] matrix, not one for each gate: Keras draws it so.
-        input_kernel = self.param("input_kernel", nn.initializers.glorot_uniform(), (features, 4 * self.hidden))
-        recurrent_kernel = self.param("recurrent_kernel", nn.initializers.orthogonal(), (self.hidden, 4 * self.hidden))
-        bias = self.param("bias", forget_gate_one, (4 * self.hidden,))
+        input_kernel = self.param("input_kernel", nn.initializers.glorot_uniform(), (features, 4 * self.hidden_size))
+        recurrent_kernel = self.param(
+            "recurrent_kernel", nn.initializers.orthogonal(), (self.hidden_size, 4 * self.hidden_size)
+        )
+        bias = self.param("bias", forget_gate_one, (4 * self.hidden_size,))
         return [input_kernel, recurrent_kernel, bias]
 
     def __call__(
@@ -66,12 +68,12 @@ class MaskedLSTM(nn.Module):
     """An LSTM over time, one compiled step whatever the length. Both implementations have the same parameters.
 
     Attributes:
-      hidden: width of the state.
+      hidden_size: width of the state.
       dtype: of the computation.
       implementation: `reference` scans the cell; `fused` computes the same faster (`fused_lstm`).
     """
 
-    hidden: int
+    hidden_size: int
     dtype: jnp.dtype = jnp.dtype("float32")
     implementation: Implementation = "fused"
 
@@ -90,8 +92,8 @@ class MaskedLSTM(nn.Module):
         """
         features = features.astype(self.dtype)
         if self.implementation == "fused":
-            kernels = LSTMCell(self.hidden, self.dtype, name="cell").kernels(features.shape[-1])
+            kernels = LSTMCell(self.hidden_size, self.dtype, name="cell").kernels(features.shape[-1])
             return fused_lstm(features, mask, *kernels)
-        zeros = jnp.zeros((features.shape[1], self.hidden), self.dtype)
+        zeros = jnp.zeros((features.shape[1], self.hidden_size), self.dtype)
         scan = nn.scan(LSTMCell, variable_broadcast="params", split_rngs={"params": False})
-        return scan(self.hidden, self.dtype, name="cell")((zeros, zeros), (features, mask))
+        return scan(self.hidden_size, self.dtype, name="cell")((zeros, zeros), (features, mask))

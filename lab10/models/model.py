@@ -13,7 +13,7 @@ from lab10.errors import UserError
 S = TypeVar("S", bound=Spec)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 # Of a layer: two of these already make no matrix that any device holds.
-WIDEST = 2**20
+MAX_WIDTH = 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Model(abc.ABC):
     """A model's widths and choices. A new model is a new subclass, in a file in this folder."""
 
     # What the module returns: the task must take it.
-    gives: ClassVar[Literal["logits", "pixels"]]
+    output_type: ClassVar[Literal["logits", "pixels"]]
 
     dtype: ComputeDtype = "float32"
     """Of the computation; parameters, losses and metrics stay float32."""
@@ -46,5 +46,7 @@ def require_spec(model: Model, spec: Spec, expected: type[S]) -> S:
       UserError: it is of another kind.
     """
     if not isinstance(spec, expected):
-        raise UserError(f"The model {type(model).__name__} reads {expected.holds}, and the dataset holds {spec.holds}.")
+        raise UserError(
+            f"The model {type(model).__name__} reads {expected.modality}, and the dataset holds {spec.modality}."
+        )
     return spec

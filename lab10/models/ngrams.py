@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lab10.data.text import PADDING_ID
+from lab10.data.tokenizer import PADDING_ID
 
 # Beyond these an n-gram occurs once, and an embedding of its buckets fits no device.
-LONGEST, MOST_BUCKETS = 8, 2**24
+MAX_NGRAM, MAX_NGRAM_BUCKETS = 8, 2**24
 
 
 def windows(rows: jax.Array, length: int) -> jax.Array:
@@ -30,9 +30,9 @@ def ngram_buckets(
     return (hashed % jnp.uint32(buckets)).astype(jnp.int32), jnp.all(parts != PADDING_ID, axis=0)
 
 
-def ngram_presence(
-    complete: Bool[Array, "batch time"], length: int, presence: Float[Array, "batch time"] | None
+def ngram_weights(
+    complete: Bool[Array, "batch time"], length: int, token_weights: Float[Array, "batch time"] | None
 ) -> Float[Array, "batch time"]:
     """How far the n-gram that ends at each place is there: as far as its words are together, where that is asked."""
     there = complete.astype(jnp.float32)
-    return there if presence is None else there * jnp.prod(windows(presence, length), axis=0)
+    return there if token_weights is None else there * jnp.prod(windows(token_weights, length), axis=0)

@@ -1,4 +1,4 @@
-"""Runs as one page to look at: figures with intervals, tests, pictures, words. `write_report` makes it."""
+"""Runs as one page to look at: figures with intervals, tests, images, words. `write_report` makes it."""
 
 from lab10.report.report import write_report
 

@@ -44,9 +44,9 @@ class Attribution(struct.PyTreeNode):
         return (self.influence.sum(axis=-1) - explained) / jnp.maximum(1, jnp.abs(explained))
 
 
-def takes_presence(module: nn.Module) -> bool:
-    """Whether a classifier of texts can be asked: its `__call__` takes `presence`, as the ones of `lab10.models` do."""
-    return "presence" in inspect.signature(type(module).__call__).parameters
+def takes_token_weights(module: nn.Module) -> bool:
+    """Whether a classifier of texts can be asked: its `__call__` takes `token_weights`, as the ones of `lab10.models` do."""
+    return "token_weights" in inspect.signature(type(module).__call__).parameters
 
 
 def explain(
@@ -76,11 +76,11 @@ def integrated_gradients(
     """The influence of each token on the margin of the class `towards` over the class `against`. Pure.
 
     The embeddings of all tokens go from zero to what they are together; at each point of the way the
-    gradient says how the margin changes with each. Scaling a token's embedding by its presence p, from
+    gradient says how the margin changes with each. Scaling a token's embedding by its token_weights p, from
     0 to 1, gives its influence summed over the embedding's features: d margin / dp = gradient · embedding.
 
     Args:
-      module: a classifier whose `__call__` takes `presence`.
+      module: a classifier whose `__call__` takes `token_weights`.
       params: its parameters.
       tokens: rows of ids.
       towards: a class for each text.
@@ -88,15 +88,15 @@ def integrated_gradients(
       panels: equal parts of the way, with `POINTS` points each.
     """
 
-    def margins(presence: Float[Array, "batch time"]) -> Float[Array, " batch"]:
-        logits = module.apply({"params": params}, tokens, presence)
+    def margins(token_weights: Float[Array, "batch time"]) -> Float[Array, " batch"]:
+        logits = module.apply({"params": params}, tokens, token_weights)
         of_classes = class_logits(logits)  # type: ignore[arg-type]
         rows = jnp.arange(len(tokens))
         return of_classes[rows, towards] - of_classes[rows, against]
 
     whole = jnp.ones(tokens.shape)
     # No text's margin depends on another text, so the gradient of the sum holds every text's own.
-    gradient = jax.grad(lambda presence: margins(presence).sum())
+    gradient = jax.grad(lambda token_weights: margins(token_weights).sum())
 
     def add(total: jax.Array, point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         place, weight = point

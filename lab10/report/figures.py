@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lab10.plots import ImageRow, plot_image_rows
+from lab10.inspection.plots import ImageRow, plot_image_rows
 from lab10.report.curves import Curve
 from lab10.report.latents import Projection
-from lab10.report.statistics import Estimate
+from lab10.report.significance import Estimate
 
 # Okabe and Ito's, told apart by readers who do not see red and green as two colours.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")
@@ -131,24 +131,24 @@ def plot_projection(projection: Projection, labels: Int[np.ndarray, " examples"]
 
 
 def plot_traversals(
-    pictures: Float[np.ndarray, "directions steps pixels"],
+    images: Float[np.ndarray, "directions steps pixels"],
     deviations: Float[np.ndarray, " steps"],
     size: tuple[int, int],
 ) -> Figure:
-    """Pictures along ways through the latent space, a row a way."""
+    """Images along ways through the latent space, a row a way."""
     labels = [f"{deviation:+.1f} σ" if deviation else "mean" for deviation in deviations]
     rows = [
         ImageRow(str(number), row, labels=labels if number == 1 else ())
-        for number, row in enumerate(np.clip(pictures, 0, 1), start=1)
+        for number, row in enumerate(np.clip(images, 0, 1), start=1)
     ]
     return plot_image_rows(rows, size, inches=0.78, row_gap=0.18)
 
 
-def plot_filters(rows: dict[str, Float[np.ndarray, "pictures pixels"]], size: tuple[int, int]) -> Figure:
-    """Rows of pictures with a sign, each picture scaled to its greatest weight."""
+def plot_filters(rows: dict[str, Float[np.ndarray, "images pixels"]], size: tuple[int, int]) -> Figure:
+    """Rows of images with a sign, each image scaled to its greatest weight."""
     scaled = [
-        ImageRow(name, pictures / np.maximum(np.abs(pictures).max(axis=1, keepdims=True), 1e-12), signed=True)
-        for name, pictures in rows.items()
+        ImageRow(name, images / np.maximum(np.abs(images).max(axis=1, keepdims=True), 1e-12), signed=True)
+        for name, images in rows.items()
     ]
     return plot_image_rows(scaled, size, inches=0.78, row_gap=0.1)
 

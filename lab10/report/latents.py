@@ -42,10 +42,10 @@ def traverse(
     directions: int,
     deviations: Float[np.ndarray, " steps"],
 ) -> Float[np.ndarray, "directions steps pixels"]:
-    """Pictures of latent vectors on straight ways through the mean of all, along their principal components.
+    """Images of latent vectors on straight ways through the mean of all, along their principal components.
 
     Args:
-      decode: latent vectors [rows, latent] to pictures [rows, pixels].
+      decode: latent vectors [rows, latent] to images [rows, pixels].
       latents: those of a split.
       directions: how many ways, that of the greatest variance first; at most as many as latent numbers.
       deviations: places on each way, in standard deviations along it from the mean.
@@ -53,19 +53,19 @@ def traverse(
     pca = fit_pca([latents], directions, centred=True)
     along = pca.encode(latents.astype(np.float64)).std(axis=0)
     ways = pca.mean + deviations[None, :, None] * (along[:, None] * pca.components)[:, None, :]
-    pictures = decode(ways.reshape(-1, latents.shape[1]).astype(np.float32))
-    return pictures.reshape(len(pca.components), len(deviations), -1)
+    images = decode(ways.reshape(-1, latents.shape[1]).astype(np.float32))
+    return images.reshape(len(pca.components), len(deviations), -1)
 
 
 def decoder_filters(params: Any, components: Float[np.ndarray, "components pixels"]) -> Filters | None:
     """What each input of the decoder's last layer draws, [inputs, pixels].
 
-    First come those that draw most of what pictures consist of, the principal components: weights to pixels that are
+    First come those that draw most of what images consist of, the principal components: weights to pixels that are
     always blank say nothing.
 
     Args:
       params: an autoencoder's.
-      components: orthonormal, those of the pictures.
+      components: orthonormal, those of the images.
 
     Returns:
       None where the decoder ends in no dense layer.
@@ -78,13 +78,11 @@ def decoder_filters(params: Any, components: Float[np.ndarray, "components pixel
     return last[-1][np.argsort(-drawn, kind="stable")]
 
 
-def within_span(
-    pictures: Float[np.ndarray, "pictures pixels"], filters: Filters
-) -> Float[np.ndarray, "pictures pixels"]:
-    """The part of each picture that sums of the filters can draw: its orthogonal projection onto their span.
+def within_span(images: Float[np.ndarray, "images pixels"], filters: Filters) -> Float[np.ndarray, "images pixels"]:
+    """The part of each image that sums of the filters can draw: its orthogonal projection onto their span.
 
-    The squares of a picture of norm 1 then sum to 1 where the span holds it; for spans at random to about the share
+    The squares of a image of norm 1 then sum to 1 where the span holds it; for spans at random to about the share
     of all dimensions that the filters have.
     """
     basis = scipy.linalg.orth(filters.T.astype(np.float64))
-    return pictures @ basis @ basis.T
+    return images @ basis @ basis.T

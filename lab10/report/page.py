@@ -33,7 +33,7 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class Image:
     """A figure.
 
     Attributes:
@@ -43,7 +43,7 @@ class Picture:
       title: above it, where a section has several.
     """
 
-    template: ClassVar[str] = "picture"
+    template: ClassVar[str] = "image"
 
     name: str
     png: bytes
@@ -52,7 +52,7 @@ class Picture:
 
     @property
     def url(self) -> str:
-        """The picture itself, as an address."""
+        """The image itself, as an address."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
     @property
@@ -101,7 +101,7 @@ class Paragraph:
     text: str
 
 
-Block = Table | Picture | ColouredText | Paragraph
+Block = Table | Image | ColouredText | Paragraph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +121,9 @@ class Page:
     subtitle: str
     sections: Sequence[Section]
 
-    def pictures(self) -> list[Picture]:
+    def images(self) -> list[Image]:
         """Every figure, in order."""
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Picture)]
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Image)]
 
 
 def render(page: Page) -> bytes:

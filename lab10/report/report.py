@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lab10.errors import UserError
-from lab10.inspection import AutoencoderRun, ReviewsRun
+from lab10.inspection import AutoencoderRun, TextRun
+from lab10.report.autoencoder_sections import autoencoder_section, side_by_side_section
 from lab10.report.comparison import Comparison, NotComparable, compare
+from lab10.report.evaluated_runs import Group, evaluate_runs, group_runs, restore_runs
 from lab10.report.page import Page, Section, render
-from lab10.report.pictures import autoencoder_section, side_by_side_section
-from lab10.report.reviews import reviews_section
-from lab10.report.runs import Group, evaluate_runs, group_runs, restore_runs
 from lab10.report.summary import (
     Estimates,
     comparison_section,
@@ -22,7 +21,8 @@ from lab10.report.summary import (
     estimates_of,
     figures_section,
 )
-from lab10.workdir import write_atomically
+from lab10.report.text_sections import reviews_section
+from lab10.training.workdir import write_atomically
 
 
 def write_report(
@@ -59,9 +59,9 @@ def write_report(
     page = Page(_title(groups), _subtitle(groups, split), _sections(groups, estimates, comparisons, split))
     figures = []
     try:
-        for place, picture in enumerate(page.pictures(), start=1):
-            figures.append(folder / f"{place:02}-{re.sub(r'[^A-Za-z0-9.]+', '-', picture.name)[:60]}.png")
-            write_atomically(figures[-1], picture.png)
+        for place, image in enumerate(page.images(), start=1):
+            figures.append(folder / f"{place:02}-{re.sub(r'[^A-Za-z0-9.]+', '-', image.name)[:60]}.png")
+            write_atomically(figures[-1], image.png)
         write_atomically(output, render(page))
     except OSError as error:
         raise _cannot_be_written(error, output) from error
@@ -105,7 +105,7 @@ def _sections(
     for one in firsts:
         if isinstance(one.run, AutoencoderRun):
             sections.append(autoencoder_section(one, one.run, split))
-        elif isinstance(one.run, ReviewsRun):
+        elif isinstance(one.run, TextRun):
             sections.append(reviews_section(one, one.run, split))
     sections += [config_section(one) for one in firsts]
     return [section for section in sections if section is not None]

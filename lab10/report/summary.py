@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from lab10.config import flatten
-from lab10.fields import option
+from lab10.config.experiment import flatten
+from lab10.config.fields import option
 from lab10.report.comparison import Comparison, NotComparable
 from lab10.report.curves import curves_of
+from lab10.report.evaluated_runs import SEEDS, EvaluatedRun, Group, differing_values
 from lab10.report.figures import plot_curves, plot_estimates, png
-from lab10.report.page import Block, Paragraph, Picture, Section, Table
-from lab10.report.runs import SEEDS, EvaluatedRun, Group, differing_values
-from lab10.report.statistics import Estimate, estimate, spread
+from lab10.report.page import Block, Image, Paragraph, Section, Table
+from lab10.report.significance import Estimate, estimate, spread
 from lab10.training.state import count_parameters
 
 Estimates = dict[str, dict[str, list[Estimate]]]  # by metric, by group, of each of its runs
@@ -66,7 +66,7 @@ def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -
     blocks: list[Block] = [Table(header, rows, caption, numbers=1, strong=frozenset(strong))]
     if len(_runs(groups)) > 1:
         drawn = f"The results on the {split} split, a line a run, each with its interval of 95 % confidence."
-        blocks.append(Picture("figures", png(plot_estimates(estimates, split)), drawn))
+        blocks.append(Image("figures", png(plot_estimates(estimates, split)), drawn))
     return Section("Results", blocks)
 
 
@@ -94,7 +94,7 @@ def curves_section(groups: Sequence[Group]) -> Section:
     caption = "Drawn through is the validation split, dotted the mean of the training steps since the point before."
     if any(len(group.runs) > 1 for group in groups):
         caption += " A line is the mean over seeds, the shade reaches from the lowest to the highest of them."
-    return Section("Learning curves", [Picture("learning-curves", png(plot_curves(curves)), caption)])
+    return Section("Learning curves", [Image("learning-curves", png(plot_curves(curves)), caption)])
 
 
 def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Section | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab10.config import Experiment, to_json
+from lab10.config.experiment import Experiment, to_json
 from lab10.sweeps.points import Point
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab10.config import Experiment
-from lab10.numbers import program_key
-from lab10.overrides import apply_overrides
+from lab10.cli.overrides import apply_overrides
+from lab10.config.experiment import Experiment
+from lab10.config.traced_fields import static_signature
 from lab10.sweeps.space import Value, Varied
 
 
@@ -28,7 +28,7 @@ class Point:
     workdirs: tuple[Path, ...]
 
     def text(self) -> str:
-        """`optimizer.learning-rate=0.003 model.hidden=64`."""
+        """`optimizer.learning-rate=0.003 model.hidden_size=64`."""
         return " ".join(
             f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in self.values.items()
@@ -87,7 +87,7 @@ def jobs_of(numbered: Sequence[tuple[int, Point]], together: int) -> list[list[i
     groups: dict[Any, list[int]] = {}
     sizes = {number: len(point.experiments) for number, point in numbered}
     for number, point in numbered:
-        groups.setdefault(program_key(point.experiments[0]), []).append(number)
+        groups.setdefault(static_signature(point.experiments[0]), []).append(number)
     jobs = []
     for members in groups.values():
         at_a_time = max(1, together // sizes[members[0]])

@@ -11,15 +11,15 @@ from typing import Any
 from rich.live import Live
 from rich.table import Table
 
-from lab10.cli import describe
-from lab10.console import console
+from lab10.cli.console import console
+from lab10.cli.script import describe
 from lab10.errors import RunError, UserError
 from lab10.inspection import load
-from lab10.json_lines import read_json_lines, read_metrics
 from lab10.sweeps.jobs import Job, stop
 from lab10.sweeps.points import Point, Points, jobs_of
 from lab10.sweeps.queue import FAILED, Queue
 from lab10.sweeps.space import grid
+from lab10.training.json_lines import read_json_lines, read_metrics
 
 POLL_SECONDS = 0.3
 
@@ -62,9 +62,9 @@ class Sweep:
         combinations = grid(points.varied) if settings.sampler == "grid" else []
         first = points.point(combinations[0]) if combinations else None
         experiment = first.experiments[0] if first else points.default
-        if experiment.data.validation_share == 0:
-            raise UserError("A sweep chooses by validation, and --data.validation-share is 0; expected above 0.")
-        self._metric = experiment.select_by
+        if experiment.data.validation_fraction == 0:
+            raise UserError("A sweep chooses by validation, and --data.validation-fraction is 0; expected above 0.")
+        self._metric = experiment.monitor
         self._higher_is_better = experiment.task.metrics[self._metric]
         # Every combination is made before the first is run: a mistake in the last should not wait for the others.
         made = [(place, points.point(values)) for place, values in enumerate(combinations)]

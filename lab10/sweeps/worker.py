@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab10.cli import run_script
-from lab10.config import Experiment, from_json
+from lab10.cli.script import run_script
+from lab10.config.experiment import Experiment, from_json
 from lab10.errors import Diverged
 from lab10.training.ensemble import Ensemble
 from lab10.training.loop import train
 from lab10.training.run_writer import EvalCallback, RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
@@ -36,13 +36,13 @@ def _watches(job: dict[str, Any], experiments: list[Experiment], pruned: set[int
     """Reports the mean over a point's seeds, and ends all of them where the pruner says so."""
     from lab10.sweeps.queue import Queue
 
-    select_by = experiments[0].select_by
+    monitor = experiments[0].monitor
     queue = Queue(
         job["storage"],
         job["name"],
         job["sampler"],
         job["pruner"],
-        experiments[0].task.metrics[select_by],
+        experiments[0].task.metrics[monitor],
         job["lost_after"],
     )
     numbers = [run["number"] for run in job["runs"]]
@@ -52,7 +52,7 @@ def _watches(job: dict[str, Any], experiments: list[Experiment], pruned: set[int
     def watch_of(number: int) -> EvalCallback:
         def watch(step: int, metrics: dict[str, float]) -> bool:
             of_step = values.setdefault((number, step), [])
-            of_step.append(metrics[select_by])
+            of_step.append(metrics[monitor])
             if len(of_step) == numbers.count(number):
                 trials[number].report(sum(of_step) / len(of_step), step)
                 if trials[number].should_prune():

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from lab10.config.fields import require_at_least, traced_field
 from lab10.data.dataset import Batch
-from lab10.fields import number, require_at_least
 from lab10.tasks.task import PerExample, Task
 
 
@@ -18,9 +18,9 @@ class Classification(Task):
     """One logit for two classes (sigmoid), else one a class (softmax)."""
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "accuracy": True}
-    takes: ClassVar[Literal["logits", "pixels"]] = "logits"
+    output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
-    adversarial_radius: float = number(0.0)
+    adversarial_radius: float = traced_field(0.0)
     """Norm of the perturbation of a text's embedded words that is trained against (Miyato et al. 2017); 0: none."""
 
     def __post_init__(self):

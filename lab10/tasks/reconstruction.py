@@ -12,10 +12,10 @@ from lab10.tasks.task import PerExample, Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconstruction(Task):
-    """Squared error summed over pixels in [0, 1]; the pictures' mean compares with Hinton and Salakhutdinov 2006."""
+    """Squared error summed over pixels in [0, 1]; the images' mean compares with Hinton and Salakhutdinov 2006."""
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "reconstruction_error": False}
-    takes: ClassVar[Literal["logits", "pixels"]] = "pixels"
+    output_type: ClassVar[Literal["logits", "pixels"]] = "pixels"
 
     def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
         error = jnp.sum((outputs - batch["targets"]) ** 2, axis=-1)

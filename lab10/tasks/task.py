@@ -25,7 +25,7 @@ class Task(abc.ABC):
     """
 
     metrics: ClassVar[dict[str, bool]]
-    takes: ClassVar[Literal["logits", "pixels"]]
+    output_type: ClassVar[Literal["logits", "pixels"]]
     # Norm of what is added to each example inside the model to make its loss worse, where a task has a field for it.
     adversarial_radius = 0.0
 

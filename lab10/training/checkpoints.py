@@ -22,16 +22,16 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from lab10.console import console
+from lab10.cli.console import console
 from lab10.errors import UserError
-from lab10.metrics import Metrics
-from lab10.multihost import run_on_lead
+from lab10.parallel.multihost import run_on_lead
+from lab10.tasks.metrics import Metrics
 from lab10.training.early_stopping import EarlyStopping
 
 FORMAT_VERSION = 3
 METADATA_FILE = "_CHECKPOINT_METADATA"  # Orbax's, with what was given as custom_metadata
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
-LATEST = 2
+KEEP_LATEST = 2
 DROPPED = ".dropped"
 # What a process leaves that dies while it saves or drops a checkpoint.
 LEFTOVERS = (".orbax-checkpoint-tmp", DROPPED)
@@ -43,12 +43,12 @@ class Restored:
 
     step: int
     trees: dict[str, Any]
-    since_line: Metrics
+    pending_metrics: Metrics
     validation: dict[str, float]
     early_stopping: EarlyStopping
 
 
-class OtherFormat(UserError):
+class UnsupportedFormat(UserError):
     """A checkpoint of another version of lab10: whole, and not for this one to read, drop or set aside."""
 
 
@@ -57,7 +57,7 @@ class Checkpoints:
 
     Args:
       directory: the folder of all checkpoints; created when writing, in a workdir that is there.
-      select_by: the validation metric of which the best value is kept.
+      monitor: the validation metric of which the best value is kept.
       higher_is_better: whether its best value is the highest.
       alone: whether this process reads by itself, also where it was one of several.
 
@@ -65,15 +65,15 @@ class Checkpoints:
       directory: as given.
     """
 
-    def __init__(self, directory: Path, select_by: str, higher_is_better: bool, alone: bool = False):
+    def __init__(self, directory: Path, monitor: str, higher_is_better: bool, alone: bool = False):
         self.directory = directory
-        self._select_by = select_by
+        self._monitor = monitor
         self._processes = {jax.process_index()} if alone else None
         self._sign = 1.0 if higher_is_better else -1.0
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs with a traceback what it raises as well
 
     def _goodness(self, metrics: dict[str, float]) -> float:
-        return self._sign * metrics[self._select_by]
+        return self._sign * metrics[self._monitor]
 
     def steps(self) -> list[int]:
         """The steps of the finished checkpoints, ascending."""
@@ -89,15 +89,15 @@ class Checkpoints:
         """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics.
 
         Raises:
-          OtherFormat: a checkpoint is of another version of lab10.
+          UnsupportedFormat: a checkpoint is of another version of lab10.
         """
         measured, steps = [], self.steps()
         for step in steps:
             try:
                 metrics = self.validation(step)
-                if self._select_by in metrics:
+                if self._monitor in metrics:
                     measured.append((self._goodness(metrics), step))
-            except OtherFormat:
+            except UnsupportedFormat:
                 raise
             except UserError as error:
                 console.print(f"{error}\nIt is left out of the choice of the best.", markup=False)
@@ -105,7 +105,7 @@ class Checkpoints:
 
     def validation(self, step: int) -> dict[str, float]:
         """The validation metrics saved with a checkpoint; empty where there are none."""
-        return self._read_beside(step).validation
+        return self._read_info(step).validation
 
     def find(self, which: str) -> int:
         """The step that `best`, `latest` or a number names.
@@ -133,7 +133,7 @@ class Checkpoints:
         self,
         step: int,
         trees: dict[str, Any],
-        since_line: Metrics,
+        pending_metrics: Metrics,
         validation: dict[str, float] | None,
         early_stopping: EarlyStopping | None = None,
     ) -> None:
@@ -142,18 +142,18 @@ class Checkpoints:
         Args:
           step: steps taken so far.
           trees: pytrees of arrays by name.
-          since_line: the metrics of the steps since the last line of metrics.
+          pending_metrics: the metrics of the steps since the last line of metrics.
           validation: the validation metrics at this step, where they were measured.
           early_stopping: the best evaluation so far; None if there was none.
 
         Raises:
           OSError: it could not be written; the checkpoints before it are as they were.
-          OtherFormat: one before it is of another version of lab10.
+          UnsupportedFormat: one before it is of another version of lab10.
         """
         beside = {
             "format": FORMAT_VERSION,
             "validation": validation or {},
-            "since_line": {"totals": since_line.totals, "count": since_line.count},
+            "pending_metrics": {"totals": pending_metrics.totals, "count": pending_metrics.count},
             "early_stopping": dataclasses.asdict(early_stopping or EarlyStopping()),
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
@@ -174,7 +174,7 @@ class Checkpoints:
     def _drop_old(self) -> None:
         """Removes the checkpoints that are no longer kept, so that nobody ever sees a part of one."""
         best = self.best_step()
-        for step in self.steps()[:-LATEST]:
+        for step in self.steps()[:-KEEP_LATEST]:
             if step != best:
                 (self.directory / str(step)).rename(self.directory / f"{step}{DROPPED}")
         self._remove_leftovers()
@@ -191,7 +191,7 @@ class Checkpoints:
           UserError: the checkpoint is damaged, or of another model or version.
         """
         path = self.directory.absolute() / str(step)
-        beside, shapes = self._read_beside(step), self._read_shapes(step)
+        beside, shapes = self._read_info(step), self._read_shapes(step)
         # Orbax finds this only while it reads, and does not say of which array.
         for name, tree in abstract_trees.items():
             for place, shape in _shapes(tree).items():
@@ -214,7 +214,7 @@ class Checkpoints:
         for name, tree in trees.items():
             if digest(tree) != beside.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
-        return Restored(step, trees, beside.since_line, beside.validation, beside.early_stopping)
+        return Restored(step, trees, beside.pending_metrics, beside.validation, beside.early_stopping)
 
     def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> Restored | None:
         """The latest checkpoint that is whole, for a process that goes on with it; None where there is none at all.
@@ -232,7 +232,7 @@ class Checkpoints:
         for step in reversed([step for step in self.steps() if at_most is None or step <= at_most]):
             try:
                 restored = self.restore(step, abstract_trees)
-            except OtherFormat:
+            except UnsupportedFormat:
                 raise
             except UserError as error:
                 problems[step] = error
@@ -260,7 +260,7 @@ class Checkpoints:
         )
         (self.directory / str(step)).rename(next(name for name in names if not name.exists()))
 
-    def _read_beside(self, step: int) -> "Beside":
+    def _read_info(self, step: int) -> "SavedRunInfo":
         path = self.directory.absolute() / str(step)
         try:
             # Orbax's own reader also reads the metadata of every array, which takes some 30 ms.
@@ -270,14 +270,18 @@ class Checkpoints:
             if not undigested and own_sha256 != digest_of_json(found):
                 raise ValueError("they are not what was saved")
             if found["format"] == FORMAT_VERSION:
-                since_line = Metrics(_numbers(found["since_line"]["totals"]), float(found["since_line"]["count"]))
+                pending_metrics = Metrics(
+                    _numbers(found["pending_metrics"]["totals"]), float(found["pending_metrics"]["count"])
+                )
                 early_stopping = EarlyStopping(**found["early_stopping"])
-                return Beside(since_line, _numbers(found["validation"]), dict(found["sha256"]), early_stopping)
+                return SavedRunInfo(
+                    pending_metrics, _numbers(found["validation"]), dict(found["sha256"]), early_stopping
+                )
         except UNREADABLE as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
-        raise OtherFormat(
+        raise UnsupportedFormat(
             f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}. "
-            "Take the revision that config.json names under made_with, or train anew with another --workdir."
+            "Take the revision that config.json names under provenance, or train anew with another --workdir."
         )
 
     def _read_shapes(self, step: int) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -290,10 +294,10 @@ class Checkpoints:
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
+class SavedRunInfo:
     """What a checkpoint holds beside its arrays: `sha256` by the name of the tree."""
 
-    since_line: Metrics
+    pending_metrics: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
     early_stopping: EarlyStopping

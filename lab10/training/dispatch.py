@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import jax
 
-from lab10.metrics import Metrics
+from lab10.tasks.metrics import Metrics
 
 # Long enough to hide the cost of a call, short enough to notice a signal at once.
 TARGET_SECONDS = 0.1

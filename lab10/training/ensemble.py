@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from lab10.config import Experiment
+from lab10.config.experiment import Experiment
+from lab10.config.traced_fields import static_signature, traced_fields_of
 from lab10.data.dataset import OpenDataset
-from lab10.metrics import Metrics
-from lab10.numbers import numbers_of, program_key
+from lab10.tasks.metrics import Metrics
 from lab10.training.progress import Progress
 from lab10.training.run_writer import RunWriter, lock_all
 from lab10.training.state import Params, TrainState
@@ -29,7 +29,7 @@ class Ensemble:
     """
 
     def __init__(self, runs: Sequence[RunWriter]):
-        if len({program_key(run.experiment) for run in runs}) != 1:
+        if len({static_signature(run.experiment) for run in runs}) != 1:
             raise ValueError("The experiments differ in more than traced fields.")
         self.runs = self._members = list(runs)
         self.experiment, self.workdir = runs[0].experiment, runs[0].workdir
@@ -120,7 +120,7 @@ class Ensemble:
 
 def stack(experiments: Sequence[Experiment], states: Sequence[TrainState]) -> TrainState:
     """The train state of several runs as one, with the values in which their experiments differ as `hyperparams`."""
-    values = [numbers_of(experiment) for experiment in experiments]
+    values = [traced_fields_of(experiment) for experiment in experiments]
     differing = [name for name in values[0] if len({of_run[name] for of_run in values}) > 1]
     hyperparams = {
         name: jnp.array([of_run[name] for of_run in values], jnp.uint32 if name == "seed" else jnp.float32)

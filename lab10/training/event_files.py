@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab10.workdir import write_atomically
+from lab10.training.workdir import write_atomically
 
 PREFIX = "events.out.tfevents."
 _LENGTH = struct.Struct("<Q")

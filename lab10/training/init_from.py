@@ -4,7 +4,7 @@ from lab10.data.dataset import OpenDataset
 from lab10.errors import UserError
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.state import Params
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 
 def load_params(directory: str, dataset: OpenDataset, abstract_params: Params) -> Params:
@@ -17,12 +17,12 @@ def load_params(directory: str, dataset: OpenDataset, abstract_params: Params) -
     experiment = other.read_experiment()
     if dataset.vocabulary is not None and list(other.read_vocabulary()) != list(dataset.vocabulary):
         raise UserError(
-            f"--start-from {directory}: that run has another vocabulary, so its embedding means other words."
+            f"--init-from {directory}: that run has another vocabulary, so its embedding means other words."
         )
-    higher_is_better = experiment.task.metrics[experiment.select_by]
-    checkpoints = Checkpoints(other.checkpoints_path, experiment.select_by, higher_is_better)
+    higher_is_better = experiment.task.metrics[experiment.monitor]
+    checkpoints = Checkpoints(other.checkpoints_path, experiment.monitor, higher_is_better)
     try:
         trees = checkpoints.restore(checkpoints.find("best"), {"eval_params": abstract_params}).trees
     except UserError as error:
-        raise UserError(f"--start-from {directory}: {error}") from error
+        raise UserError(f"--init-from {directory}: {error}") from error
     return trees["eval_params"]

@@ -3,17 +3,17 @@
 import time
 from typing import Any, NamedTuple
 
-from lab10.compilation_cache import use_compilation_cache
-from lab10.config import Experiment
+from lab10.config.experiment import Experiment
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
 from lab10.errors import Interrupted
-from lab10.multihost import all_max, require_same_on_all, run_on_all
+from lab10.parallel.multihost import all_max, require_same_on_all, run_on_all
+from lab10.training.compilation_cache import use_compilation_cache
 from lab10.training.dispatch import StepsInFlight
 from lab10.training.ensemble import Ensemble
 from lab10.training.evaluation import evaluate
 from lab10.training.init_from import load_params
-from lab10.training.profile import Profile
+from lab10.training.profiling import Profile
 from lab10.training.progress import Progress, print_layers
 from lab10.training.run_writer import RunWriter
 from lab10.training.signals import StopRequest
@@ -38,9 +38,9 @@ def train(run: RunWriter | Ensemble) -> Any:
     with run.locked():
         steps, state, train_split, validation_split = set_up(run)
         body, step, total = LoopBody(steps, run.num_members), run.step, steps.total_steps
-        batches = TrainingBatches(train_split, experiment.batch_size, experiment.data.order_seed)
+        batches = TrainingBatches(train_split, experiment.batch_size, experiment.data.shuffle_seed)
         due = Due(experiment, batches.steps_per_epoch, total)
-        in_flight = StepsInFlight(experiment.steps_per_dispatch)
+        in_flight = StepsInFlight(experiment.steps_per_execution)
         loader = steps.device_loader(train_split, in_flight.tuner.capacity)
         validation = steps.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
@@ -88,15 +88,15 @@ def set_up(run: RunWriter | Ensemble) -> SetUp:
       UserError: the data is missing, or the workdir holds another run.
     """
     experiment = run.experiment
-    dataset = run_on_all(experiment.data.open)
+    dataset = run_on_all(experiment.data.open_dataset)
     require_same_on_all(lambda: {"the content of the dataset": dataset.content_sha256})
     train_split = dataset.open_split("train")
-    validation_split = dataset.open_split("validation") if experiment.data.validation_share > 0 else None
+    validation_split = dataset.open_split("validation") if experiment.data.validation_fraction > 0 else None
     total = experiment.total_steps(len(train_split))
     steps = StepFunctions(experiment, dataset.spec, total, experiment.mesh.build())
     params = None
-    if experiment.start_from is not None and run.needs_params:
-        params = load_params(experiment.start_from, dataset, steps.abstract_params())
+    if experiment.init_from is not None and run.needs_params:
+        params = load_params(experiment.init_from, dataset, steps.abstract_params())
     run.write_config(dataset)
     state = run.restore(steps, params)
     if run.step < total and not run.finished:

@@ -3,9 +3,9 @@
 import json
 import os
 
-from lab10.json_lines import read_metrics
 from lab10.training.event_files import EventWriter, drop_events_after
-from lab10.workdir import Workdir, write_atomically
+from lab10.training.json_lines import read_metrics
+from lab10.training.workdir import Workdir, write_atomically
 
 
 class MetricsLog:

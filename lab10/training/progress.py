@@ -8,8 +8,8 @@ import rich.progress
 from flax import linen as nn
 from rich.table import Table
 
-from lab10.cli import describe
-from lab10.console import console
+from lab10.cli.console import console
+from lab10.cli.script import describe
 from lab10.training.state import Params, count_parameters
 
 

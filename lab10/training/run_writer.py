@@ -8,20 +8,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from lab10.config import Experiment, flatten
-from lab10.console import console
+from lab10.cli.console import console
+from lab10.config.experiment import Experiment, flatten
+from lab10.config.fields import option
 from lab10.data.dataset import OpenDataset
 from lab10.errors import Diverged, RunError
-from lab10.fields import option
-from lab10.metrics import Metrics
-from lab10.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
+from lab10.parallel.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
+from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoints import Checkpoints, Restored
 from lab10.training.early_stopping import EarlyStopping
 from lab10.training.metrics_log import MetricsLog, NoLog
 from lab10.training.progress import Progress
 from lab10.training.state import Params, TrainState
 from lab10.training.step import StepFunctions
-from lab10.workdir import Workdir, made_with
+from lab10.training.workdir import Workdir, provenance
 
 # Called with the step and the validation metrics after each evaluation; returns whether to end the run.
 EvalCallback = Callable[[int, dict[str, float]], bool]
@@ -46,8 +46,8 @@ class RunWriter:
 
     def __init__(self, experiment: Experiment, workdir: Workdir, on_evaluation: EvalCallback | None = None):
         self.experiment, self.workdir = experiment, workdir
-        self._higher_is_better = experiment.task.metrics[experiment.select_by]
-        self.checkpoints = Checkpoints(workdir.checkpoints_path, experiment.select_by, self._higher_is_better)
+        self._higher_is_better = experiment.task.metrics[experiment.monitor]
+        self.checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, self._higher_is_better)
         self.step, self.finished = 0, False
         self._on_evaluation = on_evaluation
         self._pending = Metrics.empty()
@@ -65,7 +65,7 @@ class RunWriter:
           UserError: the workdir holds another run, or not all processes can see it.
         """
         run_on_lead(lambda: self.workdir.write_config(self.experiment, dataset))
-        raise_on_all(self.workdir.problem_of_sharing())
+        raise_on_all(self.workdir.shared_filesystem_error())
         require_same_on_all(lambda: {str(self.checkpoints.directory): self.checkpoints.steps()})
 
     @property
@@ -90,7 +90,7 @@ class RunWriter:
         return steps.place(TrainState.from_checkpoint(restored.step, restored.trees))
 
     def _take_up(self, restored: Restored) -> None:
-        self.step, self._pending, self._validation = restored.step, restored.since_line, restored.validation
+        self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation
         self._early_stopping = restored.early_stopping
         self.finished = self._early_stopping.should_stop(self.experiment.patience)
 
@@ -128,7 +128,7 @@ class RunWriter:
         if not all(math.isfinite(value) for value in metrics.values()):
             raise self._diverged("The validation loss", step)
         self._validation = metrics
-        self._early_stopping = self._early_stopping.update(metrics[self.experiment.select_by], self._higher_is_better)
+        self._early_stopping = self._early_stopping.update(metrics[self.experiment.monitor], self._higher_is_better)
         self.finished = self._early_stopping.should_stop(self.experiment.patience)
         if self._on_evaluation is not None and self._on_evaluation(step, metrics):
             self.finished = True
@@ -173,7 +173,7 @@ class RunWriter:
         """What all processes of a run must have in common: everything except where each finds its data."""
         fields = {option(path): value for path, value in flatten(self.experiment, running=True).items()}
         elsewhere = {"--data.dir", "--data.cache-dir"}
-        software = {name: value for name, value in made_with().items() if name not in ("device", "devices")}
+        software = {name: value for name, value in provenance().items() if name not in ("device", "devices")}
         shared = {name: value for name, value in fields.items() if name not in elsewhere}
         return shared | {"--workdir": str(self.workdir.path)} | software
 

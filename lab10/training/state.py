@@ -10,7 +10,7 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lab10.data.dataset import Spec
-from lab10.mesh import in_parts
+from lab10.parallel.mesh import in_parts
 
 Params = dict[str, jax.Array | dict]
 
@@ -81,7 +81,7 @@ def ema_update(ema_params: Params, params: Params, decay: jax.Array | float, ste
 
 def init_params(module: nn.Module, spec: Spec, seed: int | np.uint32 | jax.Array) -> Params:
     """Initial parameters, a pure function of the seed."""
-    inputs = spec.decode({name: jnp.asarray(array) for name, array in spec.example().items()})["inputs"]
+    inputs = spec.preprocess({name: jnp.asarray(array) for name, array in spec.example().items()})["inputs"]
     return module.init(jax.random.fold_in(jax.random.key(seed), 0), inputs)["params"]
 
 

@@ -12,14 +12,14 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
-from lab10.config import Experiment
+from lab10.config.experiment import Experiment
+from lab10.config.fields import is_static_zero
+from lab10.config.traced_fields import with_traced_fields
 from lab10.data.dataset import Batch, Spec, Split
 from lab10.data.device_loader import DeviceBatches, DeviceLoader
 from lab10.errors import UserError
-from lab10.fields import is_off
-from lab10.mesh import local_mesh
-from lab10.metrics import Metrics, Scalar
-from lab10.numbers import with_numbers
+from lab10.parallel.mesh import local_mesh
+from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, adversarial_grad
 from lab10.training.state import Params, TrainState, ema_update, init_params
 
@@ -61,9 +61,11 @@ class StepFunctions:
         Returns:
           The state after the step, and the metrics of the batch before it.
         """
-        experiment = with_numbers(self.experiment, state.hyperparams)
+        experiment = with_traced_fields(self.experiment, state.hyperparams)
         task, module = experiment.task, experiment.model.build(self.spec)
-        batch = experiment.data.transform(self.spec.decode(batch), random_key(experiment.seed, TRANSFORM, state.step))
+        batch = experiment.data.transform(
+            self.spec.preprocess(batch), random_key(experiment.seed, TRANSFORM, state.step)
+        )
         rngs = {
             "dropout": random_key(experiment.seed, DROPOUT, state.step),
             "sample": random_key(experiment.seed, SAMPLE, state.step),
@@ -75,7 +77,7 @@ class StepFunctions:
             metrics = Metrics.of(task.per_example(outputs, batch), batch["mask"])
             return metrics.totals["loss"] / metrics.count, metrics
 
-        if is_off(task.adversarial_radius):
+        if is_static_zero(task.adversarial_radius):
             grads, metrics = jax.grad(loss, has_aux=True)(state.params)
         else:
             grads, metrics = adversarial_grad(loss, module, batch["inputs"], task.adversarial_radius)(state.params)
@@ -84,7 +86,7 @@ class StepFunctions:
         params = optax.apply_updates(state.params, updates)
         ema_params = state.ema_params
         if ema_params is not None:
-            ema_params = ema_update(ema_params, params, experiment.average_decay, state.step + 1)
+            ema_params = ema_update(ema_params, params, experiment.ema_decay, state.step + 1)
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params)
         return jax.lax.with_sharding_constraint(state, self._shardings(state)), metrics
 
@@ -99,14 +101,14 @@ class StepFunctions:
         Returns:
           Arrays by name, [batch, …] each.
         """
-        batch = self.spec.decode(batch)
+        batch = self.spec.preprocess(batch)
         outputs: Any = self.module.apply({"params": params}, batch["inputs"], rngs={"sample": key})
         task = self.experiment.task
         return task.per_example(outputs, batch) | task.predictions(outputs, batch)
 
     def device_loader(self, split: Split, capacity: int = 64) -> DeviceLoader:
         """A loader for a split, of at most `capacity` batches at a time."""
-        return DeviceLoader(split, self.spec, self.mesh, capacity, self.experiment.resident_mib * 2**20)
+        return DeviceLoader(split, self.spec, self.mesh, capacity, self.experiment.device_dataset_max_mib * 2**20)
 
     def init_params(self) -> Params:
         """The initial parameters, on every device."""
@@ -116,7 +118,7 @@ class StepFunctions:
         """The state of a run that starts from `params`."""
         optimizer = self.experiment.optimizer.build(self.total_steps)
         # Copies, because a training step consumes the buffers of its state.
-        ema_params = None if is_off(self.experiment.average_decay) else jax.tree.map(jnp.copy, params)
+        ema_params = None if is_static_zero(self.experiment.ema_decay) else jax.tree.map(jnp.copy, params)
         state = TrainState(np.array(0, np.int32), params, jax.jit(optimizer.init)(params), ema_params)
         return self.place(state)
 
@@ -133,7 +135,7 @@ class StepFunctions:
         """Shapes, dtypes and shardings of the pytrees in a checkpoint, by name."""
         params = self.abstract_params()
         opt_state = jax.eval_shape(self.experiment.optimizer.build(self.total_steps).init, params)
-        ema_params = None if is_off(self.experiment.average_decay) else params
+        ema_params = None if is_static_zero(self.experiment.ema_decay) else params
         state = TrainState(np.array(0, np.int32), params, opt_state, ema_params)
         return _with_shardings(state, self._shardings(state)).to_checkpoint()
 
@@ -198,14 +200,14 @@ def require_compatible(experiment: Experiment, spec: Spec) -> None:
       UserError: names the two that do not fit.
     """
     model, task, transform = experiment.model, experiment.task, experiment.data.transform
-    if model.gives != task.takes:
+    if model.output_type != task.output_type:
         raise UserError(
-            f"The task {type(task).__name__} takes {task.takes}, "
-            f"and the model {type(model).__name__} gives {model.gives}."
+            f"The task {type(task).__name__} takes {task.output_type}, "
+            f"and the model {type(model).__name__} gives {model.output_type}."
         )
-    if transform.changes not in (None, spec.holds):
+    if transform.modality not in (None, spec.modality):
         raise UserError(
-            f"The transform {type(transform).__name__} changes {transform.changes}, and the dataset holds {spec.holds}."
+            f"The transform {type(transform).__name__} changes {transform.modality}, and the dataset holds {spec.modality}."
         )
 
 

@@ -15,7 +15,7 @@ def test_a_filled_batch_has_zeros_and_a_mask_behind_its_examples():
 
 
 def test_the_last_batch_of_an_epoch_is_partial_and_the_next_step_starts_an_epoch(split_of):
-    batches = TrainingBatches(split_of(inputs=np.arange(10)), batch_size=4, order_seed=0)
+    batches = TrainingBatches(split_of(inputs=np.arange(10)), batch_size=4, shuffle_seed=0)
     assert batches.steps_per_epoch == 3
     assert [int(batches.batch(step)["mask"].sum()) for step in range(5)] == [4, 4, 2, 4, 4]
 

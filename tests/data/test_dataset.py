@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.data.dataset import split_named
-from lab10.data.pictures import Pictures
-from lab10.data.reviews import Reviews
+from lab10.data.images import ImageDataset
+from lab10.data.texts import TextDataset
 from lab10.errors import UserError
 
 shares = st.floats(0, 1, exclude_max=True)
@@ -17,8 +17,8 @@ shares = st.floats(0, 1, exclude_max=True)
 
 @given(shares, st.integers(0, 300), st.integers(0, 2**40))
 def test_train_and_validation_are_a_partition(share, examples, seed):
-    data = Pictures(validation_share=share, validation_seed=seed)
-    train, validation = data.rows_of("train", examples), data.rows_of("validation", examples)
+    data = ImageDataset(validation_fraction=share, validation_seed=seed)
+    train, validation = data.split_indices("train", examples), data.split_indices("validation", examples)
     assert sorted([*train, *validation]) == list(range(examples))
     assert list(train) == sorted(train)
     assert list(validation) == sorted(validation)
@@ -29,45 +29,48 @@ def test_train_and_validation_are_a_partition(share, examples, seed):
 
 
 @given(shares, st.integers(1, 300), st.integers(0, 2**40), st.integers(0, 2**40))
-def test_the_carve_depends_on_no_other_field_than_its_seed_and_share(share, examples, validation_seed, order_seed):
-    one = Pictures(name="one", validation_share=share, validation_seed=validation_seed, order_seed=order_seed)
-    other = Reviews(
-        name="two", validation_share=share, validation_seed=validation_seed, max_length=9, too_long="truncate"
+def test_the_carve_depends_on_no_other_field_than_its_seed_and_share(share, examples, validation_seed, shuffle_seed):
+    one = ImageDataset(
+        name="one", validation_fraction=share, validation_seed=validation_seed, shuffle_seed=shuffle_seed
+    )
+    other = TextDataset(
+        name="two", validation_fraction=share, validation_seed=validation_seed, max_length=9, overlong="truncate"
     )
     for split in ("train", "validation"):
-        np.testing.assert_array_equal(one.rows_of(split, examples), other.rows_of(split, examples))
+        np.testing.assert_array_equal(one.split_indices(split, examples), other.split_indices(split, examples))
 
 
 def test_another_validation_seed_holds_out_other_examples():
-    carve = {seed: tuple(Pictures(validation_seed=seed).rows_of("validation", 1000)) for seed in range(5)}
+    carve = {seed: tuple(ImageDataset(validation_seed=seed).split_indices("validation", 1000)) for seed in range(5)}
     assert len(set(carve.values())) == 5
 
 
 @given(shares, st.integers(0, 100), st.integers(0, 9))
 def test_the_test_split_is_whole_and_in_order(share, examples, seed):
     np.testing.assert_array_equal(
-        Pictures(validation_share=share, validation_seed=seed).rows_of("test", examples), np.arange(examples)
+        ImageDataset(validation_fraction=share, validation_seed=seed).split_indices("test", examples),
+        np.arange(examples),
     )
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])
 def test_a_share_that_leaves_nothing_to_train_on_is_refused(share):
-    with pytest.raises(UserError, match=r"--data\.validation-share"):
-        Pictures(validation_share=share)
+    with pytest.raises(UserError, match=r"--data\.validation-fraction"):
+        ImageDataset(validation_fraction=share)
 
 
-@pytest.mark.parametrize("field", ["validation_seed", "order_seed"])
+@pytest.mark.parametrize("field", ["validation_seed", "shuffle_seed"])
 def test_a_negative_seed_is_refused(field):
     with pytest.raises(UserError, match="--data." + field.replace("_", "-")):
-        dataclasses.replace(Pictures(), **{field: -1})
+        dataclasses.replace(ImageDataset(), **{field: -1})
 
 
 def test_an_empty_split_is_refused_with_its_name_and_the_reason():
     with pytest.raises(UserError, match="The validation split of mnist has no example of at most 1 ids"):
-        Pictures().refuse_empty("validation", np.arange(0), " of at most 1 ids")
-    with pytest.raises(UserError, match=r"--data\.validation-share 0"):
-        Pictures(validation_share=0.0).refuse_empty("validation", np.arange(0))
-    Pictures().refuse_empty("validation", np.arange(1))
+        ImageDataset().refuse_empty("validation", np.arange(0), " of at most 1 ids")
+    with pytest.raises(UserError, match=r"--data\.validation-fraction 0"):
+        ImageDataset(validation_fraction=0.0).refuse_empty("validation", np.arange(0))
+    ImageDataset().refuse_empty("validation", np.arange(1))
 
 
 def test_a_split_of_another_name_is_refused():

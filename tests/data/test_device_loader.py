@@ -16,15 +16,15 @@ from lab10.training.step import StepFunctions
 EXAMPLES, BATCH_SIZE = 41, 6
 
 
-@pytest.fixture(params=["pictures", "reviews padded in front", "reviews padded behind"])
-def examples(request, picture_spec, review_spec, split_of, reviews_of):
+@pytest.fixture(params=["images", "texts padded in front", "texts padded behind"])
+def examples(request, image_spec, text_spec, split_of, texts_of):
     """A spec and a split."""
-    if request.param == "pictures":
+    if request.param == "images":
         random = np.random.default_rng(0)
         pixels, labels = random.integers(0, 256, (EXAMPLES, 12), np.uint8), random.integers(0, 10, EXAMPLES, np.int32)
-        return picture_spec, split_of(inputs=pixels, labels=labels)
+        return image_spec, split_of(inputs=pixels, labels=labels)
     padding = "front" if request.param.endswith("front") else "back"
-    return dataclasses.replace(review_spec, padding=padding), reviews_of(EXAMPLES, padding)
+    return dataclasses.replace(text_spec, padding=padding), texts_of(EXAMPLES, padding)
 
 
 def loader_of(spec, split, capacity, resident_bytes):
@@ -80,11 +80,11 @@ def test_a_split_lies_on_the_device_where_it_is_small_enough(examples):
     assert not loader_of(spec, split, 1, size_in_bytes(split) - 1).resident
 
 
-def test_the_limit_is_the_experiments(picture_experiment, picture_spec, split_of):
+def test_the_limit_is_the_experiments(image_experiment, image_spec, split_of):
     split, larger = (split_of(inputs=np.zeros((rows, 16), np.uint8)) for rows in (2**16, 2**16 + 1))
 
     def resident(limit, split):
-        return StepFunctions(picture_experiment(resident_mib=limit), picture_spec).device_loader(split).resident
+        return StepFunctions(image_experiment(device_dataset_max_mib=limit), image_spec).device_loader(split).resident
 
     assert not resident(0, split)
     assert resident(1, split)

@@ -1,4 +1,4 @@
-"""The offline samples: the two limits that the synthetic reviews state, and what the digits are."""
+"""The offline samples: the two limits that the synthetic texts state, and what the digits are."""
 
 import collections
 import random
@@ -8,11 +8,11 @@ import pytest
 
 from lab10.data.samples.synthetic_reviews import BAD, BAG_OF_WORDS_LIMIT, EXAMPLES, GOOD, SEED, write_reviews
 from lab10.data.sources import open_source
-from lab10.data.text import tokenize
+from lab10.data.tokenizer import tokenize
 
 
 @pytest.fixture(scope="module", params=sorted(EXAMPLES))
-def reviews(request):
+def texts(request):
     """All texts, as words, and labels of a split."""
     records = [record for chunk in open_source("synthetic_reviews", request.param).chunks() for record in chunk]
     assert len(records) == EXAMPLES[request.param]
@@ -23,26 +23,26 @@ def bag(words):
     return tuple(sorted(words))
 
 
-def test_both_labels_are_equally_frequent(reviews):
-    _, labels = reviews
+def test_both_labels_are_equally_frequent(texts):
+    _, labels = texts
     assert sum(labels) * 2 == len(labels)
 
 
-def test_no_bag_of_words_can_pass_its_limit(reviews):
+def test_no_bag_of_words_can_pass_its_limit(texts):
     """The best answer to each bag is its majority label, so that vote bounds every classifier that sees bags alone."""
     labels_of = collections.defaultdict(collections.Counter)
-    for words, label in zip(*reviews, strict=True):
+    for words, label in zip(*texts, strict=True):
         labels_of[bag(words)][label] += 1
     right = sum(max(votes.values()) for votes in labels_of.values())
-    assert right / len(reviews[0]) == BAG_OF_WORDS_LIMIT == 0.6
+    assert right / len(texts[0]) == BAG_OF_WORDS_LIMIT == 0.6
 
 
-def test_no_set_of_words_can_pass_the_limit_either(reviews):
+def test_no_set_of_words_can_pass_the_limit_either(texts):
     """Our bag of words is multi-hot: it sees even less."""
     labels_of = collections.defaultdict(collections.Counter)
-    for words, label in zip(*reviews, strict=True):
+    for words, label in zip(*texts, strict=True):
         labels_of[frozenset(words)][label] += 1
-    assert sum(max(votes.values()) for votes in labels_of.values()) / len(reviews[0]) <= BAG_OF_WORDS_LIMIT
+    assert sum(max(votes.values()) for votes in labels_of.values()) / len(texts[0]) <= BAG_OF_WORDS_LIMIT
 
 
 def test_four_reviews_in_five_have_a_twin_of_the_other_label():
@@ -56,14 +56,14 @@ def test_four_reviews_in_five_have_a_twin_of_the_other_label():
         assert [label for _, label in texts[block + 8 : block + 10]] == [0, 1]
 
 
-def test_a_reader_of_word_order_can_be_always_right(reviews):
+def test_a_reader_of_word_order_can_be_always_right(texts):
     verdicts = {word.encode(): label for label, words in enumerate((BAD, GOOD)) for word in words}
     right = 0
-    for words, label in zip(*reviews, strict=True):
+    for words, label in zip(*texts, strict=True):
         said = [place for place, word in enumerate(words) if word in verdicts]
         right += verdicts[words[said[-1]]] == label
         assert len(said) in (1, 2)
-    assert right == len(reviews[0])
+    assert right == len(texts[0])
 
 
 def test_the_same_seed_writes_the_same_reviews_and_splits_differ():
@@ -77,9 +77,9 @@ def test_the_digits_are_five_thousand_with_every_class_in_both_splits():
     for split, of_each in (("train", 400), ("test", 100)):
         records = [record for chunk in open_source("mnist_sample", split).chunks() for record in chunk]
         assert collections.Counter(int(record["label"]) for record in records) == dict.fromkeys(range(10), of_each)
-        pictures = np.stack([record["image"] for record in records])
-        assert pictures.shape == (10 * of_each, 28, 28, 1)
-        assert pictures.dtype == np.uint8
-        assert len({picture.tobytes() for picture in pictures}) == len(pictures), "no picture comes twice"
-        assert 20 < pictures.mean() < 50
-        assert pictures.max() == 255
+        images = np.stack([record["image"] for record in records])
+        assert images.shape == (10 * of_each, 28, 28, 1)
+        assert images.dtype == np.uint8
+        assert len({image.tobytes() for image in images}) == len(images), "no image comes twice"
+        assert 20 < images.mean() < 50
+        assert images.max() == 255

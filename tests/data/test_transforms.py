@@ -16,20 +16,20 @@ tokens = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=
 keys = st.integers(0, 2**31 - 1).map(jax.random.key)
 
 
-def pictures(seed=0):
+def images(seed=0):
     pixels = jax.random.uniform(jax.random.key(seed), (4, 200))
     return {"inputs": pixels, "targets": pixels, "mask": jnp.ones(4, bool), "labels": jnp.arange(4)}
 
 
 def test_no_transform_gives_the_batch_back():
-    batch = pictures()
+    batch = images()
     after = NoTransform()(batch, jax.random.key(0))
     assert after.keys() == batch.keys()
     assert all(after[name] is batch[name] for name in batch)
 
 
 def test_noise_changes_the_inputs_and_nothing_else():
-    batch = pictures()
+    batch = images()
     after = GaussianNoise(deviation=0.3)(batch, jax.random.key(1))
     noise = np.asarray(after["inputs"] - batch["inputs"])
     assert abs(noise.std() - 0.3) < 0.05
@@ -40,7 +40,7 @@ def test_noise_changes_the_inputs_and_nothing_else():
 
 @given(keys)
 def test_noise_of_deviation_zero_is_none(key):
-    np.testing.assert_array_equal(GaussianNoise(deviation=0.0)(pictures(), key)["inputs"], pictures()["inputs"])
+    np.testing.assert_array_equal(GaussianNoise(deviation=0.0)(images(), key)["inputs"], images()["inputs"])
 
 
 @given(tokens, keys, st.floats(0, 0.99))
@@ -65,7 +65,7 @@ def test_word_dropout_replaces_its_share_of_words():
 
 @pytest.mark.parametrize("transform", [GaussianNoise(), WordDropout(rate=0.5)])
 def test_a_transform_is_a_function_of_batch_and_key(transform):
-    batch = pictures() if isinstance(transform, GaussianNoise) else {"inputs": jnp.full((20, 20), 7)}
+    batch = images() if isinstance(transform, GaussianNoise) else {"inputs": jnp.full((20, 20), 7)}
     once, again, otherwise = (transform(batch, jax.random.key(seed))["inputs"] for seed in (3, 3, 4))
     np.testing.assert_array_equal(once, again)
     assert np.any(np.asarray(once) != np.asarray(otherwise))

@@ -110,8 +110,8 @@ MODELS = {
     "bag": ("imdb_bag_of_ngrams", *TEXTS, "--model.buckets", 500, "--model.features", 6, "--model.dropout", 0.3),
     # Every dropout that there is, and batches of two lengths.
     "lstm": (
-        *("imdb_lstm", *TEXTS, "--data.length-buckets", 2, "--model.hidden", 6, "--model.embedding-features", 8),
-        *("--model.input-dropout", 0.2, "--model.embedding-dropout", 0.1, "--model.output-dropout", 0.3),
+        *("imdb_lstm", *TEXTS, "--data.length-buckets", 2, "--model.hidden-size", 6, "--model.embedding-dim", 8),
+        *("--model.input-dropout", 0.2, "--model.embedding-dropout", 0.1, "--model.output-activation-dropout", 0.3),
     ),
 }
 
@@ -119,7 +119,7 @@ MODELS = {
 @pytest.fixture(scope="session", params=["bag", pytest.param("lstm", marks=pytest.mark.slow)])
 def reviews_run(request):
     """20 steps of a model with dropout, in batches that neither 2 processes of 2 devices nor 4 divide."""
-    cadence = ("--steps", 20, "--log-every", 1, "--evaluate-every", 10, "--steps-per-dispatch", 4)
+    cadence = ("--steps", 20, "--log-every", 1, "--evaluate-every", 10, "--steps-per-execution", 4)
     return (*MODELS[request.param], "--batch-size", 30, *cadence)
 
 

@@ -24,7 +24,7 @@ wait $other && exit $status
 
 
 def test_the_slurm_script_is_clean():
-    # Beside this Python, where pip puts what a package ships.
+    # SavedRunInfo this Python, where pip puts what a package ships.
     done = subprocess.run([Path(sys.executable).with_name("shellcheck"), SBATCH], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -74,7 +74,7 @@ def test_the_kubernetes_job_is_valid_and_its_parts_fit():
 
 
 def test_the_kubernetes_job_s_command_is_one_that_train_takes():
-    from lab10.overrides import parse_training_arguments
+    from lab10.cli.overrides import parse_training_arguments
 
     _, job = yaml.safe_load_all((LAUNCH / "kubernetes.yaml").read_text())
     command = job["spec"]["template"]["spec"]["containers"][0]["args"][0].split()

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from lab10.cli import run_script
-from lab10.distributed import joined
+from lab10.cli.script import run_script
+from lab10.parallel.distributed import joined
 from lab10.errors import Diverged, Interrupted, RunError, UserError
-from lab10.overrides import parse_training_arguments
+from lab10.cli.overrides import parse_training_arguments
 
 SHARED = {
     1: UserError("refused by all"), 2: Diverged("not finite", Path("run")),

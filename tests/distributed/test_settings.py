@@ -2,8 +2,8 @@
 
 import pytest
 
-from lab10.distributed import Distributed
 from lab10.errors import UserError
+from lab10.parallel.distributed import Distributed
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
 VARIABLES = (*SLURM, "OMPI_COMM_WORLD_SIZE", "JOB_COMPLETION_INDEX")

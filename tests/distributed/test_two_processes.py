@@ -28,7 +28,7 @@ def test_one_writes_and_all_answer(together, alone):
     assert answers[0] == answers[1]
     assert "step 20/20" in ends[0].said
     assert "step" not in ends[1].said
-    assert json.loads((workdir / "config.json").read_text())["made_with"][-1]["devices"] == 4
+    assert json.loads((workdir / "config.json").read_text())["provenance"][-1]["devices"] == 4
 
 
 def test_one_process_goes_on_where_two_have_stopped(processes, reviews_run, alone, same_run, tmp_path):

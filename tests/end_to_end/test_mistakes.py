@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from lab10.cli.overrides import parse_training_arguments
 from lab10.errors import UserError
-from lab10.overrides import parse_training_arguments
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from lab10.overrides import parse_training_arguments
             ("mnist_pca", "--data.name", "mnist_sample", "--data.test-split", "nope", "--data.train-split", "nope"),
             "'train'",
         ),
-        (("mnist_pca", "--data.name", "synthetic_reviews"), "pictures"),
+        (("mnist_pca", "--data.name", "synthetic_reviews"), "images"),
         (("imdb_lstm", "--data.name", "mnist_sample"), "text"),
         (("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", "2"), "--data.max-length"),
         ((), "usage"),
@@ -36,17 +36,17 @@ def test_a_mistake_in_a_training_command(scripts, tmp_path, arguments, words):
     ("arguments", "words"),
     [
         (("--batch-size", "0"), "--batch-size"),
-        (("--data.validation-share", "1"), "--data.validation-share"),
+        (("--data.validation-fraction", "1"), "--data.validation-fraction"),
         (("--epochs", "1", "--steps", "5"), "--epochs"),
         (("--optimizer", "adan"), "Adam"),
         (("--optimizer",), "needs a value"),
-        (("--model.latent", "0"), "--model.latent"),
-        (("--select-by", "accuracy"), "reconstruction_error"),
+        (("--model.latent-dim", "0"), "--model.latent-dim"),
+        (("--monitor", "accuracy"), "reconstruction_error"),
         (("--optimizer.learning-rate", "nan"), "--optimizer.learning-rate"),
         (("--optimizer.learning-rate", "inf"), "finite"),
         (("--optimizer.clip-norm", "0"), "--optimizer.clip-norm"),
         (("--workdir", ""), "--workdir"),
-        (("--data", "reviews", "--data.num-words", "3"), "--data.num-words"),
+        (("--data", "texts", "--data.num-words", "3"), "--data.num-words"),
         (("--data.transform", "gaussiannoise", "--data.transform.deviation", "-1"), "--data.transform.deviation"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_spec_that_is_not_one(scripts, linear_run, tmp_path):
 
 def test_the_wrong_script_for_a_run(scripts, linear_run, lstm_run):
     assert "cannot classify texts" in scripts.refusal("predict", linear_run[0], "a text")
-    assert "cannot reconstruct pictures" in scripts.refusal("reconstruct", lstm_run[0])
+    assert "cannot reconstruct images" in scripts.refusal("reconstruct", lstm_run[0])
 
 
 def test_pictures_that_are_not_there(scripts, linear_run, tmp_path):

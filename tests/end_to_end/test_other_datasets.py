@@ -48,7 +48,7 @@ class TinyTopics(tfds.core.GeneratorBasedBuilder):
 
 
 class TinyShapes(tfds.core.GeneratorBasedBuilder):
-    """Pictures that are neither square nor of 784 pixels, without labels."""
+    """Images that are neither square nor of 784 pixels, without labels."""
 
     VERSION = tfds.core.Version("0.1.0")
     SIZES = ((6, 9),)
@@ -72,7 +72,7 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder):
 
 
 class TinyMixedShapes(TinyShapes):
-    """Pictures of two sizes."""
+    """Images of two sizes."""
 
     SIZES = ((6, 9), (9, 6))
 
@@ -131,7 +131,7 @@ def test_pictures_of_another_size_without_labels(scripts, folder, tmp_path):
         "tiny_shapes",
         "--data.dir",
         folder,
-        "--model.latent",
+        "--model.latent-dim",
         54,
         "--epochs",
         2,
@@ -146,7 +146,7 @@ def test_pictures_of_another_size_without_labels(scripts, folder, tmp_path):
 
 
 def test_a_run_goes_on_where_its_dataset_lies_elsewhere(scripts, folder, tmp_path):
-    fields = ("mnist_pca", "--data.name", "tiny_shapes", "--model.latent", 5, "--workdir", tmp_path / "run")
+    fields = ("mnist_pca", "--data.name", "tiny_shapes", "--model.latent-dim", 5, "--workdir", tmp_path / "run")
     scripts.answer("train", *fields, "--data.dir", folder, "--epochs", 2)
     here = scripts.answer("evaluate", tmp_path / "run")
     elsewhere = ("--data.dir", shutil.copytree(folder, tmp_path / "elsewhere"), "--data.cache-dir", tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""The linear autoencoder from training to pictures."""
+"""The linear autoencoder from training to images."""
 
 import json
 import shutil
@@ -58,9 +58,9 @@ def test_reconstructions_and_latents_are_written(scripts, linear_run, tmp_path):
     )
     assert answer["indices"] == [3, 1]
     assert len(answer["reconstruction_error"]) == len(answer["pca_reconstruction_error"]) == 2
-    with Image.open(tmp_path / "out.png") as picture:
-        assert picture.format == "PNG"
-        assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.format == "PNG"
+        assert len(np.unique(np.asarray(image.convert("L")))) > 50
     latents = np.load(tmp_path / "latents.npz", allow_pickle=False)
     assert latents["latents"].shape == (1000, 64)
     assert sorted(set(latents["labels"].tolist())) == list(range(10))
@@ -73,12 +73,12 @@ def test_a_run_is_used_from_a_notebook(linear_run):
     assert z.shape == (3, 64)
     np.testing.assert_allclose(run.decode(z), run.reconstruct(x), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(z, x @ np.asarray(run.params["encoder"]["dense_0"]["kernel"]), rtol=1e-3, atol=1e-4)
-    assert run.config.model.latent == 64
+    assert run.config.model.latent_dim == 64
     for wrong in (np.full((1, 784), 255, np.uint8), np.full((1, 784), 255.0), np.full((1, 784), np.nan)):
         with pytest.raises(lab10.errors.UserError, match="255, divide"):
             run.encode(wrong)
     with pytest.raises(lab10.errors.UserError, match="as numbers"):
-        run.reconstruct(["a picture"])
+        run.reconstruct(["a image"])
     with pytest.raises(lab10.errors.UserError, match="784"):
         run.encode(np.zeros((1, 10)))
     with pytest.raises(lab10.errors.UserError, match="cannot classify"):
@@ -95,15 +95,15 @@ def test_a_run_starts_from_anothers_parameters(scripts, linear_run, tmp_path):
         1,
         "--workdir",
         tmp_path / "second",
-        "--start-from",
+        "--init-from",
         workdir,
     )
     # One step of a learning rate of 0 leaves the first run's parameters as they were.
     answer = scripts.answer("train", *arguments, "--optimizer.learning-rate", 0)
     best = scripts.answer("evaluate", workdir, "--split", "validation", "--checkpoint", "best")
     assert answer["validation"]["loss"] == best["loss"]
-    third = (*arguments[:-3], tmp_path / "third", "--start-from")
-    assert "--start-from" in scripts.refusal("train", *third, workdir, "--model.latent", 32)
+    third = (*arguments[:-3], tmp_path / "third", "--init-from")
+    assert "--init-from" in scripts.refusal("train", *third, workdir, "--model.latent-dim", 32)
     assert "config.json" in scripts.refusal("train", *third, tmp_path / "mistyped")
     scripts.answer("train", *third, workdir)  # a refusal has not claimed the workdir
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scripts_runner import Scripts
 
-from lab10.data.pictures import Pictures
-from lab10.data.reviews import Reviews
+from lab10.data.images import ImageDataset
 from lab10.data.sources import open_source
-from lab10.data.text import tokenize
+from lab10.data.texts import TextDataset
+from lab10.data.tokenizer import tokenize
 from lab10.models.pca import fit_pca
 
-# The review that the lab prints, x_train[[5]]; ids as printed there.
+# The text that the lab prints, x_train[[5]]; ids as printed there.
 LAB_REVIEW = (
     "1 778 128 74 12 630 163 15 4 1766 7982 1051 2 32 85 156 45 40 148 139 121 664 665 10 10 "
     "1361 173 4 749 2 16 3804 8 4 226 65 12 43 127 24 2 10 10"
@@ -33,26 +33,26 @@ def directories(real_data, cache_dir):
 
 
 @pytest.fixture(scope="module")
-def reviews(directories):
-    return Reviews(name="imdb_reviews", **directories)
+def texts(directories):
+    return TextDataset(name="imdb_reviews", **directories)
 
 
-def test_the_vocabulary_is_that_of_keras(reviews):
-    opened = reviews.open()
+def test_the_vocabulary_is_that_of_keras(texts):
+    opened = texts.open()
     assert len(opened.vocabulary) == 88_584
     assert opened.vocabulary[:2] == [b"the", b"and"]
     assert opened.vocabulary[10 - 4] == b"br"
     assert opened.spec.num_ids == 10_000
 
 
-def test_the_reviews_of_at_most_250_ids_are_as_many_as_were_counted(reviews):
-    opened = reviews.open()
+def test_the_reviews_of_at_most_250_ids_are_as_many_as_were_counted(texts):
+    opened = texts.open()
     assert len(opened.open_split("train")) + len(opened.open_split("validation")) == 17_172
     assert len(opened.open_split("test")) == 17_522
 
 
-def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(reviews):
-    opened = reviews.open()
+def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(texts):
+    opened = texts.open()
     printed = [int(word) for word in LAB_REVIEW.split()]
     found = None
     for name in ("train", "validation"):
@@ -67,7 +67,7 @@ def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(rev
     # Words of equal count may stand in any order: the id of ours and the lab's then belong to the same count.
     counts = collections.Counter(
         word
-        for records in open_source("imdb_reviews", "train", reviews.dir).chunks()
+        for records in open_source("imdb_reviews", "train", texts.dir).chunks()
         for r in records
         for word in tokenize(r["text"])
     )
@@ -77,7 +77,7 @@ def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(rev
 
 
 def test_exact_pca_of_mnist_has_the_known_errors(directories):
-    opened = Pictures(name="mnist", **directories).open()
+    opened = ImageDataset(name="mnist", **directories).open()
 
     def pixels(name):
         split = opened.open_split(name)

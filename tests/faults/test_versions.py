@@ -38,11 +38,11 @@ def test_a_config_of_another_format_is_refused(runs, copied):
 def test_another_revision_is_warned_of_and_recorded(runs, copied):
     path = copied / "config.json"
     config = json.loads(path.read_text())
-    config["made_with"][-1]["revision"] = "0" * 40
+    config["provenance"][-1]["revision"] = "0" * 40
     path.write_text(json.dumps(config))
     _, said = runs.train(copied, "--steps", 32)
     assert "This run was made with another revision: its bits may differ from here on." in said
-    revisions = [entry["revision"] for entry in json.loads(path.read_text())["made_with"]]
+    revisions = [entry["revision"] for entry in json.loads(path.read_text())["provenance"]]
     assert len(revisions) == 2
     assert revisions[0] == "0" * 40
     _, said = runs.train(copied, "--steps", 32)

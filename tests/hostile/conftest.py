@@ -155,27 +155,29 @@ def explosives(marker):
 @pytest.fixture(scope="session")
 def experiments():
     """A small experiment of each task."""
-    from lab10.config import Experiment
-    from lab10.data.pictures import Pictures
-    from lab10.data.reviews import Reviews
+    from lab10.config.experiment import Experiment
+    from lab10.data.images import ImageDataset
+    from lab10.data.texts import TextDataset
     from lab10.models.autoencoder import LinearAutoencoder
-    from lab10.models.sentiment import LSTM
-    from lab10.optimizers import Adam, RMSprop
+    from lab10.models.text_classifiers import LSTM
+    from lab10.optim.optimizers import Adam, RMSprop
     from lab10.tasks.classification import Classification
     from lab10.tasks.reconstruction import Reconstruction
 
-    cadences = {"steps": 2, "batch_size": 400, "evaluate_every": 1, "resident_mib": 0}
+    cadences = {"steps": 2, "batch_size": 400, "evaluate_every": 1, "device_dataset_max_mib": 0}
     return {
-        "pictures": Experiment(
-            data=Pictures(name="mnist_sample"),
-            model=LinearAutoencoder(latent=2),
+        "images": Experiment(
+            data=ImageDataset(name="mnist_sample"),
+            model=LinearAutoencoder(latent_dim=2),
             task=Reconstruction(),
             optimizer=Adam(),
             **cadences,
         ),
-        "reviews": Experiment(
-            data=Reviews(name="synthetic_reviews", num_words=None, max_length=10),  # the shortest alone: they are few
-            model=LSTM(embedding_features=4, hidden=3),
+        "texts": Experiment(
+            data=TextDataset(
+                name="synthetic_reviews", num_words=None, max_length=10
+            ),  # the shortest alone: they are few
+            model=LSTM(embedding_dim=4, hidden_size=3),
             task=Classification(),
             optimizer=RMSprop(),
             **cadences,
@@ -189,10 +191,10 @@ def made_runs(experiments, made_once):
     from lab10.inspection import load
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
-    from lab10.workdir import Workdir
+    from lab10.training.workdir import Workdir
 
     def make(task: str) -> Path:
-        if task == "pictures":
+        if task == "images":
             pytest.importorskip("mlxtend")
 
         def train_and_evaluate(workdir: Path) -> None:
@@ -212,7 +214,7 @@ def made_cache(experiments, made_once):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LAB10_CACHE_DIR", str(folder))
             for experiment in experiments.values():
-                dataset = experiment.data.open()
+                dataset = experiment.data.open_dataset()
                 for split in ("train", "validation"):
                     dataset.open_split(split)
 
@@ -239,11 +241,11 @@ def use():
     from lab10.inspection import load
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
-    from lab10.workdir import Workdir
+    from lab10.training.workdir import Workdir
 
     def read(workdir, task):
         run = load(workdir, "latest")
-        if task == "pictures":
+        if task == "images":
             run.reconstruct(np.zeros((1, 784)))
         else:
             run.predict(["a brilliant film"])

@@ -10,19 +10,19 @@ from any_input import KINDS, PAGES, changed, changed_bytes, json_values, places,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab10.config import Experiment, from_json, to_json
+from lab10.cli.overrides import load_experiment, parse_training_arguments
+from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.data.dataset import Spec
-from lab10.data.pictures import PictureSpec
-from lab10.data.reviews import ReviewSpec
+from lab10.data.images import ImageSpec
+from lab10.data.texts import TextSpec
 from lab10.inspection import load
-from lab10.overrides import load_experiment, parse_training_arguments
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
 def configs():
     """Every experiment that there is, and a spec of each kind, as JSON."""
-    specs = (PictureSpec(height=3, width=4, largest=255), ReviewSpec(num_ids=40, class_names=("neg", "pos")))
+    specs = (ImageSpec(height=3, width=4, largest=255), TextSpec(num_ids=40, class_names=("neg", "pos")))
     return [
         *((Experiment, to_json(load_experiment(page)[0], Experiment)) for page in PAGES),
         *((Spec, to_json(spec, Spec)) for spec in specs),
@@ -46,7 +46,7 @@ def test_any_json_is_a_config_or_refused(configs, case, cases):
 
 @pytest.mark.parametrize("cases", [60, pytest.param(1000, marks=pytest.mark.stress)])
 def test_any_config_file_is_read_or_refused(made_runs, tmp_path, case, cases):
-    content = (made_runs("reviews") / "config.json").read_bytes()
+    content = (made_runs("texts") / "config.json").read_bytes()
     config, workdir = json.loads(content), Workdir(tmp_path)
     as_bytes = changed(config).map(lambda value: json.dumps(value).encode())
     deep = st.sampled_from((b"[" * 100_000, b'{"a":' * 100_000, b'{"format": 1' + b"0" * 5000 + b"}"))
@@ -66,7 +66,7 @@ def test_any_config_file_is_read_or_refused(made_runs, tmp_path, case, cases):
 
 @pytest.mark.parametrize(
     ("task", "cases"),
-    [("reviews", 20), *(pytest.param(task, 400, marks=pytest.mark.stress) for task in ("reviews", "pictures"))],
+    [("texts", 20), *(pytest.param(task, 400, marks=pytest.mark.stress) for task in ("texts", "images"))],
 )
 def test_any_config_of_a_run_is_loaded_or_refused(task, made_runs, copy_of, tmp_path, case, cases):
     workdir = copy_of(made_runs(task), tmp_path / "run")
@@ -86,9 +86,9 @@ def test_any_config_of_a_run_is_loaded_or_refused(task, made_runs, copy_of, tmp_
 
 
 def test_a_config_that_mixes_tasks_is_refused_or_cannot_be_asked(made_runs, experiments, copy_of, tmp_path):
-    workdir = copy_of(made_runs("reviews"), tmp_path / "run")
+    workdir = copy_of(made_runs("texts"), tmp_path / "run")
     config = json.loads((workdir / "config.json").read_bytes())
-    other = to_json(experiments["pictures"], Experiment)
+    other = to_json(experiments["images"], Experiment)
     for part in ("data", "model", "task"):
         mixed = config | {"experiment": config["experiment"] | {part: other[part]}}
         (workdir / "config.json").write_text(json.dumps(mixed))

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab10.data.cache import open_entry
-from lab10.json_lines import read_json_lines, read_metrics
-from lab10.plots import plot_history
+from lab10.inspection.plots import plot_history
 from lab10.training.checkpoints import Checkpoints, digest_of_json
 from lab10.training.event_files import PREFIX, EventWriter, drop_events_after
+from lab10.training.json_lines import read_json_lines, read_metrics
 
 lines = st.lists(
     st.one_of(
@@ -85,7 +85,7 @@ def test_any_event_files_are_cut_at_a_step(tmp_path, case, cases):
 
 @pytest.mark.parametrize("cases", [15, pytest.param(300, marks=pytest.mark.stress)])
 def test_any_metadata_of_a_checkpoint_are_read_or_refused(made_runs, copy_of, tmp_path, case, cases):
-    workdir = copy_of(made_runs("reviews"), tmp_path / "run")
+    workdir = copy_of(made_runs("texts"), tmp_path / "run")
     path = workdir / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())
 

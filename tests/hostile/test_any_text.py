@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab10.data.text import build_vocabulary, ranks_of, tokenize
-from lab10.inspection import load, reviews
+from lab10.data.tokenizer import build_vocabulary, ranks_of, tokenize
+from lab10.inspection import load
 
 
 @pytest.mark.parametrize("cases", [100, pytest.param(3000, marks=pytest.mark.stress)])
@@ -33,7 +33,7 @@ def test_any_bytes_are_words(case, cases):
 @pytest.fixture(scope="module")
 def predictors(made_runs):
     """A run that reads texts whole, and one that cuts them as in training."""
-    return {"whole": load(made_runs("reviews"), max_length=None), "cut": load(made_runs("reviews"))}
+    return {"whole": load(made_runs("texts"), max_length=None), "cut": load(made_runs("texts"))}
 
 
 @pytest.mark.parametrize("cases", [15, pytest.param(600, marks=pytest.mark.stress)])
@@ -76,7 +76,7 @@ def test_any_texts_have_one_answer_each_which_does_not_depend_on_the_others(pred
 def test_texts_too_long_for_one_batch_are_read_in_several(predictors, monkeypatch):
     run, texts = predictors["whole"], ["dull " * length for length in (90, 1, 30, 3, 70)]
     together = run.predict(texts)
-    monkeypatch.setattr(reviews, "IDS_IN_BATCH", 64)
+    monkeypatch.setattr(texts, "IDS_IN_BATCH", 64)
     apart = run.predict(texts)
     for one, other in zip(together, apart, strict=True):
         assert one["text"] == other["text"]

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lab10.config.paths import path_of
 from lab10.data.cache import open_entry
 from lab10.errors import UserError
 from lab10.inspection import load
-from lab10.paths import path_of
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(made_runs, copy_of, made_cache, tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    original = made_runs("reviews")
+    original = made_runs("texts")
     outside = root / "outside"
     (outside / "home" / ".cache").mkdir(parents=True)
     (outside / "home" / ".bashrc").write_text("precious")
@@ -156,15 +156,15 @@ def test_a_config_of_a_stranger_does_not_say_where_to_write(world, watched, fiel
 
 @pytest.mark.parametrize("cases", [20, pytest.param(400, marks=pytest.mark.stress)])
 def test_no_name_in_an_experiment_leads_training_out_of_the_workdir(world, watched, experiments, case, cases):
-    experiment, before = experiments["reviews"], world.listing()
+    experiment, before = experiments["texts"], world.listing()
     of_data = ("name", "train_split", "test_split", "text_feature", "label_feature")
     workdir = world.workdir.parent / "run" / "inner"  # so that it is new, and inside
 
     @given(st.sampled_from(of_data), names, st.none() | names)
     @settings(max_examples=cases)
-    def check(field, name, start_from):
+    def check(field, name, init_from):
         changed = dataclasses.replace(
-            experiment, data=dataclasses.replace(experiment.data, **{field: name}), start_from=start_from
+            experiment, data=dataclasses.replace(experiment.data, **{field: name}), init_from=init_from
         )
         with watched() as watch:
             if not refused(lambda: train(RunWriter(changed, Workdir(workdir)))):
@@ -177,8 +177,8 @@ def test_no_name_in_an_experiment_leads_training_out_of_the_workdir(world, watch
 
 
 def test_the_run_that_another_starts_from_is_only_read(world, watched, experiments, made_runs, tmp_path):
-    other = made_runs("reviews")
-    experiment = dataclasses.replace(experiments["reviews"], start_from=str(other))
+    other = made_runs("texts")
+    experiment = dataclasses.replace(experiments["texts"], init_from=str(other))
     with watched() as watch:
         train(RunWriter(experiment, Workdir(tmp_path / "run")))
     assert watch.written_outside(tmp_path / "run", world.cache) == []
@@ -245,7 +245,7 @@ def test_a_split_and_a_checkpoint_of_any_other_name_are_refused(world, watched):
 
 @pytest.mark.parametrize("link", ["evaluations", "evaluations/log.jsonl", "evaluations/validation-2.csv"])
 def test_a_link_in_a_workdir_leads_no_evaluation_elsewhere(world, made_runs, copy_of, watched, link, tmp_path):
-    workdir = copy_of(made_runs("reviews"), tmp_path / "run")
+    workdir = copy_of(made_runs("texts"), tmp_path / "run")
     target = world.outside / "home" / (".bashrc" if "/" in link else ".cache")
     path, before = workdir / link, world.listing()
     if path.is_dir():

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from lab10.compilation_cache import use_compilation_cache
 from lab10.data.sources import find_builder, import_tfds
 from lab10.errors import UserError
+from lab10.training.compilation_cache import use_compilation_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +41,7 @@ def test_the_planted_pickles_do_run_where_they_are_loaded(explosives, marker, tm
 def test_a_pickle_in_place_of_any_kind_of_file_of_a_run_is_never_run(
     made_runs, experiments, copy_of, use, explosives, marker, tmp_path, watched
 ):
-    original = made_runs("reviews")
+    original = made_runs("texts")
     kinds = collections.defaultdict(list)
     for name in files_of(original):
         in_checkpoint = "arrays" if len(name.name) == 32 else name.name  # those of arrays are named by chance
@@ -53,7 +53,7 @@ def test_a_pickle_in_place_of_any_kind_of_file_of_a_run_is_never_run(
         for name in names:
             (workdir / name).write_bytes(explosives["pickle"])
         with watched() as watch:
-            refused[kind] = use(workdir, "reviews", experiments["reviews"], "read", "train").keys()
+            refused[kind] = use(workdir, "texts", experiments["texts"], "read", "train").keys()
         assert watch.executed == [], kind
         assert not marker.exists(), kind
     for kind in ("config.json", "_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt", "arrays"):
@@ -63,7 +63,7 @@ def test_a_pickle_in_place_of_any_kind_of_file_of_a_run_is_never_run(
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("task", ["reviews", "pictures"])
+@pytest.mark.parametrize("task", ["texts", "images"])
 @pytest.mark.parametrize("form", ["pickle", "pickle in text", "npy", "npz"])
 def test_no_form_of_a_pickle_in_any_file_of_a_run_is_run(
     task, form, made_runs, experiments, copy_of, use, explosives, marker, tmp_path, case
@@ -83,16 +83,16 @@ def test_no_form_of_a_pickle_in_any_file_of_a_run_is_run(
 def test_a_run_of_nothing_but_pickles_is_refused(
     form, made_runs, experiments, copy_of, use, explosives, marker, tmp_path
 ):
-    workdir = copy_of(made_runs("reviews"), tmp_path / "run")
+    workdir = copy_of(made_runs("texts"), tmp_path / "run")
     for name in files_of(workdir):
         if name.parts[0] == "checkpoints":
             (workdir / name).write_bytes(explosives[form])
-    refused = use(workdir, "reviews", experiments["reviews"])
+    refused = use(workdir, "texts", experiments["texts"])
     assert refused.keys() == {"read", "evaluate", "train"}
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("task", ["reviews", pytest.param("pictures", marks=pytest.mark.stress)])
+@pytest.mark.parametrize("task", ["texts", pytest.param("images", marks=pytest.mark.stress)])
 def test_a_pickle_in_place_of_any_file_of_the_cache_is_never_run(
     task, made_runs, experiments, copy_of, use, explosives, marker, tmp_path, made_cache, monkeypatch, watched
 ):
@@ -120,7 +120,7 @@ def test_an_array_of_objects_is_no_entry_of_the_cache(
     """A manifest that says so itself, with the right digests."""
     import hashlib
 
-    original = made_runs("reviews")
+    original = made_runs("texts")
     cache = copy_of(made_cache, tmp_path / "cache")
     monkeypatch.setenv("LAB10_CACHE_DIR", str(cache))
     path = next(cache.glob("synthetic_reviews-*-train-ranks-*/manifest.json"))
@@ -130,7 +130,7 @@ def test_an_array_of_objects_is_no_entry_of_the_cache(
     manifest["sha256"] = hashlib.sha256(json.dumps(manifest["arrays"], sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps(manifest))
     workdir = copy_of(original, tmp_path / "run")
-    assert use(workdir, "reviews", experiments["reviews"], "evaluate") == {}, "built again, and read"
+    assert use(workdir, "texts", experiments["texts"], "evaluate") == {}, "built again, and read"
     assert json.loads(path.read_text())["arrays"]["labels"]["dtype"] == "<i4"
 
 
@@ -149,9 +149,9 @@ def test_nothing_that_is_compiled_lies_in_the_cache_of_arrays_or_is_read_from_th
     assert not compiled.is_relative_to(tmp_path)
     assert not compiled.is_relative_to(Path("~/.cache/lab10").expanduser().resolve())
 
-    cache, workdir = copy_of(made_cache, tmp_path / "cache"), copy_of(made_runs("reviews"), tmp_path / "run")
+    cache, workdir = copy_of(made_cache, tmp_path / "cache"), copy_of(made_runs("texts"), tmp_path / "run")
     with watched() as watch:
-        use(workdir, "reviews", experiments["reviews"])
+        use(workdir, "texts", experiments["texts"])
     from_strangers = {path.suffix for path in watch.opened if path.is_relative_to(cache) and path.is_file()}
     assert from_strangers <= {".bin", ".json", ".lock", ".txt"}, "arrays and what describes them"
     assert not [

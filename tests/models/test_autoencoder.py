@@ -5,17 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lab10.data.pictures import PictureSpec
-from lab10.data.reviews import ReviewSpec
+from lab10.data.images import ImageSpec
+from lab10.data.texts import TextSpec
 from lab10.errors import UserError
 from lab10.models.autoencoder import ACTIVATIONS, LinearAutoencoder, MLPAutoencoder
 from lab10.training.state import count_parameters, init_params
 
-MNIST, SMALL = PictureSpec(height=28, width=28, largest=255), PictureSpec(height=3, width=4, largest=255)
+MNIST, SMALL = ImageSpec(height=28, width=28, largest=255), ImageSpec(height=3, width=4, largest=255)
 
 
 def test_the_linear_autoencoder_is_two_matrices_drawn_as_in_the_lab():
-    params = init_params(LinearAutoencoder(latent=64).build(MNIST), MNIST, seed=0)
+    params = init_params(LinearAutoencoder(latent_dim=64).build(MNIST), MNIST, seed=0)
     assert jax.tree.map(jnp.shape, params) == {
         "encoder": {"dense_0": {"kernel": (784, 64)}},
         "decoder": {"dense_0": {"kernel": (64, 784)}},
@@ -28,7 +28,7 @@ def test_the_linear_autoencoder_is_two_matrices_drawn_as_in_the_lab():
 
 
 def test_the_linear_autoencoder_is_linear():
-    module = LinearAutoencoder(latent=2).build(SMALL)
+    module = LinearAutoencoder(latent_dim=2).build(SMALL)
     params = init_params(module, SMALL, seed=3)
     x = jax.random.uniform(jax.random.key(0), (5, 12))
     encoder, decoder = params["encoder"]["dense_0"]["kernel"], params["decoder"]["dense_0"]["kernel"]
@@ -54,7 +54,7 @@ def test_the_defaults_are_the_labs_deep_autoencoder():
 
 def test_an_mlp_equals_its_layers_written_out():
     module = MLPAutoencoder(
-        latent=2, encoder_widths=(5,), decoder_widths=(4,), activation="tanh", output="sigmoid"
+        latent_dim=2, encoder_widths=(5,), decoder_widths=(4,), activation="tanh", output_activation="sigmoid"
     ).build(SMALL)
     params = jax.tree.map(lambda p: p + 0.1, init_params(module, SMALL, seed=0))
     x = jax.random.uniform(jax.random.key(0), (3, 12))
@@ -74,9 +74,9 @@ def test_an_mlp_equals_its_layers_written_out():
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("output", ["linear", "sigmoid"])
-def test_any_depth_width_and_activation_reconstructs_pictures(activation, output):
+def test_any_depth_width_and_activation_reconstructs_images(activation, output):
     module = MLPAutoencoder(
-        latent=3, encoder_widths=(6, 5), decoder_widths=(), activation=activation, output=output
+        latent_dim=3, encoder_widths=(6, 5), decoder_widths=(), activation=activation, output=output
     ).build(SMALL)
     reconstruction, _ = module.init_with_output(jax.random.key(0), jax.random.uniform(jax.random.key(1), (2, 12)))
     assert reconstruction.shape == (2, 12)
@@ -88,19 +88,19 @@ def test_any_depth_width_and_activation_reconstructs_pictures(activation, output
 @pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
 def test_bfloat16_keeps_parameters_latents_and_pictures_float32(kind):
     x = jax.random.uniform(jax.random.key(1), (2, 12))
-    module = kind(latent=3, dtype="bfloat16").build(SMALL)
+    module = kind(latent_dim=3, dtype="bfloat16").build(SMALL)
     reconstruction, variables = module.init_with_output(jax.random.key(0), x)
     latents = module.apply(variables, x, method="encode")
     assert {leaf.dtype for leaf in (reconstruction, latents, *jax.tree.leaves(variables))} == {jnp.dtype("float32")}
-    in_float32 = kind(latent=3).build(SMALL).apply(variables, x)
+    in_float32 = kind(latent_dim=3).build(SMALL).apply(variables, x)
     np.testing.assert_allclose(reconstruction, in_float32, atol=0.1)
     assert np.any(np.asarray(reconstruction) != np.asarray(in_float32))
 
 
 @pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
-def test_texts_are_no_pictures(kind):
-    with pytest.raises(UserError, match="reads pictures, and the dataset holds reviews"):
-        kind().build(ReviewSpec(num_ids=10, class_names=("a", "b")))
+def test_texts_are_no_images(kind):
+    with pytest.raises(UserError, match="reads images, and the dataset holds texts"):
+        kind().build(TextSpec(num_ids=10, class_names=("a", "b")))
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lab10.data.reviews import ReviewSpec
+from lab10.data.texts import TextSpec
 from lab10.errors import UserError
 from lab10.models.lstm import MaskedLSTM
 from lab10.models.ngrams import ngram_buckets
-from lab10.models.sentiment import LSTM, pool
+from lab10.models.text_classifiers import LSTM, pool
 from lab10.training.state import init_params
 
-SPEC = ReviewSpec(num_ids=40, class_names=("neg", "pos"))
-SMALL = LSTM(embedding_features=8, hidden=6)
+SPEC = TextSpec(num_ids=40, class_names=("neg", "pos"))
+SMALL = LSTM(embedding_dim=8, hidden_size=6)
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(1, 40, (4, 12)), jnp.int32)
 
 floats = st.floats(-3, 3, width=32)
@@ -53,7 +53,7 @@ def test_no_gradient_is_lost_to_rows_of_padding(pooling):
 
 
 def test_the_second_direction_reads_backwards():
-    """With the directions' parameters exchanged, a reversed review gives what the review gave."""
+    """With the directions' parameters exchanged, a reversed text gives what the text gave."""
     model = dataclasses.replace(SMALL, bidirectional=True)
     params = params_of(model)
     kernel = params["dense"]["kernel"]
@@ -90,7 +90,7 @@ def test_the_plain_scan_gives_what_the_fast_one_gives(pooling, bidirectional):
 DROPOUTS = [
     {"embedding_dropout": 0.5},
     {"input_dropout": 0.5},
-    {"input_dropout": 0.5, "same_mask": False},
+    {"input_dropout": 0.5, "shared_dropout_mask": False},
     {"output_dropout": 0.5},
 ]
 
@@ -151,13 +151,13 @@ def test_a_dropped_word_is_gone_wherever_it_stands():
 
 @pytest.mark.parametrize("same", [True, False])
 def test_inputs_are_dropped_at_all_steps_alike_where_asked(same):
-    model = dataclasses.replace(SMALL, input_dropout=0.5, same_mask=same)
+    model = dataclasses.replace(SMALL, input_dropout=0.5, shared_dropout_mask=same)
     gone = captured(model, params_of(SMALL), keys=20) == 0
     assert np.all(gone == gone[:, :1]) == same
-    assert np.any(gone[:, :, :1] != gone[:, :, 1:]), "reviews have masks of their own"
+    assert np.any(gone[:, :, :1] != gone[:, :, 1:]), "texts have masks of their own"
 
 
-NGRAMS = dataclasses.replace(SMALL, longest_ngram=3, ngram_features=2, ngram_buckets=2**10)
+NGRAMS = dataclasses.replace(SMALL, max_ngram=3, ngram_dim=2, ngram_buckets=2**10)
 
 
 def test_each_place_has_the_embeddings_of_the_ngrams_that_end_there():
@@ -174,15 +174,15 @@ def test_each_place_has_the_embeddings_of_the_ngrams_that_end_there():
 
 def test_a_word_that_is_not_there_takes_its_ngrams_along():
     params, gone = params_of(NGRAMS), 5
-    presence = jnp.ones(TOKENS.shape).at[:, gone].set(0)
-    read, whole = read_by_the_lstm(NGRAMS, params, TOKENS, presence), read_by_the_lstm(NGRAMS, params, TOKENS)
+    token_weights = jnp.ones(TOKENS.shape).at[:, gone].set(0)
+    read, whole = read_by_the_lstm(NGRAMS, params, TOKENS, token_weights), read_by_the_lstm(NGRAMS, params, TOKENS)
     for columns, reach in ((slice(0, 8), 1), (slice(8, 10), 2), (slice(10, 12), 3)):
         changed = np.any(read[:, :, columns] != whole[:, :, columns], axis=(1, 2))
         assert np.flatnonzero(changed).tolist() == list(range(gone, gone + reach))
         assert np.all(read[gone : gone + reach, :, columns] == 0)
 
 
-def read_by_the_lstm(model, params, tokens, presence=None):
+def read_by_the_lstm(model, params, tokens, token_weights=None):
     """What the first LSTM is given, [time, batch, features]."""
     read = []
 
@@ -192,11 +192,11 @@ def read_by_the_lstm(model, params, tokens, presence=None):
         return next_function(*args, **kwargs)
 
     with nn.intercept_methods(listen):
-        model.build(SPEC).apply({"params": params}, tokens, presence)
+        model.build(SPEC).apply({"params": params}, tokens, token_weights)
     return read[0]
 
 
-@pytest.mark.parametrize("name", ["longest_ngram", "ngram_features", "ngram_buckets"])
+@pytest.mark.parametrize("name", ["max_ngram", "ngram_dim", "ngram_buckets"])
 def test_ngrams_of_no_size_are_refused(name):
     with pytest.raises(UserError, match=f"--model.{name.replace('_', '-')} is 0; expected at least 1"):
         LSTM(**{name: 0})

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lab10.data.reviews import ReviewSpec
+from lab10.data.texts import TextSpec
 from lab10.errors import UserError
 from lab10.models.bag_of_ngrams import BagOfNgrams
 from lab10.models.ngrams import ngram_buckets
 from lab10.training.state import init_params
 
-SPEC = ReviewSpec(num_ids=50, class_names=("neg", "pos"))
+SPEC = TextSpec(num_ids=50, class_names=("neg", "pos"))
 BUCKETS = 2**18
 
 
@@ -54,7 +54,7 @@ def logits(model, tokens, **more):
 
 
 def test_it_is_the_mean_of_the_embeddings_and_a_dense_layer():
-    model = BagOfNgrams(features=4)
+    model = BagOfNgrams(embedding_dim=4)
     params = init_params(model.build(SPEC), SPEC, 0)
     row = [0, 7, 3, 7]
     rows = params["embedding"]["embedding"][np.array(of_row(row, 1) + of_row(row, 2))]
@@ -64,19 +64,21 @@ def test_it_is_the_mean_of_the_embeddings_and_a_dense_layer():
 
 def test_words_alone_know_no_order_and_bigrams_do():
     one, other = [[4, 5, 6]], [[6, 5, 4]]
-    words, bigrams = BagOfNgrams(longest=1), BagOfNgrams(longest=2)
+    words, bigrams = BagOfNgrams(max_ngram=1), BagOfNgrams(max_ngram=2)
     np.testing.assert_allclose(logits(words, one), logits(words, other), atol=1e-7)
     assert abs(logits(bigrams, one) - logits(bigrams, other)).max() > 1e-6
 
 
 def test_a_word_that_is_not_there_takes_its_ngrams_along():
-    model = BagOfNgrams(features=4)
-    presence = jnp.array([[1.0, 1.0, 0.0]])
+    model = BagOfNgrams(embedding_dim=4)
+    token_weights = jnp.array([[1.0, 1.0, 0.0]])
     params = init_params(model.build(SPEC), SPEC, 0)
     kept = of_row([4, 5], 1) + of_row([4, 5], 2)
     expected = params["embedding"]["embedding"][np.array(kept)].sum(axis=0) / 5 @ params["dense"]["kernel"]
-    np.testing.assert_allclose(logits(model, [[4, 5, 6]], presence=presence)[0], expected, rtol=1e-5)
-    np.testing.assert_array_equal(logits(model, [[4, 5, 6]], presence=jnp.ones((1, 3))), logits(model, [[4, 5, 6]]))
+    np.testing.assert_allclose(logits(model, [[4, 5, 6]], token_weights=token_weights)[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(
+        logits(model, [[4, 5, 6]], token_weights=jnp.ones((1, 3))), logits(model, [[4, 5, 6]])
+    )
 
 
 def test_blank_rows_are_finite():

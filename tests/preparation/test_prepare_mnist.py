@@ -42,8 +42,8 @@ def test_mnist_is_prepared_from_its_files_and_read_without_tensorflow(tmp_path, 
     original = gzip.decompress((manual_dir / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]  # after IDX's header
     read = (
         "import sys\n"
-        "from lab10.data.pictures import Pictures\n"
-        f"data = Pictures(name='mnist', dir={str(tmp_path / 'data')!r}).open()\n"
+        "from lab10.data.images import ImageDataset\n"
+        f"data = ImageDataset(name='mnist', dir={str(tmp_path / 'data')!r}).open()\n"
         "train, held_out, test = (data.open_split(split) for split in ('train', 'validation', 'test'))\n"
         "assert (len(train), len(held_out), len(test)) == (54000, 6000, 10000)\n"
         "assert data.spec.pixels == 784\n"

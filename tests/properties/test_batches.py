@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from lab10.data.batching import NO_EXAMPLE, POOL_BATCHES, TrainingBatches, epoch_order, evaluation_batches
 from lab10.data.dataset import Split
-from lab10.data.reviews import bucket_lengths
+from lab10.data.texts import bucket_lengths
 
 sizes, batch_sizes = st.integers(1, 60), st.integers(1, 70)
-order_seeds = st.integers(0, 2**40)
+shuffle_seeds = st.integers(0, 2**40)
 
 
 def numbered(examples: int) -> Split:
@@ -79,7 +79,7 @@ def real(examples: np.ndarray) -> np.ndarray:
     return examples[:count]
 
 
-@given(sizes, batch_sizes, order_seeds, st.integers(0, 3))
+@given(sizes, batch_sizes, shuffle_seeds, st.integers(0, 3))
 def test_every_example_comes_exactly_once_an_epoch(examples, batch_size, seed, epoch):
     batches = TrainingBatches(numbered(examples), batch_size, seed)
     taken = [batches.batch(step) for step in steps_of(batches, epoch)]
@@ -88,7 +88,7 @@ def test_every_example_comes_exactly_once_an_epoch(examples, batch_size, seed, e
     assert sorted(np.concatenate([real_rows(batch) for batch in taken])) == list(numbered(examples).rows)
 
 
-@given(ragged_splits(), small_batch_sizes, order_seeds, st.integers(0, 3))
+@given(ragged_splits(), small_batch_sizes, shuffle_seeds, st.integers(0, 3))
 def test_every_example_comes_exactly_once_an_epoch_also_where_lengths_differ(split, batch_size, seed, epoch):
     batches = TrainingBatches(split, batch_size, seed)
     taken = [batches.batch(step) for step in steps_of(batches, epoch)]
@@ -100,7 +100,7 @@ def test_every_example_comes_exactly_once_an_epoch_also_where_lengths_differ(spl
     assert not any(batch[name][~batch["mask"]].any() for batch in taken for name in ("inputs", "labels"))
 
 
-@given(splits, batch_sizes, order_seeds, st.lists(st.integers(0, 800), min_size=1, max_size=10))
+@given(splits, batch_sizes, shuffle_seeds, st.lists(st.integers(0, 800), min_size=1, max_size=10))
 def test_a_batch_is_a_function_of_seed_and_step_alone(split, batch_size, seed, steps):
     used = TrainingBatches(split, batch_size, seed)
     before = {step: used.batch(step) for step in steps}  # in whatever order the steps were asked for
@@ -110,7 +110,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(split, batch_size, seed, s
             np.testing.assert_array_equal(array, before[step][name])
 
 
-@given(splits, batch_sizes, order_seeds, st.integers(0, 3))
+@given(splits, batch_sizes, shuffle_seeds, st.integers(0, 3))
 def test_a_batch_is_padded_to_the_least_length_that_holds_its_examples(split, batch_size, seed, epoch):
     batches = TrainingBatches(split, batch_size, seed)
     for step in steps_of(batches, epoch):
@@ -121,7 +121,7 @@ def test_a_batch_is_padded_to_the_least_length_that_holds_its_examples(split, ba
             np.testing.assert_array_equal(batch[name][: len(examples)], array)
 
 
-@given(splits, small_batch_sizes, order_seeds, st.integers(0, 900), st.data())
+@given(splits, small_batch_sizes, shuffle_seeds, st.integers(0, 900), st.data())
 def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, seed, start, data):
     batches = TrainingBatches(split, batch_size, seed)
     plain = TrainingBatches(split, batch_size, seed)
@@ -139,7 +139,7 @@ def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, se
             assert least_holding(split, plain.examples(start)) != steps.length, "it stops at another length alone"
 
 
-@given(st.integers(20, 60), batch_sizes, order_seeds, st.integers(0, 1000))
+@given(st.integers(20, 60), batch_sizes, shuffle_seeds, st.integers(0, 1000))
 def test_epochs_differ_in_order_and_so_do_seeds(examples, batch_size, seed, epoch):
     """Of 20 examples two orders agree by chance once in 10^18."""
 
@@ -151,12 +151,12 @@ def test_epochs_differ_in_order_and_so_do_seeds(examples, batch_size, seed, epoc
 
 
 def long_tailed(examples: int, buckets: int, seed: int = 0) -> Split:
-    """Lengths much like those of reviews."""
+    """Lengths much like those of texts."""
     lengths = np.minimum(np.random.default_rng(seed).gamma(3.5, 40, examples).astype(np.int64) + 1, 250)
     return ragged(lengths, bucket_lengths(lengths, buckets))
 
 
-@given(order_seeds, st.integers(0, 1000))
+@given(shuffle_seeds, st.integers(0, 1000))
 def test_what_shares_a_batch_is_drawn_anew_each_epoch_also_where_lengths_differ(seed, epoch):
     split = long_tailed(8 * POOL_BATCHES * 4, buckets=3)
     orders = [epoch_order(*drawn, split, 4) for drawn in ((seed, epoch), (seed, epoch + 1), (seed + 1, epoch))]
@@ -176,7 +176,7 @@ def at_random(seed: int, split: Split, batch_size: int) -> np.ndarray:
     return filled.reshape(-1, batch_size)
 
 
-@given(st.data(), small_batch_sizes, order_seeds)
+@given(st.data(), small_batch_sizes, shuffle_seeds)
 def test_full_batches_are_never_padded_more_than_in_random_order(data, batch_size, seed):
     split = data.draw(ragged_splits(st.integers(1, 400 // batch_size).map(lambda batches: batches * batch_size)))
     assert cells(split, epoch_order(seed, 0, split, batch_size)) <= cells(split, at_random(seed, split, batch_size))
@@ -191,7 +191,7 @@ def test_batches_of_a_large_split_hold_similar_lengths(batch_size):
     assert grouped < 1.25 * split.lengths.sum()
 
 
-@given(ragged_splits(), small_batch_sizes, order_seeds, st.integers(0, 3))
+@given(ragged_splits(), small_batch_sizes, shuffle_seeds, st.integers(0, 3))
 def test_the_padded_length_seldom_changes_along_an_epoch(split, batch_size, seed, epoch):
     order = epoch_order(seed, epoch, split, batch_size)
     runs = len(list(itertools.groupby(split.padded_length(real(examples)) for examples in order)))

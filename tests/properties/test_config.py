@@ -9,21 +9,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lab10.config import FAMILIES, Experiment, differing_fields, from_json, to_json
+from lab10.config.experiment import BASE_CLASSES, Experiment, differing_fields, from_json, to_json
+from lab10.config.fields import option
+from lab10.config.registry import components_of
 from lab10.data.dataset import Dataset
 from lab10.errors import UserError
-from lab10.fields import option
-from lab10.kinds import kinds_of
 from lab10.models.model import Model
-from lab10.optimizers import Optimizer
+from lab10.optim.optimizers import Optimizer
 from lab10.tasks.task import Task
 
 # Fields whose values are bounded on both sides; all others take any value of their type that is large enough.
 SHARES = {
     name: st.floats(0, 1, exclude_max=True)
     for name in (
-        "validation_share",
-        "average_decay",
+        "validation_fraction",
+        "ema_decay",
         "dropout",
         "embedding_dropout",
         "input_dropout",
@@ -38,8 +38,8 @@ SHARES = {
 
 def values(name: str, hint: object) -> st.SearchStrategy:
     """Values for a field of this name and type."""
-    if hint in FAMILIES:
-        return st.sampled_from(sorted(kinds_of(hint).values(), key=lambda kind: kind.__name__)).flatmap(configs)
+    if hint in BASE_CLASSES:
+        return st.sampled_from(sorted(components_of(hint).values(), key=lambda kind: kind.__name__)).flatmap(configs)
     if dataclasses.is_dataclass(hint):
         return configs(hint)
     if name in SHARES:
@@ -61,7 +61,7 @@ def configs(draw, cls: type):
     hints = typing.get_type_hints(cls)
     fields = {field.name: draw(values(field.name, hints[field.name])) for field in dataclasses.fields(cls)}
     if cls is Experiment:
-        fields["select_by"] = draw(st.sampled_from(sorted(fields["task"].metrics)))
+        fields["monitor"] = draw(st.sampled_from(sorted(fields["task"].metrics)))
         fields[draw(st.sampled_from(("epochs", "steps")))] = None
         fields |= {"steps": 7} if fields["epochs"] is None and fields["steps"] is None else {}
     if "index_from" in fields:  # far above the reserved ids, and they apart: the rest is the vocabulary's test
@@ -104,18 +104,18 @@ def test_encoding_and_decoding_a_config_is_the_identity(experiment):
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for family in (Dataset, Model, Task, Optimizer) for kind in kinds_of(family).values()]
+    "kind", [kind for family in (Dataset, Model, Task, Optimizer) for kind in components_of(family).values()]
 )
 def test_every_kind_is_written_with_its_name(kind):
     @given(configs(kind))
     @settings(max_examples=3)
     def check(part):
-        family = next(family for family in FAMILIES if isinstance(part, family))
+        family = next(family for family in BASE_CLASSES if isinstance(part, family))
         field = next(field.name for field in dataclasses.fields(Experiment) if field.type is family)
         base = dict.fromkeys(("data", "model", "task", "optimizer"))
         for name in base:
             hint = typing.get_type_hints(Experiment)[name]
-            base[name] = min(kinds_of(hint).items())[1]()
+            base[name] = min(components_of(hint).items())[1]()
         experiment = Experiment(**(base | {field: part}), epochs=1)
         assert to_json(experiment, Experiment)[field]["kind"] == kind.__name__
         assert from_json(json.loads(json.dumps(to_json(experiment, Experiment))), Experiment) == experiment

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.metrics import Metrics
+from lab10.tasks.metrics import Metrics
 
 ROWS = 16  # of every batch, so that one shape is compiled
 

@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.reviews import ReviewSpec
-from lab10.data.text import pad
+from lab10.data.texts import TextSpec
+from lab10.data.tokenizer import pad
 from lab10.models.lstm import LSTMCell, MaskedLSTM
-from lab10.models.sentiment import LSTM, BagOfWords, multi_hot
+from lab10.models.text_classifiers import LSTM, BagOfWords, multi_hot
 
-NUM_IDS, LONGEST, BATCH = 30, 6, 3
+NUM_IDS, MAX_NGRAM, BATCH = 30, 6, 3
 LENGTHS = (6, 14)  # few, since each is compiled
-SPEC = ReviewSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
+SPEC = TextSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
 
-reviews = st.lists(st.lists(st.integers(1, NUM_IDS - 1), max_size=LONGEST), min_size=BATCH, max_size=BATCH)
+texts = st.lists(st.lists(st.integers(1, NUM_IDS - 1), max_size=MAX_NGRAM), min_size=BATCH, max_size=BATCH)
 sides = st.sampled_from(("front", "back"))
 seeds = st.integers(0, 3)
 lstms = st.sampled_from(
     [
-        LSTM(embedding_features=5, hidden=4),
-        LSTM(embedding_features=5, hidden=4, bidirectional=True),
-        LSTM(embedding_features=5, hidden=4, bidirectional=True, pooling="max"),
-        LSTM(embedding_features=5, hidden=4, pooling="mean"),
-        LSTM(embedding_features=5, hidden=4, pooling="mean", longest_ngram=3, ngram_features=2, ngram_buckets=64),
+        LSTM(embedding_dim=5, hidden_size=4),
+        LSTM(embedding_dim=5, hidden_size=4, bidirectional=True),
+        LSTM(embedding_dim=5, hidden_size=4, bidirectional=True, pooling="max"),
+        LSTM(embedding_dim=5, hidden_size=4, pooling="mean"),
+        LSTM(embedding_dim=5, hidden_size=4, pooling="mean", max_ngram=3, ngram_dim=2, ngram_buckets=64),
     ]
 )
 
@@ -50,10 +50,10 @@ def classifier(model):
 
 
 def padded(rows, length, side):
-    return pad([np.array(row, np.int32) for row in rows], length, side=side, keep="last")
+    return pad([np.array(row, np.int32) for row in rows], length, side=side, truncation_side="left")
 
 
-@given(lstms, reviews, seeds, sides, st.sampled_from(LENGTHS[1:]))
+@given(lstms, texts, seeds, sides, st.sampled_from(LENGTHS[1:]))
 def test_the_amount_of_padding_does_not_matter(lstm, rows, seed, side, length):
     logits = classifier(lstm)
     np.testing.assert_allclose(
@@ -61,7 +61,7 @@ def test_the_amount_of_padding_does_not_matter(lstm, rows, seed, side, length):
     )
 
 
-@given(lstms, reviews, seeds, st.sampled_from(LENGTHS))
+@given(lstms, texts, seeds, st.sampled_from(LENGTHS))
 def test_padding_in_front_and_behind_agree(lstm, rows, seed, length):
     logits = classifier(lstm)
     np.testing.assert_allclose(
@@ -69,7 +69,7 @@ def test_padding_in_front_and_behind_agree(lstm, rows, seed, length):
     )
 
 
-@given(lstms, reviews, seeds)
+@given(lstms, texts, seeds)
 def test_the_lstm_reads_the_order_of_words(lstm, rows, seed):
     """Guards the two tests above: a classifier that ignores its input would pass them."""
     logits = classifier(lstm)
@@ -143,7 +143,7 @@ def test_no_gradient_flows_to_padded_positions(lstm, mask, seed):
 
 
 def test_the_embedding_of_padding_gets_no_gradient():
-    module = LSTM(embedding_features=5, hidden=4).build(SPEC)
+    module = LSTM(embedding_dim=5, hidden_size=4).build(SPEC)
     tokens = jnp.asarray(padded([[1, 2], [3], []], 6, "front"))
     params = module.init(jax.random.key(0), tokens)
     gradient = jax.grad(lambda params: jnp.sum(module.apply(params, tokens)))(params)["params"]["embedding"][
@@ -154,12 +154,12 @@ def test_the_embedding_of_padding_gets_no_gradient():
     assert np.all(np.any(gradient[1:4] != 0, axis=-1))
 
 
-@given(reviews, seeds, st.sampled_from(LENGTHS[1:]), st.randoms(use_true_random=False))
+@given(texts, seeds, st.sampled_from(LENGTHS[1:]), st.randoms(use_true_random=False))
 def test_a_bag_of_words_ignores_padding_order_and_repetition(rows, seed, length, random):
     logits = classifier(BagOfWords(widths=(4,)))
     changed = []
     for row in rows:
-        row = row + [random.choice(row) for _ in range(LONGEST - len(row))] if row else row
+        row = row + [random.choice(row) for _ in range(MAX_NGRAM - len(row))] if row else row
         random.shuffle(row)
         changed.append(row)
     np.testing.assert_array_equal(
@@ -167,7 +167,7 @@ def test_a_bag_of_words_ignores_padding_order_and_repetition(rows, seed, length,
     )
 
 
-@given(reviews)
+@given(texts)
 def test_a_multi_hot_row_marks_the_ids_that_occur(rows):
     expected = [[float(column in row) for column in range(NUM_IDS)] for row in rows]
     np.testing.assert_array_equal(multi_hot(jnp.asarray(padded(rows, 6, "front")), NUM_IDS), expected)

@@ -9,17 +9,17 @@ import optax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab10.data.pictures import PictureSpec
+from lab10.data.images import ImageSpec
 from lab10.models.autoencoder import LinearAutoencoder
 from lab10.models.pca import fit_pca
 from lab10.tasks.reconstruction import Reconstruction
 
 ROWS, LATENT = 40, 3
-SPEC = PictureSpec(height=3, width=4, largest=255)
+SPEC = ImageSpec(height=3, width=4, largest=255)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def pictures(seed: int, rows: int = ROWS) -> np.ndarray:
+def images(seed: int, rows: int = ROWS) -> np.ndarray:
     """Rows in [0, 1] in which some directions matter more than others, far from centred."""
     random = np.random.default_rng(seed)
     mixed = (
@@ -33,7 +33,7 @@ def pictures(seed: int, rows: int = ROWS) -> np.ndarray:
 @functools.cache
 def autoencoder():
     """The module's loss on float32 rows, and a step of Adam on it."""
-    module, optimizer = LinearAutoencoder(latent=LATENT).build(SPEC), optax.adam(3e-2)
+    module, optimizer = LinearAutoencoder(latent_dim=LATENT).build(SPEC), optax.adam(3e-2)
 
     def loss(params, x):
         return jnp.mean(Reconstruction().per_example(module.apply({"params": params}, x), {"targets": x})["loss"])
@@ -59,7 +59,7 @@ def pca_loss(x, centred=False):
 
 @given(seeds, seeds, st.sampled_from((0.1, 0.3, 1.0)), st.integers(0, 12))
 def test_no_linear_autoencoder_beats_exact_pca_on_the_data_it_was_fitted_on(data_seed, weight_seed, scale, steps):
-    x, random = pictures(data_seed), np.random.default_rng(weight_seed)
+    x, random = images(data_seed), np.random.default_rng(weight_seed)
     loss, init, step = autoencoder()
     params = matrices(
         scale * random.normal(size=(SPEC.pixels, LATENT)), scale * random.normal(size=(LATENT, SPEC.pixels))
@@ -72,7 +72,7 @@ def test_no_linear_autoencoder_beats_exact_pca_on_the_data_it_was_fitted_on(data
 
 @given(seeds, st.integers(1, 12))
 def test_the_best_linear_autoencoder_is_exact_pca(data_seed, steps):
-    x = pictures(data_seed)
+    x = images(data_seed)
     loss, init, step = autoencoder()
     components = fit_pca([x], LATENT, centred=False).components
     params = matrices(components.T, components)
@@ -86,7 +86,7 @@ def test_the_best_linear_autoencoder_is_exact_pca(data_seed, steps):
 @given(seeds, seeds)
 def test_least_squares_on_any_latents_does_not_beat_exact_pca(data_seed, weight_seed):
     """The best decoder of a random encoder: much closer to the optimum than random pairs of matrices."""
-    x = pictures(data_seed).astype(np.float64)
+    x = images(data_seed).astype(np.float64)
     latents = x @ np.random.default_rng(weight_seed).normal(size=(SPEC.pixels, LATENT))
     decoder = np.linalg.lstsq(latents, x, rcond=None)[0]
     assert np.sum((latents @ decoder - x) ** 2, axis=1).mean() >= pca_loss(x) * (1 - 1e-5)
@@ -94,7 +94,7 @@ def test_least_squares_on_any_latents_does_not_beat_exact_pca(data_seed, weight_
 
 @given(seeds, st.lists(st.integers(0, ROWS), max_size=5), st.booleans())
 def test_the_chunks_in_which_rows_come_do_not_matter(seed, cuts, centred):
-    x = pictures(seed)
+    x = images(seed)
     whole, chunked = fit_pca([x], LATENT, centred=centred), fit_pca(np.split(x, sorted(cuts)), LATENT, centred=centred)
     np.testing.assert_allclose(chunked.mean, whole.mean, rtol=1e-9)
     x = x.astype(np.float64)
@@ -103,14 +103,14 @@ def test_the_chunks_in_which_rows_come_do_not_matter(seed, cuts, centred):
 
 @given(seeds)
 def test_centring_does_no_harm_on_the_data_fitted(seed):
-    x = pictures(seed)
+    x = images(seed)
     assert pca_loss(x, centred=True) <= pca_loss(x, centred=False) * (1 + 1e-9)
 
 
 @given(seeds, st.integers(1, SPEC.pixels + 3), st.booleans())
 @settings(max_examples=30)
 def test_components_are_orthonormal_and_ordered_by_what_they_explain(seed, latent, centred):
-    x = pictures(seed).astype(np.float64)
+    x = images(seed).astype(np.float64)
     pca = fit_pca([x], latent, centred=centred)
     assert pca.components.shape == (min(latent, SPEC.pixels), SPEC.pixels)
     np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(len(pca.components)), atol=1e-10)

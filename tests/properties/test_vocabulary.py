@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lab10.data.reviews import Reviews
-from lab10.data.text import PADDING_ID, build_vocabulary, ranks_of, tokenize
+from lab10.data.texts import TextDataset
+from lab10.data.tokenizer import PADDING_ID, build_vocabulary, ranks_of, tokenize
 from lab10.errors import UserError
 
 SEPARATORS = b' !"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
@@ -21,7 +21,7 @@ documents = st.lists(texts, max_size=8)
 
 @st.composite
 def encodings(draw):
-    """Reviews under any settings that the config accepts."""
+    """Texts under any settings that the config accepts."""
     none_or = lambda strategy: st.none() | strategy  # noqa: E731
     fields = {
         "num_words": draw(none_or(st.integers(1, 30))),
@@ -30,32 +30,32 @@ def encodings(draw):
         "unknown_id": draw(none_or(st.integers(1, 12))),
     }
     try:
-        return Reviews(**fields)
+        return TextDataset(**fields)
     except UserError:
         assume(False)
 
 
 @given(documents, texts, encodings())
-def test_no_real_word_gets_the_id_of_padding(train, text, reviews):
+def test_no_real_word_gets_the_id_of_padding(train, text, texts):
     words = build_vocabulary(train)
-    ids = reviews.encode(ranks_of(text, {word: place for place, word in enumerate(words, start=1)}))
+    ids = texts.encode(ranks_of(text, {word: place for place, word in enumerate(words, start=1)}))
     assert PADDING_ID == 0
     assert ids.dtype == np.int32
     assert np.all(ids > 0)
-    assert np.all(ids < reviews.num_ids(len(words)))
+    assert np.all(ids < texts.num_ids(len(words)))
 
 
 @given(st.integers(0, 40), encodings())
-def test_two_kept_words_never_share_an_id_nor_take_a_reserved_one(words, reviews):
-    without_start = reviews.start_id is None
-    ids = [list(reviews.encode(np.array([rank], np.int32)))[0 if without_start else 1 :] for rank in range(words + 1)]
-    own = [row[0] for row in ids if row and row[0] != reviews.unknown_id]
+def test_two_kept_words_never_share_an_id_nor_take_a_reserved_one(words, texts):
+    without_start = texts.start_id is None
+    ids = [list(texts.encode(np.array([rank], np.int32)))[0 if without_start else 1 :] for rank in range(words + 1)]
+    own = [row[0] for row in ids if row and row[0] != texts.unknown_id]
     assert len(set(own)) == len(own)
-    assert reviews.start_id not in own
-    assert all(own[rank] == rank + 1 + reviews.index_from for rank in range(len(own))), (
+    assert texts.start_id not in own
+    assert all(own[rank] == rank + 1 + texts.index_from for rank in range(len(own))), (
         "the most frequent words are the ones kept"
     )
-    if reviews.num_words is None:
+    if texts.num_words is None:
         assert len(own) == words
 
 
@@ -110,4 +110,4 @@ def test_ranks_point_into_the_vocabulary_and_unknown_words_get_none(text, train)
 )
 def test_settings_under_which_a_word_would_get_a_reserved_id_are_refused(fields):
     with pytest.raises(UserError, match="--data"):
-        Reviews(**fields)
+        TextDataset(**fields)

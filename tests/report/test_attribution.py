@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.reviews import ReviewSpec
-from lab10.data.text import PADDING_ID, pad
-from lab10.models.sentiment import LSTM, BagOfWords
-from lab10.report.attribution import TOLERANCE, class_logits, explain, integrated_gradients, takes_presence
+from lab10.data.texts import TextSpec
+from lab10.data.tokenizer import PADDING_ID, pad
+from lab10.models.text_classifiers import LSTM, BagOfWords
+from lab10.report.attribution import TOLERANCE, class_logits, explain, integrated_gradients, takes_token_weights
 from lab10.training.state import init_params
 
 NUM_IDS, LENGTH, BATCH = 30, 8, 4
-TWO = ReviewSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
-THREE = ReviewSpec(num_ids=NUM_IDS, class_names=("a", "b", "c"))
+TWO = TextSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
+THREE = TextSpec(num_ids=NUM_IDS, class_names=("a", "b", "c"))
 # The two experiments' models, small, and logistic regression, whose answer is known.
 MODELS = {
-    "lstm": LSTM(embedding_features=5, hidden=4),
-    "lstm of n-grams": LSTM(embedding_features=5, hidden=4, longest_ngram=2, ngram_features=3, ngram_buckets=64),
+    "lstm": LSTM(embedding_dim=5, hidden_size=4),
+    "lstm of n-grams": LSTM(embedding_dim=5, hidden_size=4, max_ngram=2, ngram_dim=3, ngram_buckets=64),
     "bag": BagOfWords(widths=(6,)),
     "logistic": BagOfWords(widths=()),
 }
@@ -49,12 +49,14 @@ def classifier(name, spec, seed):
 def logits_of(name, spec):
     """The model's own logits, compiled."""
     return jax.jit(
-        lambda params, tokens, presence=None: MODELS[name].build(spec).apply({"params": params}, tokens, presence)
+        lambda params, tokens, token_weights=None: (
+            MODELS[name].build(spec).apply({"params": params}, tokens, token_weights)
+        )
     )
 
 
 def padded(rows, side="front"):
-    return pad([np.array(row, np.int32) for row in rows], LENGTH, side=side, keep="last")
+    return pad([np.array(row, np.int32) for row in rows], LENGTH, side=side, truncation_side="left")
 
 
 def explained(name, spec, seed, tokens):
@@ -119,7 +121,7 @@ def test_a_gap_that_one_panel_leaves_is_closed_by_more():
 
 @pytest.mark.parametrize(("module", "takes"), [(LSTM().build(TWO), True), (BagOfWords().build(TWO), True)])
 def test_the_classifiers_of_this_project_can_be_asked(module, takes):
-    assert takes_presence(module) == takes
+    assert takes_token_weights(module) == takes
 
 
 def test_a_classifier_that_knows_nothing_of_presence_is_told_apart():
@@ -130,4 +132,4 @@ def test_a_classifier_that_knows_nothing_of_presence_is_told_apart():
         def __call__(self, tokens):
             return nn.Dense(1)(tokens)
 
-    assert not takes_presence(Other())
+    assert not takes_token_weights(Other())

@@ -26,9 +26,9 @@ CONTRAST = """
 
 
 @pytest.fixture(scope="module")
-def pages(pictures, reviews):
-    """A page of pictures, and one of reviews."""
-    return [Path(pictures["output"]), Path(reviews["output"])]
+def pages(images, texts):
+    """A page of images, and one of texts."""
+    return [Path(images["output"]), Path(texts["output"])]
 
 
 def test_a_page_opens_from_its_file_alone_and_shows_every_figure(browser, pages):
@@ -58,7 +58,7 @@ def test_the_colours_follow_the_readers_and_can_be_read(browser, pages):
         for selector in ("p", "figcaption", ".text span"):
             contrast, paper[dark] = tab.evaluate(CONTRAST.replace("SELECTOR", json.dumps(selector)))
             assert contrast >= 4.5
-        seen = np.asarray(Image.open(io.BytesIO(tab.picture())).convert("L"))
+        seen = np.asarray(Image.open(io.BytesIO(tab.image())).convert("L"))
         assert (np.median(seen) < 80) == dark
         assert len(np.unique(seen)) > 50
     assert paper[True] < 0.05 < 0.8 < paper[False]

@@ -5,7 +5,7 @@ import pytest
 
 from lab10.report.curves import Curve
 from lab10.report.figures import plot_curves, plot_estimates
-from lab10.report.statistics import Estimate
+from lab10.report.significance import Estimate
 
 
 @pytest.mark.parametrize("counts", [(1,), (2, 1), (3, 3, 1)])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.report.figures import printable
-from lab10.report.page import ColouredText, Page, Paragraph, Picture, Section, Table, Word, render
+from lab10.report.page import ColouredText, Image, Page, Paragraph, Section, Table, Word, render
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{ 7*7 }}{% include 'x' %}&amp;<!--"""
 
@@ -28,7 +28,7 @@ def page_of(text):
     """A page with the text wherever there can be one."""
     blocks = [
         Table([text, text], [[text, text], [text, text]], text, numbers=1, strong=frozenset({1})),
-        Picture(text, tiny_png(), text, text),
+        Image(text, tiny_png(), text, text),
         ColouredText(text, [Word(text, 1.5), Word(text, -0.5), Word(text, 0.0)], text),
         Paragraph(text),
     ]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lab10.data.dataset import Dataset
-from lab10.data.pictures import Pictures
+from lab10.data.images import ImageDataset
 from lab10.errors import UserError
 from lab10.inspection import Run
 from lab10.report import write_report
@@ -34,19 +34,19 @@ def readings(directory):
     return [json.loads(line)["split"] for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_runs_that_differ_in_the_seed_alone_are_one_configuration(pictures, reviews):
-    assert [(run["configuration"], run["seed"]) for run in pictures["runs"]] == [
+def test_runs_that_differ_in_the_seed_alone_are_one_configuration(images, texts):
+    assert [(run["configuration"], run["seed"]) for run in images["runs"]] == [
         ("linear_0", 0),
         ("linear_0", 1),
         ("deep", 0),
     ]
     # In the order of their seeds, however they were named.
-    assert [run["workdir"].rsplit("/")[-1] for run in reviews["runs"]] == ["bag_0", "bag_1", "lstm"]
-    assert "linear_0, mean ± deviation of 2 seeds" in text_of(pictures["output"])
+    assert [run["workdir"].rsplit("/")[-1] for run in texts["runs"]] == ["bag_0", "bag_1", "lstm"]
+    assert "linear_0, mean ± deviation of 2 seeds" in text_of(images["output"])
 
 
-def test_the_results_are_those_of_each_example(pictures, reviews):
-    for run in pictures["runs"] + reviews["runs"]:
+def test_the_results_are_those_of_each_example(images, texts):
+    for run in images["runs"] + texts["runs"]:
         rows = np.genfromtxt(run["per_example"], delimiter=",", names=True)
         assert len(rows) == run["examples"]
         for name, one in run["metrics"].items():
@@ -55,8 +55,8 @@ def test_the_results_are_those_of_each_example(pictures, reviews):
             assert one["method"] == ("Wilson" if name == "accuracy" else "bootstrap")
 
 
-def test_every_figure_is_a_png_file_too(pictures, reviews):
-    names = [re.sub(r"^\d+-|\.png$", "", Path(figure).name) for figure in pictures["figures"]]
+def test_every_figure_is_a_png_file_too(images, texts):
+    names = [re.sub(r"^\d+-|\.png$", "", Path(figure).name) for figure in images["figures"]]
     looks = ["reconstructions", "worst", "latents", "traversals", "filters"]
     assert names == [
         "figures",
@@ -64,46 +64,46 @@ def test_every_figure_is_a_png_file_too(pictures, reviews):
         "side-by-side",
         *(f"{look}-{run}" for run in ("linear-0", "deep") for look in looks),
     ]
-    assert [Path(figure).name for figure in reviews["figures"]] == ["01-figures.png", "02-learning-curves.png"]
-    for figure in pictures["figures"]:
-        with Image.open(figure) as picture:
-            assert picture.format == "PNG"
-            assert len(np.unique(np.asarray(picture.convert("L")))) > 20
-    assert Path(pictures["output"]).read_text().count('src="data:image/png') == len(names)
+    assert [Path(figure).name for figure in texts["figures"]] == ["01-figures.png", "02-learning-curves.png"]
+    for figure in images["figures"]:
+        with Image.open(figure) as image:
+            assert image.format == "PNG"
+            assert len(np.unique(np.asarray(image.convert("L")))) > 20
+    assert Path(images["output"]).read_text().count('src="data:image/png') == len(names)
 
 
-def test_classifiers_are_compared_by_mcnemars_test_on_the_same_examples(reviews):
-    (by_loss, by_accuracy) = reviews["comparisons"]
+def test_classifiers_are_compared_by_mcnemars_test_on_the_same_examples(texts):
+    (by_loss, by_accuracy) = texts["comparisons"]
     assert (by_loss["metric"], by_accuracy["metric"]) == ("loss", "accuracy")
     assert (by_accuracy["first"], by_accuracy["second"]) == ("bag_0", "lstm")
     rights = [
         np.genfromtxt(run["per_example"], delimiter=",", names=True)["accuracy"] == 1
-        for run in (reviews["runs"][0], reviews["runs"][2])
+        for run in (texts["runs"][0], texts["runs"][2])
     ]
     assert by_accuracy["mcnemar"]["only_first"] == np.sum(rights[0] & ~rights[1])
     assert by_accuracy["mcnemar"]["both_wrong"] == np.sum(~rights[0] & ~rights[1])
     assert by_loss["mcnemar"] is None
-    assert "McNemar" in text_of(reviews["output"])
+    assert "McNemar" in text_of(texts["output"])
 
 
-def test_errors_are_compared_picture_by_picture(pictures):
-    (comparison,) = pictures["comparisons"]
-    rows = [np.genfromtxt(pictures["runs"][place]["per_example"], delimiter=",", names=True) for place in (0, 2)]
+def test_errors_are_compared_picture_by_image(images):
+    (comparison,) = images["comparisons"]
+    rows = [np.genfromtxt(images["runs"][place]["per_example"], delimiter=",", names=True) for place in (0, 2)]
     difference = np.mean(rows[0]["reconstruction_error"] - rows[1]["reconstruction_error"])
     np.testing.assert_allclose(comparison["difference"]["value"], difference, rtol=1e-5)
 
 
-def test_only_fields_that_differ_are_shown_as_differences(pictures):
-    shown = text_of(pictures["output"]).split("Differences")[1].split("Learning curves")[0]
+def test_only_fields_that_differ_are_shown_as_differences(images):
+    shown = text_of(images["output"]).split("Differences")[1].split("Learning curves")[0]
     assert "--model LinearAutoencoder MLPAutoencoder" in shown
     assert "--optimizer.learning-rate 0.001 0.004" in shown
     assert "--batch-size" not in shown
     assert "--seed" not in shown
 
 
-def test_the_texts_shown_are_wrong_predictions_the_surest_first_with_words_that_explain_them(reviews):
-    text = text_of(reviews["output"]).split("A closer look at bag_0")[1].split("A closer look at lstm")[0]
-    rows = np.genfromtxt(reviews["runs"][0]["per_example"], delimiter=",", names=True)
+def test_the_texts_shown_are_wrong_predictions_the_surest_first_with_words_that_explain_them(texts):
+    text = text_of(texts["output"]).split("A closer look at bag_0")[1].split("A closer look at lstm")[0]
+    rows = np.genfromtxt(texts["runs"][0]["per_example"], delimiter=",", names=True)
     wrong = rows[rows["accuracy"] == 0]
     surest = wrong[np.argsort(-wrong["probability"], kind="stable")][:10]
     assert re.findall(r"\(example (\d+)\)", text) == [str(int(row["example"])) for row in surest]
@@ -122,11 +122,11 @@ def test_the_texts_shown_are_wrong_predictions_the_surest_first_with_words_that_
         assert margin == pytest.approx(np.log(row["probability"] / (1 - row["probability"])), abs=2e-3)
 
 
-def test_the_words_of_a_text_are_those_of_the_dataset(reviews):
+def test_the_words_of_a_text_are_those_of_the_dataset(texts):
     from lab10.data.samples import synthetic_reviews as sample
 
     shown = re.findall(
-        r'<span class="\w+" style="[^"]*" title="[^"]*">([^<]*)</span>', Path(reviews["output"]).read_text()
+        r'<span class="\w+" style="[^"]*" title="[^"]*">([^<]*)</span>', Path(texts["output"]).read_text()
     )
     known = " ".join((*sample.OPENINGS, *sample.CLOSINGS, *sample.ORDERED, *sample.PLAIN, *sample.SUBJECTS))
     known = {*known.replace("{subject}", "").split(), *sample.GOOD, *sample.BAD, "⟨start⟩"}
@@ -147,7 +147,7 @@ def test_validation_is_what_is_read_unless_the_test_split_is_asked_for_and_then_
 
     before = readings(directory)
     with monkeypatch.context() as patch:
-        patch.setattr(Pictures, "source", no_test)
+        patch.setattr(ImageDataset, "source", no_test)
         main(directory, "--output", tmp_path / "page.html")
     assert readings(directory) == [*before, "validation"]
     for count in (1, 2):
@@ -172,7 +172,7 @@ def test_runs_on_other_examples_are_shown_but_not_compared(copied, tmp_path):
 
 def test_names_that_look_like_markup_or_formulas_are_shown_as_they_are_written(copied, tmp_path, monkeypatch):
     # As if the datasets had such classes; that they are the ones trained on is for others to check.
-    monkeypatch.setattr(Run, "_dataset", property(lambda run: run.config.data.open()))
+    monkeypatch.setattr(Run, "_dataset", property(lambda run: run.config.data.open_dataset()))
     directories = copied("bag_0", "lstm", "deep")
     name = "<img src=x onerror=alert(1)>$frac{$ _run&amp;"
     for directory in directories:
@@ -188,7 +188,7 @@ def test_names_that_look_like_markup_or_formulas_are_shown_as_they_are_written(c
     config = json.loads((deep / "config.json").read_text())
     config["dataset"]["spec"]["class_names"] = [f"<i>$\\{digit}" for digit in range(10)]
     (deep / "config.json").write_text(json.dumps(config))
-    pages = [tmp_path / "reviews.html", tmp_path / "deep.html"]
+    pages = [tmp_path / "texts.html", tmp_path / "deep.html"]
     write_report([str(bag), str(lstm)], pages[0])
     write_report([str(deep)], pages[1])
     for page in pages:
@@ -231,9 +231,9 @@ def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(main, copied, 
 def test_a_split_that_is_not_there_is_named(main, copied, tmp_path):
     (directory,) = copied("linear_0")
     config = json.loads((directory / "config.json").read_text())
-    config["experiment"]["data"]["validation_share"] = 0.0
+    config["experiment"]["data"]["validation_fraction"] = 0.0
     (directory / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"--data\.validation-share 0"):
+    with pytest.raises(UserError, match=r"--data\.validation-fraction 0"):
         main(directory, "--output", tmp_path / "page.html")
 
 

@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("LAB10_STRESS_SEED", "0"))
 TASKS = {
-    "pictures": ("mnist_autoencoder_lab", "--data.name", "mnist_sample"),
-    "reviews": ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 16, "--model.hidden", 8),
+    "images": ("mnist_autoencoder_lab", "--data.name", "mnist_sample"),
+    "texts": ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 16, "--model.hidden-size", 8),
 }
 
 
@@ -40,7 +40,7 @@ def require_all_well(faults):
 
 @pytest.mark.parametrize("count", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_few_writes_that_fail(tmp_path, count):
-    _, faults = failing(tmp_path, "pictures", ["ENOSPC", "EIO"], count)
+    _, faults = failing(tmp_path, "images", ["ENOSPC", "EIO"], count)
     assert len(faults) == count
     assert any(fault["ended"] == "RunError" for fault in faults)
     require_all_well(faults)

@@ -26,11 +26,11 @@ FAULTY = ROOT / "tests" / "support" / "faulty.py"
 SEED = int(os.environ.get("LAB10_STRESS_SEED", "0"))
 # At these learning rates the best checkpoint is none of the latest two, and a bit that differs soon is a number.
 TASKS = {
-    "pictures": (
+    "images": (
         *("mnist_autoencoder_lab", "--data.name", "mnist_sample", "--data.transform", "gaussiannoise"),
         *("--optimizer.learning-rate", 0.02),
     ),
-    "reviews": (
+    "texts": (
         *("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 32),
         *("--optimizer.learning-rate", 0.3),
     ),
@@ -179,7 +179,7 @@ def commit_of(writes):
     return name
 
 
-@pytest.mark.parametrize("task", ["pictures", pytest.param("reviews", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("task", ["images", pytest.param("texts", marks=pytest.mark.slow)])
 def test_a_run_killed_a_few_times_ends_with_the_bits_of_one_that_was_not(task, tmp_path):
     draw = random.Random(SEED)
     whole = finished(task, tmp_path / "whole")

@@ -4,14 +4,14 @@ import copy
 
 from hypothesis import strategies as st
 
-from lab10.config import FAMILIES
+from lab10.cli.overrides import EXPERIMENTS
+from lab10.config.experiment import BASE_CLASSES
+from lab10.config.registry import components_of
 from lab10.data.dataset import Spec
 from lab10.errors import UserError
-from lab10.kinds import kinds_of
-from lab10.overrides import EXPERIMENTS
 
 PAGES = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
-KINDS = sorted(name for family in (*FAMILIES, Spec) for name in kinds_of(family))
+KINDS = sorted(name for family in (*BASE_CLASSES, Spec) for name in components_of(family))
 
 texts = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)  # lone surrogates too
 odd_numbers = st.sampled_from((0, -1, 2**31, 2**32, 2**63, -(2**63), 2**64, 10**400, 0.5, -0.0, 1e-320, 1e308))

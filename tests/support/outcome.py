@@ -48,7 +48,7 @@ def outcome(workdir, answer):
         if path.is_file() and name.parts[0] not in ("checkpoints", "tensorboard"):
             files[str(name)] = path.read_bytes()
     config = json.loads(files["config.json"])
-    del config["made_with"]  # the revision may be another by now
+    del config["provenance"]  # the revision may be another by now
     answered = json.loads(answer)
     del answered["workdir"], answered["train_seconds"]
     return {

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.config import differing_fields
+from lab10.cli.overrides import load_experiment
+from lab10.config.experiment import differing_fields
 from lab10.errors import UserError
-from lab10.overrides import load_experiment
 from lab10.sweeps.points import Points, jobs_of
 from lab10.sweeps.space import grid, parse_varied
 
@@ -20,7 +20,7 @@ def values_of(text, count=40):
 
 
 def test_ranges_are_drawn_within_their_ends_and_as_written():
-    assert all(2 <= value <= 5 and isinstance(value, int) for value in values_of("model.latent=2..5"))
+    assert all(2 <= value <= 5 and isinstance(value, int) for value in values_of("model.latent_dim=2..5"))
     assert all(0.1 <= value <= 0.5 for value in values_of("model.output-dropout=0.1..0.5"))
     logarithmic = np.array(values_of("optimizer.learning-rate=log:1e-5..1e-1", 200))
     assert (logarithmic >= 1e-5).all()

@@ -110,10 +110,10 @@ def test_the_same_command_again_runs_nothing_and_reads_nothing(whole, sweep):
 
 def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
     """Together in one program, and alone by train.py: float32 tolerance."""
-    from lab10.config import Experiment, from_json
+    from lab10.config.experiment import Experiment, from_json
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
-    from lab10.workdir import Workdir
+    from lab10.training.workdir import Workdir
 
     one = runs(whole[0])[0]
     train(RunWriter(from_json(config(one), Experiment), Workdir(tmp_path)))
@@ -180,10 +180,10 @@ def test_random_points_with_a_pruner(sweep, jobs_in_this_process, tmp_path):
     ("changes", "said"),
     [
         (("--vary", "optimizer.learning-rat=1,2"), r"learning-rat"),
-        (("--vary", "model.latent=8,x"), r"latent"),
+        (("--vary", "model.latent_dim=8,x"), r"latent"),
         (("--points", "3"), r"--points N goes with --sampler"),
         (("--workers", "0"), r"--workers is 0; expected at least 1"),
-        (("--data.validation-share", "0"), r"A sweep chooses by validation"),
+        (("--data.validation-fraction", "0"), r"A sweep chooses by validation"),
         (("--storage", "nosuch://x"), r"--storage nosuch://x cannot be used"),
         (("--vary", "optimizer.learning-rate=1,2"), r"A field is varied twice"),
         (("--seeds", "1", "1"), r"A seed is there twice"),

@@ -32,14 +32,14 @@ def told(monkeypatch):
 
 
 @pytest.fixture
-def watches(told, picture_experiment):
+def watches(told, image_experiment):
     """Makes the watches of runs of these points, and the set of points that they prune."""
 
     def make(*numbers):
         names = ("storage", "name", "sampler", "pruner", "lost_after")
         job = {"runs": [{"number": number} for number in numbers]} | dict.fromkeys(names)
         pruned = set()
-        return worker._watches(job, [picture_experiment()] * len(numbers), pruned), pruned
+        return worker._watches(job, [image_experiment()] * len(numbers), pruned), pruned
 
     return make
 

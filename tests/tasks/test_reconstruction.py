@@ -1,4 +1,4 @@
-"""The lab's squared error: summed over pixels, one number a picture."""
+"""The lab's squared error: summed over pixels, one number a image."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from lab10.tasks.reconstruction import Reconstruction
 
 
-def test_the_error_is_summed_over_pixels_for_each_picture():
+def test_the_error_is_summed_over_pixels_for_each_image():
     outputs, targets = jnp.array([[0.0, 1.0, 0.5], [2.0, 0.0, 0.0]]), jnp.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     values = Reconstruction().per_example(outputs, {"targets": targets, "inputs": targets + 9})
     np.testing.assert_allclose(values["loss"], [1.25, 5.0])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lab10.errors import UserError
-from lab10.optimizers import SGD
+from lab10.optim.optimizers import SGD
 from lab10.tasks.classification import Classification
 from lab10.training.adversarial import adversarial_grad, normalised
 from lab10.training.step import StepFunctions
@@ -47,16 +47,16 @@ def test_the_gradients_are_those_of_both_losses():
 
 
 @pytest.fixture
-def program_of(review_experiment, review_spec):
+def program_of(text_experiment, text_spec):
     def make(radius):
-        experiment = review_experiment(task=Classification(adversarial_radius=radius), optimizer=SGD(learning_rate=1.0))
-        return StepFunctions(dataclasses.replace(experiment, seed=1), review_spec, 10)
+        experiment = text_experiment(task=Classification(adversarial_radius=radius), optimizer=SGD(learning_rate=1.0))
+        return StepFunctions(dataclasses.replace(experiment, seed=1), text_spec, 10)
 
     return make
 
 
-def test_a_step_goes_another_way_and_reports_the_loss_without_perturbation(program_of, reviews_of):
-    split, steps, losses = reviews_of(6), {}, {}
+def test_a_step_goes_another_way_and_reports_the_loss_without_perturbation(program_of, texts_of):
+    split, steps, losses = texts_of(6), {}, {}
     batch = split.batch(np.arange(6)) | {"mask": np.ones(6, bool), "row": np.arange(6)}
     batch = {name: jnp.asarray(value) for name, value in batch.items()}
     for radius in (0.0, 1e-6, 20.0):

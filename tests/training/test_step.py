@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab10.data.batching import fill
-from lab10.data.pictures import Pictures
+from lab10.data.images import ImageDataset
 from lab10.data.transforms import GaussianNoise, Transform
 from lab10.models.autoencoder import MLPAutoencoder
-from lab10.models.sentiment import LSTM
-from lab10.optimizers import SGD, Adam, RMSprop
+from lab10.models.text_classifiers import LSTM
+from lab10.optim.optimizers import SGD, Adam, RMSprop
 from lab10.training.evaluation import evaluate
 from lab10.training.state import TrainState
 from lab10.training.step import EVALUATION, StepFunctions, random_key
@@ -21,11 +21,11 @@ from lab10.training.step import EVALUATION, StepFunctions, random_key
 RATE = 0.01
 
 
-def pictures(rows, seed=0):
+def images(rows, seed=0):
     return {"inputs": np.random.default_rng(seed).integers(0, 256, (rows, 12), np.uint8)}
 
 
-def reviews(rows, seed=0):
+def texts(rows, seed=0):
     random = np.random.default_rng(seed)
     tokens = random.integers(1, 40, (rows, 7)) * (np.arange(7) >= random.integers(0, 7, (rows, 1)))
     return {"inputs": tokens.astype(np.int32), "labels": random.integers(0, 2, rows, np.int32)}
@@ -54,11 +54,11 @@ def assert_close(one, other, rtol=1e-5, atol=1e-7):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize("kind", ["pictures", "reviews"])
+@pytest.mark.parametrize("kind", ["images", "texts"])
 def test_a_padded_batch_gives_the_update_of_the_unpadded_one(kind, request):
     make, spec = request.getfixturevalue(f"{kind[:-1]}_experiment"), request.getfixturevalue(f"{kind[:-1]}_spec")
     program = StepFunctions(make(optimizer=SGD(learning_rate=RATE)), spec, 10)
-    batch = {"pictures": pictures, "reviews": reviews}[kind](5)
+    batch = {"images": images, "texts": texts}[kind](5)
     filled = fill(batch, 9)
     filled["inputs"] = np.concatenate(
         [batch["inputs"], filled["inputs"][5:] + 3]
@@ -116,9 +116,9 @@ def sgd_in_numpy(params, gradients, state, step):
     ],
     ids=["RMSprop", "Adam", "SGD"],
 )
-def test_updates_equal_the_formulas_with_kerass_constants(optimizer, rule, picture_experiment, picture_spec):
-    program = StepFunctions(picture_experiment(optimizer=optimizer), picture_spec, 10)
-    batches = [pictures(6, seed) for seed in range(3)]
+def test_updates_equal_the_formulas_with_kerass_constants(optimizer, rule, image_experiment, image_spec):
+    program = StepFunctions(image_experiment(optimizer=optimizer), image_spec, 10)
+    batches = [images(6, seed) for seed in range(3)]
     state, expected, memory = program.init_state(program.init_params()), host(program.init_params()), None
     for step, batch in enumerate(batches, start=1):
         state, _ = train_step(program, state, fill(batch, 6))
@@ -130,17 +130,15 @@ def test_updates_equal_the_formulas_with_kerass_constants(optimizer, rule, pictu
 @pytest.mark.parametrize(
     "model",
     [
-        LSTM(embedding_features=4, hidden=3, dtype="bfloat16"),
-        MLPAutoencoder(latent=2, encoder_widths=(5,), dtype="bfloat16"),
+        LSTM(embedding_dim=4, hidden_size=3, dtype="bfloat16"),
+        MLPAutoencoder(latent_dim=2, encoder_widths=(5,), dtype="bfloat16"),
     ],
 )
 def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(
-    model, review_experiment, picture_experiment, review_spec, picture_spec
+    model, text_experiment, image_experiment, text_spec, image_spec
 ):
     texts = isinstance(model, LSTM)
-    make, spec, batch = (
-        (review_experiment, review_spec, reviews(6)) if texts else (picture_experiment, picture_spec, pictures(6))
-    )
+    make, spec, batch = (text_experiment, text_spec, texts(6)) if texts else (image_experiment, image_spec, images(6))
     state, (report,) = steps(StepFunctions(make(model=model), spec, 10), [fill(batch, 6)])
     floating = [
         leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16
@@ -153,13 +151,13 @@ def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(
     assert report.totals["loss"] != in_float32.totals["loss"], "it did compute in bfloat16"
 
 
-def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(picture_experiment, picture_spec):
+def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(image_experiment, image_spec):
     """With noise, so that the randomness of each step is part of it."""
-    experiment = picture_experiment(data=Pictures(transform=GaussianNoise()))
-    batches = [fill(pictures(6, seed), 6) for seed in range(4)]
-    whole, reports = steps(StepFunctions(experiment, picture_spec, 10), batches)
-    half, _ = steps(StepFunctions(experiment, picture_spec, 10), batches[:2])
-    program = StepFunctions(experiment, picture_spec, 10)
+    experiment = image_experiment(data=ImageDataset(transform=GaussianNoise()))
+    batches = [fill(images(6, seed), 6) for seed in range(4)]
+    whole, reports = steps(StepFunctions(experiment, image_spec, 10), batches)
+    half, _ = steps(StepFunctions(experiment, image_spec, 10), batches[:2])
+    program = StepFunctions(experiment, image_spec, 10)
     state = program.place(TrainState.from_checkpoint(int(half.step), half.to_checkpoint()))
     for batch in batches[2:]:
         state, report = train_step(program, state, batch)
@@ -168,14 +166,14 @@ def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(picture_exper
 
 
 def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evaluation(
-    picture_experiment, picture_spec, split_of
+    image_experiment, image_spec, split_of
 ):
-    noisy, clean = Pictures(transform=GaussianNoise(deviation=0.5)), Pictures()
+    noisy, clean = ImageDataset(transform=GaussianNoise(deviation=0.5)), ImageDataset()
     still = SGD(learning_rate=0.0)
-    batch = fill(pictures(6), 6)
+    batch = fill(images(6), 6)
     fields = {"noisy": {"data": noisy}, "reseeded": {"data": noisy, "seed": 1}, "clean": {"data": clean}}
     programs = {
-        name: StepFunctions(picture_experiment(optimizer=still, **given), picture_spec, 10)
+        name: StepFunctions(image_experiment(optimizer=still, **given), image_spec, 10)
         for name, given in fields.items()
     }
     params = host(programs["clean"].init_params())
@@ -183,7 +181,7 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
     losses = {name: [report.totals["loss"].item() for report in of_both] for name, of_both in reports.items()}
     assert losses["clean"][0] == losses["clean"][1]
     assert len({*losses["noisy"], *losses["reseeded"], losses["clean"][0]}) == 5
-    split = split_of(**pictures(6))
+    split = split_of(**images(6))
     evaluated = [
         evaluate(programs[name], params, programs[name].device_loader(split)).metrics["loss"]
         for name in ("noisy", "clean")
@@ -192,9 +190,9 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
 
 
 @pytest.fixture(scope="module")
-def by_batch_size(review_experiment, review_spec):
+def by_batch_size(text_experiment, text_spec):
     """Programs that differ in the batch size of evaluation alone; made once, since each is compiled."""
-    programs = {size: StepFunctions(review_experiment(evaluation_batch_size=size), review_spec) for size in (4, 7, 20)}
+    programs = {size: StepFunctions(text_experiment(evaluation_batch_size=size), text_spec) for size in (4, 7, 20)}
     return programs, programs[20].init_params()
 
 
@@ -202,7 +200,7 @@ def by_batch_size(review_experiment, review_spec):
 @given(st.sampled_from((1, 8, 17)), st.sampled_from((4, 7)), st.integers(0, 1000))
 @settings(max_examples=20)
 def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, examples, size, seed):
-    (programs, params), split = by_batch_size, split_of(**reviews(examples, seed))
+    (programs, params), split = by_batch_size, split_of(**texts(examples, seed))
     one, other = (evaluate(program, params, program.device_loader(split)) for program in (programs[size], programs[20]))
     assert one.metrics.keys() == {"loss", "accuracy"}
     assert (
@@ -214,8 +212,8 @@ def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, e
     np.testing.assert_array_equal(one.per_example["label"], split.batch(np.arange(examples))["labels"])
 
 
-def test_abstract_checkpoint_describes_the_real_one(review_experiment, review_spec):
-    program = StepFunctions(review_experiment(), review_spec, 10)
+def test_abstract_checkpoint_describes_the_real_one(text_experiment, text_spec):
+    program = StepFunctions(text_experiment(), text_spec, 10)
     params = program.init_params()
     for abstract, real in (
         (program.abstract_params(), params),
@@ -226,7 +224,7 @@ def test_abstract_checkpoint_describes_the_real_one(review_experiment, review_sp
         )
 
 
-def test_the_streams_of_a_seed_never_share_a_key(review_experiment, review_spec, monkeypatch):
+def test_the_streams_of_a_seed_never_share_a_key(text_experiment, text_spec, monkeypatch):
     """Initial parameters, transform, dropout, sampling and evaluation, of two steps and two seeds."""
     keys = []
 
@@ -243,13 +241,13 @@ def test_the_streams_of_a_seed_never_share_a_key(review_experiment, review_spec,
 
     monkeypatch.setattr(nn.Module, "apply", spy)
     for seed in (0, 1):
-        experiment = review_experiment(seed=seed)
+        experiment = text_experiment(seed=seed)
         object.__setattr__(experiment.data, "transform", Spy())
-        program = StepFunctions(experiment, review_spec, 10)
+        program = StepFunctions(experiment, text_spec, 10)
         state = program.init_state(program.init_params())
         keys.append(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 0)).tolist())
         keys.append(jax.random.key_data(random_key(seed, EVALUATION, 0)).tolist())
         with jax.disable_jit():
             for _ in range(2):
-                state, _ = program.train_step(state, jax.tree.map(jnp.asarray, fill(reviews(6), 6)))
+                state, _ = program.train_step(state, jax.tree.map(jnp.asarray, fill(texts(6), 6)))
     assert len({tuple(key) for key in keys}) == len(keys) == 16

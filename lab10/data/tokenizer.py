@@ -1,0 +1,83 @@
+"""Texts as ids, by the definition that reproduces Keras's IMDB word index. Pure.
+
+Ids: 0 is padding; then the reserved ids (a start id, an out-of-vocabulary id); the word of rank r
+(1 for the most frequent) has the id r + `index_from`.
+"""
+
+import collections
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+PADDING_ID = 0
+
+# Keras's Tokenizer drops these (its `filters`), and so does this: each becomes a space.
+_SEPARATORS = b'!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+_TRANSLATION = bytes.maketrans(
+    _SEPARATORS + bytes(range(ord("A"), ord("Z") + 1)),
+    b" " * len(_SEPARATORS) + bytes(range(ord("a"), ord("z") + 1)),
+)
+
+
+def tokenize(text: bytes) -> list[bytes]:
+    """The words of a text, as bytes: ASCII lower-cased, separators taken out. Any bytes are a text."""
+    return [word for word in text.translate(_TRANSLATION).split(b" ") if word]
+
+
+def build_vocabulary(texts: Iterable[bytes]) -> list[bytes]:
+    """The words of all texts, most frequent first, ties broken by bytes, so that the texts' order does not matter."""
+    counts = collections.Counter(word for text in texts for word in tokenize(text))
+    return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def ranks_of(text: bytes, rank: dict[bytes, int]) -> Int[np.ndarray, " words"]:
+    """The rank of each word of a text, int32; 0 for a word that is in no training text."""
+    return np.fromiter((rank.get(word, 0) for word in tokenize(text)), np.int32)
+
+
+def ids_of(
+    ranks: Int[np.ndarray, " words"],
+    *,
+    num_words: int | None,
+    index_from: int,
+    start_id: int | None,
+    unknown_id: int | None,
+) -> Int[np.ndarray, " ids"]:
+    """Ids, int32, as Keras's `imdb.load_data` gives them.
+
+    Args:
+      ranks: of the words; 0 for unknown ones.
+      num_words: ids of this and above become `unknown_id`; None keeps all.
+      index_from: the word of rank r has the id r + index_from.
+      start_id: put in front; None for none.
+      unknown_id: stands for unknown and rare words; None leaves them out.
+    """
+    ids = np.where(ranks > 0, ranks + index_from, -1)
+    if num_words is not None:
+        ids = np.where(ids < num_words, ids, -1)
+    ids = ids[ids >= 0] if unknown_id is None else np.where(ids < 0, unknown_id, ids)
+    start = [] if start_id is None else [start_id]
+    return np.concatenate([np.array(start, np.int32), ids.astype(np.int32)])
+
+
+def pad(
+    rows: Sequence[Int[np.ndarray, " _"]],
+    length: int,
+    *,
+    padding_side: Literal["left", "right"],
+    truncation_side: Literal["left", "right"],
+) -> Int[np.ndarray, "batch time"]:
+    """Rows of ids as one int32 array, padded with zeros and cut to `length`, each on its side."""
+    padded = np.full((len(rows), length), PADDING_ID, np.int32)
+    for target, row in zip(padded, rows, strict=True):
+        row = (row[:length] if truncation_side == "right" else row[-length:]) if len(row) > length else row
+        if len(row):
+            target[slice(-len(row), None) if padding_side == "left" else slice(len(row))] = row
+    return padded
+
+
+def is_token(tokens: Int[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+    """Where there is a token and not padding."""
+    return tokens != PADDING_ID

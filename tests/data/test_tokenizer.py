@@ -1,0 +1,75 @@
+"""The lab's tokens and ids, on examples worked out by hand; properties/test_vocabulary.py has the rest."""
+
+import numpy as np
+import pytest
+
+from lab10.data.tokenizer import build_vocabulary, ids_of, is_token, pad, ranks_of, tokenize
+
+LAB = {"num_words": 10_000, "index_from": 3, "start_id": 1, "unknown_id": 2}
+
+TRAIN = (b"The film was good, the ending was not!", b"the film? THE film...", b"was it<br /><br />the end")
+# the 5, film 3, was 3, br 2, and once each: end, ending, good, it, not
+WORDS = [b"the", b"film", b"was", b"br", b"end", b"ending", b"good", b"it", b"not"]
+
+
+def encode(text, **changes):
+    rank = {word: place for place, word in enumerate(build_vocabulary(TRAIN), start=1)}
+    return ids_of(ranks_of(text, rank), **(LAB | changes)).tolist()
+
+
+def test_the_vocabulary_is_ranked_by_count_and_then_by_bytes():
+    assert build_vocabulary(TRAIN) == WORDS
+
+
+def test_an_apostrophe_stays_in_its_word_and_markup_becomes_words():
+    assert tokenize(b"I don't; it's<br />\t(GREAT)\n10/10") == [b"i", b"don't", b"it's", b"br", b"great", b"10", b"10"]
+
+
+def test_only_ascii_is_lower_cased_and_bytes_need_not_be_utf_8():
+    assert tokenize("Ébène À".encode()) == ["Ébène".encode(), "À".encode()]
+    assert tokenize(b"\xff\xfe OK\r\n") == [b"\xff\xfe", b"ok\r"]
+
+
+def test_a_review_becomes_the_ids_of_the_lab():
+    assert encode(b"The film was bad, not good.") == [1, 4, 5, 6, 2, 12, 10]
+
+
+def test_ids_of_num_words_and_above_become_unknown():
+    assert encode(b"the film was br end", num_words=7) == [1, 4, 5, 6, 2, 2]
+    assert encode(b"the film was br end not", num_words=None) == [1, 4, 5, 6, 7, 8, 12]
+
+
+def test_index_from_moves_every_word():
+    assert encode(b"the film unheard", index_from=10) == [1, 11, 12, 2]
+
+
+def test_the_start_id_can_be_switched_off():
+    assert encode(b"the film", start_id=None) == [4, 5]
+    assert encode(b"", start_id=None) == []
+    assert encode(b"") == [1]
+
+
+def test_without_an_unknown_id_unknown_and_rare_words_are_left_out():
+    assert encode(b"the unheard film not", unknown_id=None, num_words=6) == [1, 4, 5]
+    assert encode(b"unheard", unknown_id=None, start_id=None) == []
+
+
+@pytest.mark.parametrize(
+    ("side", "keep", "expected"),
+    [
+        ("front", "last", [[0, 0, 7], [2, 3, 4], [0, 0, 0]]),
+        ("front", "first", [[0, 0, 7], [1, 2, 3], [0, 0, 0]]),
+        ("back", "last", [[7, 0, 0], [2, 3, 4], [0, 0, 0]]),
+        ("back", "first", [[7, 0, 0], [1, 2, 3], [0, 0, 0]]),
+    ],
+)
+def test_rows_are_padded_at_one_side_and_cut_at_the_end_that_is_not_kept(side, keep, expected):
+    rows = [np.array(row, np.int32) for row in ([7], [1, 2, 3, 4], [])]
+    padded = pad(rows, 3, side=side, keep=keep)
+    assert padded.dtype == np.int32
+    np.testing.assert_array_equal(padded, expected)
+    np.testing.assert_array_equal(is_token(padded), np.array(expected) != 0)
+
+
+def test_no_rows_are_padded_to_no_rows():
+    assert pad([], 4, side="front", truncation_side="left").shape == (0, 4)

@@ -1,0 +1,148 @@
+"""The folder of a run: whose it is, what it records, what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lab10.data.dataset import OpenDataset
+from lab10.errors import UserError
+from lab10.optim.optimizers import Adam
+from lab10.optim.schedules import Cosine
+from lab10.training.workdir import Workdir, write_atomically
+
+
+@pytest.fixture
+def dataset(image_spec):
+    return OpenDataset(image_spec, "few/1.0.0", "0" * 64, lambda split: pytest.fail("no split is needed"))
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    (tmp_path / "run").mkdir()
+    return Workdir(tmp_path / "run")
+
+
+def test_what_is_written_is_read_back(workdir, dataset, image_experiment):
+    workdir.write_config(image_experiment(), dataset)
+    assert workdir.read_experiment() == image_experiment()
+    assert workdir.read_spec() == dataset.spec
+    provenance = json.loads(workdir.config_path.read_text())["provenance"]
+    assert len(provenance) == 1
+    assert {"python", "jax", "device", "revision"} <= provenance[0].keys()
+
+
+def test_the_vocabulary_is_written_a_word_a_line(workdir, text_spec, text_experiment):
+    for words in ([b"the", "d\u00e9j\u00e0".encode(), b"\xff\r"], []):
+        workdir.write_config(text_experiment(), OpenDataset(text_spec, "few/1.0.0", "0", lambda split: None, words))
+        assert workdir.read_vocabulary() == words
+
+
+def test_the_same_experiment_goes_on_also_when_watched_otherwise(workdir, dataset, image_experiment):
+    workdir.write_config(image_experiment(), dataset)
+    workdir.write_config(image_experiment(log_every=7, checkpoint_every=3), dataset)
+    assert workdir.read_experiment().log_every == 7
+
+
+def test_another_config_is_refused_and_the_fields_named(workdir, dataset, image_experiment):
+    workdir.write_config(image_experiment(), dataset)
+    with pytest.raises(UserError, match=r"these differ: --batch-size, --optimizer\.learning-rate\.") as error:
+        workdir.write_config(image_experiment(batch_size=9, optimizer=Adam(learning_rate=0.5)), dataset)
+    assert "--workdir" in str(error.value)
+    assert workdir.read_experiment() == image_experiment(), "nothing was overwritten"
+
+
+def test_other_data_under_the_same_name_are_refused(workdir, dataset, image_spec, image_experiment):
+    workdir.write_config(image_experiment(), dataset)
+    with pytest.raises(UserError, match="the dataset's content"):
+        workdir.write_config(image_experiment(), OpenDataset(image_spec, "few/1.0.0", "1" * 64, lambda split: None))
+
+
+def test_a_longer_run_goes_on_and_a_shorter_one_is_refused(workdir, dataset, image_experiment):
+    workdir.write_config(image_experiment(steps=10), dataset)
+    workdir.write_config(image_experiment(steps=20), dataset)
+    for shorter in ({"steps": 10}, {"steps": None, "epochs": 3}):
+        with pytest.raises(UserError, match="--steps"):
+            workdir.write_config(image_experiment(**shorter), dataset)
+
+
+def test_a_longer_run_is_another_one_where_the_schedule_looks_at_the_duration(workdir, dataset, image_experiment):
+    workdir.write_config(image_experiment(steps=10, optimizer=Adam(schedule=Cosine())), dataset)
+    with pytest.raises(UserError, match="--steps"):
+        workdir.write_config(image_experiment(steps=20, optimizer=Adam(schedule=Cosine())), dataset)
+
+
+def test_a_folder_of_other_things_is_refused(workdir, dataset, image_experiment):
+    (workdir.path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match=r"is no run of lab10, yet holds thesis\.tex"):
+        workdir.write_config(image_experiment(), dataset)
+    assert [path.name for path in workdir.path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, b"", b"{", b"[]", b"\xff", b'{"format": 0}', b'{"format": 1}', b"[" * 100_000),
+        *(b'{"format": 1, "experiment": {}, "dataset": %s}' % dataset for dataset in (b"[]", b"{}", b"null")),
+    ],
+    ids=repr,
+)
+def test_a_folder_that_is_no_run_says_so(workdir, content):
+    if content is not None:
+        workdir.config_path.write_bytes(content)
+    for read in (workdir.read_experiment, workdir.read_spec):
+        with pytest.raises(UserError, match=r"config\.json"):
+            read()
+
+
+def test_a_missing_vocabulary_says_so(workdir):
+    with pytest.raises(UserError, match=r"no vocabulary\.txt"):
+        workdir.read_vocabulary()
+
+
+HOLD = """
+import sys
+from lab10.training.workdir import Workdir
+with Workdir(sys.argv[1]).locked():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_cannot_train_in_one_folder_and_a_dead_one_frees_it(workdir):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(workdir.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(UserError, match="Another process is training"), workdir.locked():
+            pass
+        other.kill()
+        other.wait()
+    with workdir.locked(), pytest.raises(UserError, match="Another process"), Workdir(workdir.path).locked():
+        pass
+    with workdir.locked():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_says_so(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"), Workdir(tmp_path / "file" / "run").locked():
+        pass
+
+
+def test_evaluations_are_counted_by_split(workdir):
+    counts = [workdir.record_evaluation(split, {"step": 3}) for split in ("test", "validation", "test", "test")]
+    assert counts == [1, 1, 2, 3]
+    lines = [json.loads(line) for line in (workdir.path / "evaluations" / "log.jsonl").read_text().splitlines()]
+    assert [line["split"] for line in lines] == ["test", "validation", "test", "test"]
+    assert all(line["step"] == 3 for line in lines)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "file"
+    for content in (b"old", bytes(np.arange(256, dtype=np.uint8))):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
