@@ -1,4 +1,4 @@
-"""Draws pictures, their reconstructions and the difference side by side; writes latent vectors where asked."""
+"""Draws images, their reconstructions and the difference side by side; writes latent vectors where asked."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from lab10.cli.arguments import add_split, data_fields, run_parser
 from lab10.cli.script import run_script
 from lab10.errors import UserError
 
-MOST_PICTURES = 50
+MAX_IMAGES = 50
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         nargs="+",
         default=list(range(10)),
         metavar="I",
-        help="pictures, by position in the split (default: the first ten)",
+        help="images, by position in the split (default: the first ten)",
     )
     parser.add_argument(
         "--output",
@@ -38,9 +38,9 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     run = load(args.directory, args.checkpoint, **data_fields(args))
     if not isinstance(run, AutoencoderRun):
-        raise run.cannot("reconstruct pictures")
-    if len(args.indices) > MOST_PICTURES:
-        raise UserError(f"--indices names {len(args.indices)} pictures; expected at most {MOST_PICTURES} in one image.")
+        raise run.cannot("reconstruct images")
+    if len(args.indices) > MAX_IMAGES:
+        raise UserError(f"--indices names {len(args.indices)} images; expected at most {MAX_IMAGES} in one image.")
     figure, result = run.compare(args.split, args.indices)
     output = args.output or Path(args.directory) / f"reconstructions-{args.split}-{run.step}.png"
     if not args.output and output.is_symlink():
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
             result["latents"] = str(latents)
     except OSError as error:
         raise UserError(f"{error.filename or output} cannot be written ({error.strerror}). Name another.") from error
-    return result, f"{output}: {len(args.indices)} pictures, mean error {np.mean(result['reconstruction_error']):.4f}"
+    return result, f"{output}: {len(args.indices)} images, mean error {np.mean(result['reconstruction_error']):.4f}"
 
 
 if __name__ == "__main__":

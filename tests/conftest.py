@@ -215,7 +215,7 @@ def texts_of() -> Callable[..., Any]:
     from lab10.data.tokenizer import pad
 
     def make(
-        examples: int, padding: Any = "front", padded_lengths: tuple[int, ...] = (3, 6, 10), seed: int = 0
+        examples: int, padding_side: Any = "left", padded_lengths: tuple[int, ...] = (3, 6, 10), seed: int = 0
     ) -> Split:
         random = np.random.default_rng(seed)
         lengths = random.integers(1, padded_lengths[-1] + 1, examples)
@@ -224,7 +224,9 @@ def texts_of() -> Callable[..., Any]:
 
         def read(places: np.ndarray, length: int | None) -> dict[str, np.ndarray]:
             rows = [ids[place // 2] for place in places]
-            inputs = pad(rows, length or padded_lengths[-1], side=padding, truncation_side="left").astype(np.uint8)
+            inputs = pad(rows, length or padded_lengths[-1], padding_side=padding_side, truncation_side="left").astype(
+                np.uint8
+            )
             return {"inputs": inputs, "labels": labels[places // 2]}
 
         return Split(2 * np.arange(examples), read, lengths, padded_lengths)

@@ -124,9 +124,7 @@ def test_mean_and_standard_error():
 
 def test_operations_by_hand():
     # 10 positions × [5 → 8] products, 3 times; 2 rows × [2 → 1], 3 times.
-    assert (
-        limits.lstm_operations(positions=10, batch=2, features=3, hidden_size=2) == 2 * 10 * 8 * 5 * 3 + 2 * 2 * 2 * 3
-    )
+    assert limits.lstm_operations(positions=10, batch=2, features=3, hidden=2) == 2 * 10 * 8 * 5 * 3 + 2 * 2 * 2 * 3
     # [4 → 3] forward and its matrix's gradient; [3 → 5] all three.
     assert limits.mlp_operations(2, (4, 3, 5)) == 2 * 2 * (12 * 2 + 15 * 3)
 

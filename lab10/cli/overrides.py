@@ -20,7 +20,7 @@ from lab10.config.registry import closest, components_of, find_component
 from lab10.errors import UserError
 from lab10.parallel.distributed import Distributed
 
-EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
 def load_experiment(name: str) -> tuple[Experiment, str]:

@@ -117,12 +117,12 @@ def _converter() -> cattrs.Converter:
     import_all()
     converter = cattrs.Converter(forbid_extra_keys=True)
     for family in (*BASE_CLASSES, Spec):
-        include_subclasses(family, converter, union_strategy=functools.partial(configure_tagged_union, tag_name="kind"))
+        include_subclasses(family, converter, union_strategy=functools.partial(configure_tagged_union, tag_name="type"))
     return converter
 
 
 def to_json(value: Any, cls: type) -> dict[str, Any]:
-    """A config of this class (an `Experiment` or a family member) as JSON's types; `kind` is each part's class name."""
+    """A config of this class (an `Experiment` or a family member) as JSON's types; `type` is each part's class name."""
     return _converter().unstructure(value, unstructure_as=cls)
 
 
@@ -159,9 +159,9 @@ def flatten(config: Any, prefix: str = "", running: bool = False) -> dict[str, A
     With `running`, those too that only say how a run is watched.
     """
     flat = {}
-    for field in dataclasses.fields(config):
-        value, path = getattr(config, field.name), prefix + field.name
-        if not (running or field.metadata.get("affects_result", True)):
+    for each in dataclasses.fields(config):
+        value, path = getattr(config, each.name), prefix + each.name
+        if not (running or each.metadata.get("affects_result", True)):
             continue
         if dataclasses.is_dataclass(value):
             flat[path] = type(value).__name__

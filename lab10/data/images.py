@@ -33,7 +33,7 @@ class ImageSpec(Spec):
 
     @property
     def pixels(self) -> int:
-        """Pixels in a image: the width of a row of inputs."""
+        """Pixels in an image: the width of a row of inputs."""
         return self.height * self.width
 
     def example(self) -> HostBatch:
@@ -42,7 +42,7 @@ class ImageSpec(Spec):
         return {"inputs": np.zeros((1, self.pixels), dtype), "mask": np.ones(1, bool)}
 
     def preprocess(self, batch: Batch) -> Batch:
-        """Scales pixels to float32 in [0, 1]; a image is its own target."""
+        """Scales pixels to float32 in [0, 1]; an image is its own target."""
         pixels = batch["inputs"].astype(jnp.float32) / self.largest
         return batch | {"inputs": pixels, "targets": pixels}
 

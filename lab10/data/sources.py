@@ -182,7 +182,7 @@ def import_tfds() -> Any:
         import tensorflow_datasets as tfds
     tfds.disable_progress_bar()
     _import_no_features(tfds.features.FeatureConnector)
-    PIL.EpsImagePlugin.gs_binary = False  # a image may be a PostScript program, which Pillow gives to Ghostscript
+    PIL.EpsImagePlugin.gs_binary = False  # an image may be a PostScript program, which Pillow gives to Ghostscript
     return tfds
 
 

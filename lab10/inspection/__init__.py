@@ -23,8 +23,8 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **da
     Args:
       directory: the run's workdir.
       checkpoint: `best` by validation, `latest`, or a step.
-      **data: fields of the config's dataset to read it otherwise than in training: `dir` and
-        `cache_dir` on another machine; `test_split`; for texts `max_length`, `overlong`, `truncation_side`, `padding_side`.
+      **data: fields of the dataset to change for reading: `dir` and `cache_dir` on another machine; `test_split`;
+        for texts `max_length`, `overlong`, `truncation_side` and `padding_side`.
         Without `cache_dir` arrays are cached where this machine keeps them, whatever the config says.
 
     Returns:

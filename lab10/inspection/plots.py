@@ -57,7 +57,7 @@ def plot_reconstructions(
     Args:
       inputs: pixels in [0, 1].
       reconstructions: by the name of what made them.
-      size: height and width of a image.
+      size: height and width of an image.
     """
     rows = [ImageRow("input", inputs)]
     for name, reconstruction in reconstructions.items():

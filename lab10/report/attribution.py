@@ -45,7 +45,7 @@ class Attribution(struct.PyTreeNode):
 
 
 def takes_token_weights(module: nn.Module) -> bool:
-    """Whether a classifier of texts can be asked: its `__call__` takes `token_weights`, as the ones of `lab10.models` do."""
+    """Whether a text classifier can be explained: its `__call__` takes `token_weights`."""
     return "token_weights" in inspect.signature(type(module).__call__).parameters
 
 

@@ -81,7 +81,7 @@ def decoder_filters(params: Any, components: Float[np.ndarray, "components pixel
 def within_span(images: Float[np.ndarray, "images pixels"], filters: Filters) -> Float[np.ndarray, "images pixels"]:
     """The part of each image that sums of the filters can draw: its orthogonal projection onto their span.
 
-    The squares of a image of norm 1 then sum to 1 where the span holds it; for spans at random to about the share
+    The squares of an image of norm 1 then sum to 1 where the span holds it; for spans at random to about the share
     of all dimensions that the filters have.
     """
     basis = scipy.linalg.orth(filters.T.astype(np.float64))

@@ -207,7 +207,8 @@ def require_compatible(experiment: Experiment, spec: Spec) -> None:
         )
     if transform.modality not in (None, spec.modality):
         raise UserError(
-            f"The transform {type(transform).__name__} changes {transform.modality}, and the dataset holds {spec.modality}."
+            f"The transform {type(transform).__name__} changes {transform.modality}, "
+            f"and the dataset holds {spec.modality}."
         )
 
 

@@ -256,7 +256,7 @@ def provenance() -> dict[str, Any]:
 
 def _revision() -> str | None:
     """The git revision of the project, `-dirty` where files differ from it; None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -8,7 +8,7 @@ from lab10.errors import UserError
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.text_classifiers import BagOfWords
 from lab10.optim.optimizers import SGD, Adam, RMSprop
-from lab10.optim.schedules import Cosine, Steps
+from lab10.optim.schedules import Cosine, PiecewiseConstant
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_steps_and_epochs_together_are_refused(parse):
         (["--optimizer.clip-norm", "None"], "optimizer.clip_norm", None),
         (["--data.name", "a_name/with_config"], "data.name", "a_name/with_config"),
         (["--data.max-length", "None"], "data.max_length", None),
-        (["--data.padding-side", "back"], "data.padding", "back"),
+        (["--data.padding-side", "right"], "data.padding_side", "right"),
         (["--model.hidden-size", "5"], "model.hidden_size", 5),
         (["--model.dtype", "bfloat16"], "model.dtype", "bfloat16"),
         (["--init-from", "runs/other"], "init_from", "runs/other"),
@@ -81,10 +81,10 @@ def test_another_kind_is_chosen_by_its_name_and_its_fields_set(parse):
 def test_parts_of_parts_have_kinds_too(parse):
     assert parse(
         "--optimizer.schedule", "cosine", "--optimizer.schedule.end-factor", "0.1"
-    ).optimizer.schedule == Cosine(final=0.1)
-    assert parse("--optimizer.schedule", "steps", "--optimizer.schedule.at", "10", "20").optimizer.schedule == Steps(
-        at=(10, 20)
-    )
+    ).optimizer.schedule == Cosine(end_factor=0.1)
+    assert parse(
+        "--optimizer.schedule", "piecewiseconstant", "--optimizer.schedule.boundaries", "10", "20"
+    ).optimizer.schedule == PiecewiseConstant(boundaries=(10, 20))
     both = parse(
         "--optimizer",
         "adam",
@@ -147,7 +147,7 @@ def test_a_value_out_of_range_is_refused_and_its_option_named(parse, option, val
     [
         ("--batch-size", "many"),
         ("--batch-size", "1.5"),
-        ("--data.padding-side", "left"),
+        ("--data.padding-side", "front"),
         ("--optimizer.learning-rate", "fast"),
     ],
 )

@@ -61,7 +61,7 @@ def test_every_field_says_what_it_means():
     [
         lambda config: config | {"batchsize": 3},
         lambda config: {name: value for name, value in config.items() if name != "model"},
-        lambda config: config | {"model": config["model"] | {"kind": "Transformer"}},
+        lambda config: config | {"model": config["model"] | {"type": "Transformer"}},
         lambda config: config | {"batch_size": "many"},
         lambda config: config | {"optimizer": None},
         lambda config: [],

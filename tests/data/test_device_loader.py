@@ -23,8 +23,8 @@ def examples(request, image_spec, text_spec, split_of, texts_of):
         random = np.random.default_rng(0)
         pixels, labels = random.integers(0, 256, (EXAMPLES, 12), np.uint8), random.integers(0, 10, EXAMPLES, np.int32)
         return image_spec, split_of(inputs=pixels, labels=labels)
-    padding = "front" if request.param.endswith("front") else "back"
-    return dataclasses.replace(text_spec, padding=padding), texts_of(EXAMPLES, padding)
+    padding_side = "left" if request.param.endswith("left") else "right"
+    return dataclasses.replace(text_spec, padding_side=padding_side), texts_of(EXAMPLES, padding_side)
 
 
 def loader_of(spec, split, capacity, resident_bytes):

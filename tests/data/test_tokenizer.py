@@ -30,7 +30,7 @@ def test_only_ascii_is_lower_cased_and_bytes_need_not_be_utf_8():
     assert tokenize(b"\xff\xfe OK\r\n") == [b"\xff\xfe", b"ok\r"]
 
 
-def test_a_review_becomes_the_ids_of_the_lab():
+def test_a_text_becomes_the_ids_of_the_lab():
     assert encode(b"The film was bad, not good.") == [1, 4, 5, 6, 2, 12, 10]
 
 
@@ -55,21 +55,21 @@ def test_without_an_unknown_id_unknown_and_rare_words_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("side", "keep", "expected"),
+    ("padding_side", "truncation_side", "expected"),
     [
-        ("front", "last", [[0, 0, 7], [2, 3, 4], [0, 0, 0]]),
-        ("front", "first", [[0, 0, 7], [1, 2, 3], [0, 0, 0]]),
-        ("back", "last", [[7, 0, 0], [2, 3, 4], [0, 0, 0]]),
-        ("back", "first", [[7, 0, 0], [1, 2, 3], [0, 0, 0]]),
+        ("left", "left", [[0, 0, 7], [2, 3, 4], [0, 0, 0]]),
+        ("left", "right", [[0, 0, 7], [1, 2, 3], [0, 0, 0]]),
+        ("right", "left", [[7, 0, 0], [2, 3, 4], [0, 0, 0]]),
+        ("right", "right", [[7, 0, 0], [1, 2, 3], [0, 0, 0]]),
     ],
 )
-def test_rows_are_padded_at_one_side_and_cut_at_the_end_that_is_not_kept(side, keep, expected):
+def test_rows_are_padded_at_one_side_and_cut_at_the_end_that_is_not_kept(padding_side, truncation_side, expected):
     rows = [np.array(row, np.int32) for row in ([7], [1, 2, 3, 4], [])]
-    padded = pad(rows, 3, side=side, keep=keep)
+    padded = pad(rows, 3, padding_side=padding_side, truncation_side=truncation_side)
     assert padded.dtype == np.int32
     np.testing.assert_array_equal(padded, expected)
     np.testing.assert_array_equal(is_token(padded), np.array(expected) != 0)
 
 
 def test_no_rows_are_padded_to_no_rows():
-    assert pad([], 4, side="front", truncation_side="left").shape == (0, 4)
+    assert pad([], 4, padding_side="left", truncation_side="left").shape == (0, 4)

@@ -107,7 +107,7 @@ def same_run():
 
 TEXTS = ("--data.name", "synthetic_reviews", "--data.max-length", 12, "--data.num-words", 200)
 MODELS = {
-    "bag": ("imdb_bag_of_ngrams", *TEXTS, "--model.buckets", 500, "--model.features", 6, "--model.dropout", 0.3),
+    "bag": ("imdb_bag_of_ngrams", *TEXTS, "--model.buckets", 500, "--model.embedding-dim", 6, "--model.dropout", 0.3),
     # Every dropout that there is, and batches of two lengths.
     "lstm": (
         *("imdb_lstm", *TEXTS, "--data.length-buckets", 2, "--model.hidden-size", 6, "--model.embedding-dim", 8),

@@ -46,7 +46,7 @@ def test_a_mistake_in_a_training_command(scripts, tmp_path, arguments, words):
         (("--optimizer.learning-rate", "inf"), "finite"),
         (("--optimizer.clip-norm", "0"), "--optimizer.clip-norm"),
         (("--workdir", ""), "--workdir"),
-        (("--data", "texts", "--data.num-words", "3"), "--data.num-words"),
+        (("--data", "textdataset", "--data.num-words", "3"), "--data.num-words"),
         (("--data.transform", "gaussiannoise", "--data.transform.deviation", "-1"), "--data.transform.deviation"),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_checkpoint_that_is_not_there(scripts, linear_run):
     assert "160, 200" in scripts.refusal("evaluate", linear_run[0], "--checkpoint", "7")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "experiment": {"kind": "Nope"}, "dataset": {}}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "experiment": {"type": "Nope"}, "dataset": {}}'])
 def test_a_config_that_is_not_one(scripts, tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     assert "config" in scripts.refusal("evaluate", tmp_path)
@@ -140,7 +140,7 @@ def test_a_config_that_is_not_one(scripts, tmp_path, content):
 
 def test_a_spec_that_is_not_one(scripts, linear_run, tmp_path):
     config = json.loads((linear_run[0] / "config.json").read_text())
-    config["dataset"]["spec"] = {"kind": "sounds"}
+    config["dataset"]["spec"] = {"type": "sounds"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert "config.json" in scripts.refusal("evaluate", tmp_path)
 
@@ -150,7 +150,7 @@ def test_the_wrong_script_for_a_run(scripts, linear_run, lstm_run):
     assert "cannot reconstruct images" in scripts.refusal("reconstruct", lstm_run[0])
 
 
-def test_pictures_that_are_not_there(scripts, linear_run, tmp_path):
+def test_images_that_are_not_there(scripts, linear_run, tmp_path):
     assert "0 to 999" in scripts.refusal(
         "reconstruct", linear_run[0], "--indices", 1000, "--output", tmp_path / "out.png"
     )

@@ -125,7 +125,7 @@ def test_texts_of_four_classes(scripts, folder, tmp_path):
     assert prediction["probabilities"].keys() == TOPICS.keys()
 
 
-def test_pictures_of_another_size_without_labels(scripts, folder, tmp_path):
+def test_images_of_another_size_without_labels(scripts, folder, tmp_path):
     fields = (
         "--data.name",
         "tiny_shapes",
@@ -161,7 +161,7 @@ def test_a_run_goes_on_where_its_dataset_lies_elsewhere(scripts, folder, tmp_pat
     assert "the dataset's content" in scripts.refusal("train", *fields, *other, "--epochs", 5)
 
 
-def test_pictures_of_two_sizes_are_refused(scripts, folder, tmp_path):
+def test_images_of_two_sizes_are_refused(scripts, folder, tmp_path):
     said = scripts.refusal(
         "train", "mnist_pca", "--data.name", "tiny_mixed_shapes", "--data.dir", folder, "--workdir", tmp_path / "run"
     )

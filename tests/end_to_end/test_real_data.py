@@ -38,21 +38,21 @@ def texts(directories):
 
 
 def test_the_vocabulary_is_that_of_keras(texts):
-    opened = texts.open()
+    opened = texts.open_dataset()
     assert len(opened.vocabulary) == 88_584
     assert opened.vocabulary[:2] == [b"the", b"and"]
     assert opened.vocabulary[10 - 4] == b"br"
     assert opened.spec.num_ids == 10_000
 
 
-def test_the_reviews_of_at_most_250_ids_are_as_many_as_were_counted(texts):
-    opened = texts.open()
+def test_the_texts_of_at_most_250_ids_are_as_many_as_were_counted(texts):
+    opened = texts.open_dataset()
     assert len(opened.open_split("train")) + len(opened.open_split("validation")) == 17_172
     assert len(opened.open_split("test")) == 17_522
 
 
-def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(texts):
-    opened = texts.open()
+def test_the_labs_printed_text_has_the_printed_ids_except_where_counts_tie(texts):
+    opened = texts.open_dataset()
     printed = [int(word) for word in LAB_REVIEW.split()]
     found = None
     for name in ("train", "validation"):
@@ -77,7 +77,7 @@ def test_the_labs_printed_review_has_the_printed_ids_except_where_counts_tie(tex
 
 
 def test_exact_pca_of_mnist_has_the_known_errors(directories):
-    opened = ImageDataset(name="mnist", **directories).open()
+    opened = ImageDataset(name="mnist", **directories).open_dataset()
 
     def pixels(name):
         split = opened.open_split(name)
@@ -99,7 +99,7 @@ def test_an_epoch_of_the_linear_autoencoder_reaches_the_labs_error(real_scripts,
     assert answer["pca_reconstruction_error"] == pytest.approx(7.0974, abs=5e-5)
 
 
-def test_two_epochs_of_the_bag_of_words_tell_good_reviews_from_bad_ones(real_scripts, tmp_path):
+def test_two_epochs_of_the_bag_of_words_tell_good_texts_from_bad_ones(real_scripts, tmp_path):
     real_scripts.answer("train", "imdb_bag_of_words", "--epochs", 2, "--workdir", tmp_path / "run")
     assert real_scripts.answer("evaluate", tmp_path / "run")["accuracy"] >= 0.86
     label = [
@@ -111,7 +111,7 @@ def test_two_epochs_of_the_bag_of_words_tell_good_reviews_from_bad_ones(real_scr
     assert label == ["pos", "neg"]
 
 
-def test_an_lstm_learns_from_real_reviews(real_scripts, tmp_path):
+def test_an_lstm_learns_from_real_texts(real_scripts, tmp_path):
     answer = real_scripts.answer("train", "imdb_lstm", "--steps", 300, "--workdir", tmp_path / "run")
     assert answer["parameters"] == 652_513
     assert answer["validation"]["accuracy"] > 0.75

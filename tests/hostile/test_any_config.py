@@ -127,7 +127,7 @@ def test_any_command_line_is_an_experiment_or_refused(configs, case, cases):
         ".".join(path).replace("_", draw)
         for _, config in configs[: len(PAGES)]
         for path in places(config)
-        if path and "kind" not in path and all(isinstance(name, str) for name in path)
+        if path and "type" not in path and all(isinstance(name, str) for name in path)
         for draw in "_-"
     }
 

@@ -76,7 +76,7 @@ def test_any_texts_have_one_answer_each_which_does_not_depend_on_the_others(pred
 def test_texts_too_long_for_one_batch_are_read_in_several(predictors, monkeypatch):
     run, texts = predictors["whole"], ["dull " * length for length in (90, 1, 30, 3, 70)]
     together = run.predict(texts)
-    monkeypatch.setattr(texts, "IDS_IN_BATCH", 64)
+    monkeypatch.setattr("lab10.inspection.text_run.IDS_IN_BATCH", 64)
     apart = run.predict(texts)
     for one, other in zip(together, apart, strict=True):
         assert one["text"] == other["text"]

@@ -182,7 +182,7 @@ def test_a_dataset_of_a_namespace_is_refused_before_its_code_is_fetched(name, tm
         find_builder(name, tmp_path)
 
 
-def test_a_picture_that_is_a_program_is_not_given_to_an_interpreter(marker, tmp_path, monkeypatch):
+def test_a_image_that_is_a_program_is_not_given_to_an_interpreter(marker, tmp_path, monkeypatch):
     interpreter = tmp_path / "gs"
     interpreter.write_text(f"#!/bin/sh\n: > '{marker}'\n")
     interpreter.chmod(0o755)

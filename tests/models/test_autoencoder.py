@@ -73,20 +73,24 @@ def test_an_mlp_equals_its_layers_written_out():
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-@pytest.mark.parametrize("output", ["linear", "sigmoid"])
-def test_any_depth_width_and_activation_reconstructs_images(activation, output):
+@pytest.mark.parametrize("output_activation", ["linear", "sigmoid"])
+def test_any_depth_width_and_activation_reconstructs_images(activation, output_activation):
     module = MLPAutoencoder(
-        latent_dim=3, encoder_widths=(6, 5), decoder_widths=(), activation=activation, output=output
+        latent_dim=3,
+        encoder_widths=(6, 5),
+        decoder_widths=(),
+        activation=activation,
+        output_activation=output_activation,
     ).build(SMALL)
     reconstruction, _ = module.init_with_output(jax.random.key(0), jax.random.uniform(jax.random.key(1), (2, 12)))
     assert reconstruction.shape == (2, 12)
     assert np.all(np.isfinite(reconstruction))
-    if output == "sigmoid":
+    if output_activation == "sigmoid":
         assert np.all((reconstruction > 0) & (reconstruction < 1))
 
 
 @pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
-def test_bfloat16_keeps_parameters_latents_and_pictures_float32(kind):
+def test_bfloat16_keeps_parameters_latents_and_images_float32(kind):
     x = jax.random.uniform(jax.random.key(1), (2, 12))
     module = kind(latent_dim=3, dtype="bfloat16").build(SMALL)
     reconstruction, variables = module.init_with_output(jax.random.key(0), x)
@@ -106,7 +110,7 @@ def test_texts_are_no_images(kind):
 @pytest.mark.parametrize(
     ("fields", "option"),
     [
-        ({"latent": 0}, "latent"),
+        ({"latent_dim": 0}, "latent-dim"),
         ({"encoder_widths": (0,)}, "encoder-widths"),
         ({"decoder_widths": (3, -1)}, "decoder-widths"),
     ],

@@ -91,7 +91,9 @@ def test_blank_rows_are_finite():
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))
 
 
-@pytest.mark.parametrize("fields", [{"longest": 0}, {"longest": 9}, {"buckets": 0}, {"features": 0}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "fields", [{"max_ngram": 0}, {"max_ngram": 9}, {"buckets": 0}, {"embedding_dim": 0}, {"dropout": 1.0}]
+)
 def test_what_no_model_can_have_is_refused(fields):
-    with pytest.raises(UserError, match=f"--model.{next(iter(fields))} is"):
+    with pytest.raises(UserError, match=f"--model.{next(iter(fields)).replace('_', '-')} is"):
         BagOfNgrams(**fields)

@@ -81,7 +81,7 @@ def test_bfloat16_computes_near_float32_on_the_same_parameters(model):
 
 
 @pytest.mark.parametrize("model", [LSTM(), BagOfWords()])
-def test_pictures_are_no_texts(model):
+def test_images_are_no_texts(model):
     with pytest.raises(UserError, match="reads texts, and the dataset holds images"):
         model.build(ImageSpec(height=2, width=2, largest=255))
 
@@ -89,7 +89,7 @@ def test_pictures_are_no_texts(model):
 @pytest.mark.parametrize(
     ("kind", "fields", "option"),
     [
-        (LSTM, {"hidden": 0}, "hidden"),
+        (LSTM, {"hidden_size": 0}, "hidden-size"),
         (LSTM, {"embedding_dim": -1}, "embedding-dim"),
         (BagOfWords, {"widths": (4, 0)}, "widths"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lab10.config.registry import components_of
 from lab10.errors import UserError
-from lab10.optim.schedules import Constant, Cosine, Exponential, Linear, Schedule, Steps
+from lab10.optim.schedules import Constant, Cosine, Exponential, Linear, PiecewiseConstant, Schedule
 
 TOTAL = 100
 kinds = st.sampled_from(sorted(components_of(Schedule).values(), key=lambda kind: kind.__name__))
@@ -29,9 +29,9 @@ def test_every_schedule_is_one_where_the_warm_up_ends_and_rises_to_it(kind, warm
         (Cosine(end_factor=0.2), {0: 1, 50: 0.6, 100: 0.2}),
         (Cosine(warmup_steps=20), {10: 0.5, 20: 1, 60: 0.5, 100: 0}),
         (Linear(end_factor=0.5), {0: 1, 50: 0.75, 100: 0.5}),
-        (Exponential(rate=0.5, every=20), {0: 1, 20: 0.5, 30: 0.5**1.5, 60: 0.125}),
-        (Steps(at=(10, 60), rate=0.1), {0: 1, 9: 1, 11: 0.1, 59: 0.1, 61: 0.01}),
-        (Steps(at=(10,), rate=0.1, warmup_steps=5), {5: 1, 14: 1, 16: 0.1}),
+        (Exponential(decay_rate=0.5, transition_steps=20), {0: 1, 20: 0.5, 30: 0.5**1.5, 60: 0.125}),
+        (PiecewiseConstant(boundaries=(10, 60), factor=0.1), {0: 1, 9: 1, 11: 0.1, 59: 0.1, 61: 0.01}),
+        (PiecewiseConstant(boundaries=(10,), factor=0.1, warmup_steps=5), {5: 1, 14: 1, 16: 0.1}),
     ],
 )
 def test_factors_are_those_of_the_formula(schedule, factors):
@@ -57,9 +57,9 @@ def test_a_warm_up_as_long_as_the_run_is_refused():
     ("kind", "fields"),
     [
         (Constant, {"warmup_steps": -1}),
-        (Exponential, {"rate": 0.0}),
-        (Exponential, {"rate": 1.5}),
-        (Exponential, {"every": 0}),
+        (Exponential, {"decay_rate": 0.0}),
+        (Exponential, {"decay_rate": 1.5}),
+        (Exponential, {"transition_steps": 0}),
     ],
 )
 def test_values_out_of_range_are_refused(kind, fields):

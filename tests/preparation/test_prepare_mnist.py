@@ -43,7 +43,7 @@ def test_mnist_is_prepared_from_its_files_and_read_without_tensorflow(tmp_path, 
     read = (
         "import sys\n"
         "from lab10.data.images import ImageDataset\n"
-        f"data = ImageDataset(name='mnist', dir={str(tmp_path / 'data')!r}).open()\n"
+        f"data = ImageDataset(name='mnist', dir={str(tmp_path / 'data')!r}).open_dataset()\n"
         "train, held_out, test = (data.open_split(split) for split in ('train', 'validation', 'test'))\n"
         "assert (len(train), len(held_out), len(test)) == (54000, 6000, 10000)\n"
         "assert data.spec.pixels == 784\n"

@@ -117,7 +117,7 @@ def test_every_kind_is_written_with_its_name(kind):
             hint = typing.get_type_hints(Experiment)[name]
             base[name] = min(components_of(hint).items())[1]()
         experiment = Experiment(**(base | {field: part}), epochs=1)
-        assert to_json(experiment, Experiment)[field]["kind"] == kind.__name__
+        assert to_json(experiment, Experiment)[field]["type"] == kind.__name__
         assert from_json(json.loads(json.dumps(to_json(experiment, Experiment))), Experiment) == experiment
 
     check()
@@ -133,8 +133,8 @@ def test_the_one_field_that_differs_is_the_one_named(experiment, data):
         changed = replaced(experiment, path, value)
     except UserError:
         assume(False)
-    defines_result = field.metadata.get("defines_result", True)
-    assert differing_fields(experiment, changed) == ([option(".".join(path))] if defines_result else [])
+    affects_result = field.metadata.get("affects_result", True)
+    assert differing_fields(experiment, changed) == ([option(".".join(path))] if affects_result else [])
     assert differing_fields(changed, experiment) == differing_fields(experiment, changed)
 
 

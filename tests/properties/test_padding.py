@@ -19,7 +19,7 @@ LENGTHS = (6, 14)  # few, since each is compiled
 SPEC = TextSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
 
 texts = st.lists(st.lists(st.integers(1, NUM_IDS - 1), max_size=MAX_NGRAM), min_size=BATCH, max_size=BATCH)
-sides = st.sampled_from(("front", "back"))
+sides = st.sampled_from(("left", "right"))
 seeds = st.integers(0, 3)
 lstms = st.sampled_from(
     [
@@ -50,7 +50,7 @@ def classifier(model):
 
 
 def padded(rows, length, side):
-    return pad([np.array(row, np.int32) for row in rows], length, side=side, truncation_side="left")
+    return pad([np.array(row, np.int32) for row in rows], length, padding_side=side, truncation_side="left")
 
 
 @given(lstms, texts, seeds, sides, st.sampled_from(LENGTHS[1:]))
@@ -65,7 +65,7 @@ def test_the_amount_of_padding_does_not_matter(lstm, rows, seed, side, length):
 def test_padding_in_front_and_behind_agree(lstm, rows, seed, length):
     logits = classifier(lstm)
     np.testing.assert_allclose(
-        logits(seed, padded(rows, length, "front")), logits(seed, padded(rows, length, "back")), rtol=1e-5, atol=2e-6
+        logits(seed, padded(rows, length, "left")), logits(seed, padded(rows, length, "right")), rtol=1e-5, atol=2e-6
     )
 
 
@@ -74,7 +74,7 @@ def test_the_lstm_reads_the_order_of_words(lstm, rows, seed):
     """Guards the two tests above: a classifier that ignores its input would pass them."""
     logits = classifier(lstm)
     rows[0] = [1, 2, 3]
-    here, there = logits(seed, padded(rows, 6, "front")), logits(seed, padded([[3, 2, 1], *rows[1:]], 6, "front"))
+    here, there = logits(seed, padded(rows, 6, "left")), logits(seed, padded([[3, 2, 1], *rows[1:]], 6, "left"))
     assert abs(here[0, 0] - there[0, 0]) > 1e-5
     np.testing.assert_allclose(here[1:], there[1:], atol=2e-6)
 
@@ -144,7 +144,7 @@ def test_no_gradient_flows_to_padded_positions(lstm, mask, seed):
 
 def test_the_embedding_of_padding_gets_no_gradient():
     module = LSTM(embedding_dim=5, hidden_size=4).build(SPEC)
-    tokens = jnp.asarray(padded([[1, 2], [3], []], 6, "front"))
+    tokens = jnp.asarray(padded([[1, 2], [3], []], 6, "left"))
     params = module.init(jax.random.key(0), tokens)
     gradient = jax.grad(lambda params: jnp.sum(module.apply(params, tokens)))(params)["params"]["embedding"][
         "embedding"
@@ -163,11 +163,11 @@ def test_a_bag_of_words_ignores_padding_order_and_repetition(rows, seed, length,
         random.shuffle(row)
         changed.append(row)
     np.testing.assert_array_equal(
-        logits(seed, padded(changed, length, "back")), logits(seed, padded(rows, LENGTHS[0], "front"))
+        logits(seed, padded(changed, length, "right")), logits(seed, padded(rows, LENGTHS[0], "left"))
     )
 
 
 @given(texts)
 def test_a_multi_hot_row_marks_the_ids_that_occur(rows):
     expected = [[float(column in row) for column in range(NUM_IDS)] for row in rows]
-    np.testing.assert_array_equal(multi_hot(jnp.asarray(padded(rows, 6, "front")), NUM_IDS), expected)
+    np.testing.assert_array_equal(multi_hot(jnp.asarray(padded(rows, 6, "left")), NUM_IDS), expected)

@@ -32,7 +32,7 @@ models, specs, seeds = (
     st.sampled_from((TWO, THREE)),
     st.integers(0, 5),
 )
-sides = st.sampled_from(("front", "back"))
+sides = st.sampled_from(("left", "right"))
 
 
 @functools.cache
@@ -55,8 +55,8 @@ def logits_of(name, spec):
     )
 
 
-def padded(rows, side="front"):
-    return pad([np.array(row, np.int32) for row in rows], LENGTH, side=side, truncation_side="left")
+def padded(rows, side="left"):
+    return pad([np.array(row, np.int32) for row in rows], LENGTH, padding_side=side, truncation_side="left")
 
 
 def explained(name, spec, seed, tokens):

@@ -86,7 +86,7 @@ def test_classifiers_are_compared_by_mcnemars_test_on_the_same_examples(texts):
     assert "McNemar" in text_of(texts["output"])
 
 
-def test_errors_are_compared_picture_by_image(images):
+def test_errors_are_compared_image_by_image(images):
     (comparison,) = images["comparisons"]
     rows = [np.genfromtxt(images["runs"][place]["per_example"], delimiter=",", names=True) for place in (0, 2)]
     difference = np.mean(rows[0]["reconstruction_error"] - rows[1]["reconstruction_error"])

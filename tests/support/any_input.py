@@ -20,7 +20,7 @@ plain = st.one_of(
 )
 json_values = st.recursive(
     plain,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts | st.just("kind"), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts | st.just("type"), inner, max_size=3),
     max_leaves=6,
 )
 

@@ -1,4 +1,4 @@
-"""The lab's squared error: summed over pixels, one number a image."""
+"""The lab's squared error: summed over pixels, one number an image."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -27,12 +27,12 @@ def task(request, image_experiment, image_spec, text_experiment, text_spec, spli
             return image_experiment(data=ImageDataset(transform=GaussianNoise()), batch_size=BATCH_SIZE, **fields)
 
         return make, image_spec, split_of(inputs=pixels)
-    padding = "front" if request.param.endswith("front") else "back"
+    padding_side = "left" if request.param.endswith("left") else "right"
 
     def make(**fields):
         return text_experiment(batch_size=BATCH_SIZE, **fields)
 
-    return make, dataclasses.replace(text_spec, padding=padding), texts_of(EXAMPLES, padding)
+    return make, dataclasses.replace(text_spec, padding_side=padding_side), texts_of(EXAMPLES, padding_side)
 
 
 def host(tree):

@@ -137,8 +137,8 @@ def test_updates_equal_the_formulas_with_kerass_constants(optimizer, rule, image
 def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(
     model, text_experiment, image_experiment, text_spec, image_spec
 ):
-    texts = isinstance(model, LSTM)
-    make, spec, batch = (text_experiment, text_spec, texts(6)) if texts else (image_experiment, image_spec, images(6))
+    is_lstm = isinstance(model, LSTM)
+    make, spec, batch = (text_experiment, text_spec, texts(6)) if is_lstm else (image_experiment, image_spec, images(6))
     state, (report,) = steps(StepFunctions(make(model=model), spec, 10), [fill(batch, 6)])
     floating = [
         leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.bfloat16

@@ -90,7 +90,7 @@ def test_other_data_than_the_run_was_trained_on_are_noticed(lstm_run):
     assert run.predict(["\ud83d lone surrogate"])[0]["label"] in ("neg", "pos")
 
 
-def test_long_reviews_are_truncated_in_evaluation_where_asked(scripts, tmp_path):
+def test_long_texts_are_truncated_in_evaluation_where_asked(scripts, tmp_path):
     arguments = ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 20, "--steps", 2)
     arguments += ("--data.length-buckets", 1)
     scripts.answer("train", *arguments, "--workdir", tmp_path / "run")
@@ -98,7 +98,7 @@ def test_long_reviews_are_truncated_in_evaluation_where_asked(scripts, tmp_path)
     assert scripts.answer("evaluate", tmp_path / "run", "--data.overlong", "truncate")["examples"] == 2000
 
 
-def test_whole_reviews_and_all_words(scripts, tmp_path):
+def test_whole_texts_and_all_words(scripts, tmp_path):
     arguments = (
         "--data.name",
         "synthetic_reviews",
@@ -107,7 +107,7 @@ def test_whole_reviews_and_all_words(scripts, tmp_path):
         "--data.max-length",
         "None",
         "--data.padding-side",
-        "back",
+        "right",
         "--data.length-buckets",
         1,
     )

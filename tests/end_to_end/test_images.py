@@ -78,7 +78,7 @@ def test_a_run_is_used_from_a_notebook(linear_run):
         with pytest.raises(lab10.errors.UserError, match="255, divide"):
             run.encode(wrong)
     with pytest.raises(lab10.errors.UserError, match="as numbers"):
-        run.reconstruct(["a image"])
+        run.reconstruct(["an image"])
     with pytest.raises(lab10.errors.UserError, match="784"):
         run.encode(np.zeros((1, 10)))
     with pytest.raises(lab10.errors.UserError, match="cannot classify"):
@@ -122,5 +122,5 @@ def test_a_transform_and_another_optimizer_are_chosen_on_the_command_line(script
         "bfloat16",
     )
     config = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
-    assert config["data"]["transform"] == {"kind": "GaussianNoise", "deviation": 0.1}
-    assert config["optimizer"]["kind"] == "SGD"
+    assert config["data"]["transform"] == {"type": "GaussianNoise", "deviation": 0.1}
+    assert config["optimizer"]["type"] == "SGD"
