@@ -33,10 +33,10 @@ demo: $(VENV)/.installed
 # Two to four workers, each on a core of its own (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-test: $(VENV)/.installed $(VENV)/browser
+test: $(VENV)/.installed
 	$(PYTEST)
 
-test-slow: $(VENV)/.installed
+test-slow: $(VENV)/.installed $(VENV)/browser
 	$(PYTEST) -m "(slow or hypothesis) and not stress" --hypothesis-profile thorough
 
 stress: $(VENV)/.installed

@@ -29,6 +29,7 @@ def test_a_run_that_was_killed_and_copied_elsewhere_goes_on_there(runs, whole, k
     assert lines(moved) == lines(whole[0])
 
 
+@pytest.mark.slow  # tests/hostile/test_names.py evaluates a workdir that cannot be written
 def test_a_run_that_cannot_be_written_is_evaluated_and_says_what_is_not_recorded(runs, whole, tmp_path):
     """As on a read-only disk: every write under the workdir fails, also for root."""
     workdir = tmp_path / "run"
@@ -57,7 +58,8 @@ def test_a_run_that_cannot_be_written_is_not_trained(runs, whole, tmp_path):
     assert f"{workdir} cannot be written (Read-only file system)" in said
 
 
-@pytest.mark.parametrize("before", [pytest.param(1, marks=pytest.mark.slow), 8])
+@pytest.mark.slow  # tests/distributed resumes on fewer devices
+@pytest.mark.parametrize("before", [1, 8])
 def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, before):
     environment = {} if before == 1 else EIGHT
     runs.killed(tmp_path / "run", environment=environment)
@@ -84,6 +86,7 @@ def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, bef
     assert json.loads(answer)["loss"] == pytest.approx(on_one, rel=1e-5)
 
 
+@pytest.mark.slow  # tests/training/test_loop.py resumes with other sizes of calls
 def test_a_run_goes_on_with_another_cadence_of_lines_evaluations_and_checkpoints(
     runs, whole, killed_run, checkpoints_of
 ):

@@ -92,6 +92,7 @@ def test_a_run_of_nothing_but_pickles_is_refused(
     assert not marker.exists()
 
 
+@pytest.mark.slow  # test_an_array_of_objects_is_no_entry_of_the_cache has the same reader
 @pytest.mark.parametrize("task", ["texts", pytest.param("images", marks=pytest.mark.stress)])
 def test_a_pickle_in_place_of_any_file_of_the_cache_is_never_run(
     task, made_runs, experiments, copy_of, use, explosives, marker, tmp_path, made_cache, monkeypatch, watched

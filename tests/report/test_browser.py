@@ -25,6 +25,9 @@ CONTRAST = """
 """
 
 
+pytestmark = pytest.mark.slow  # tests/report/test_page.py checks the same pages without a browser
+
+
 @pytest.fixture(scope="module")
 def pages(images, texts):
     """A page of images, and one of texts."""
