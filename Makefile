@@ -1,16 +1,18 @@
-# make demo    both labs trained on the offline samples, with pictures to look at
-# make test    every module and every promise once; docs/testing.md tells of the tiers
-# make test-slow  what takes longer, or repeats a promise with more draws
-# make stress  runs killed at every write, and what else takes minutes; under half an hour
-# make bench   lab10 beside Keras, Flax, and PyTorch and TensorFlow where they are in .venv; BENCH=--short for the samples
-# make result-NAME    an experiment on the real data with seeds 0, 1 and 2, and the test figure of each
-# make lint    ruff and the type checker
-# Each does all the set-up it needs, in .venv/, from Python and a package index alone.
+# make demo          trains both labs on the offline samples and writes images
+# make test          tests every module and every guarantee once; docs/testing.md describes the tiers
+# make test-slow     runs longer tests, and repeats guarantees with more draws
+# make test-prepare  prepares MNIST with TFDS and TensorFlow, in .venv-prepare/
+# make stress        kills runs at every write, and runs other tests that take minutes; under half an hour
+# make bench         compares lab10 with Keras, Flax, and PyTorch and TensorFlow if installed; BENCH=--short uses the samples
+# make result-NAME   trains an experiment on real data with seeds 0, 1 and 2, and evaluates each on the test split
+# make lint          runs ruff and mypy
+# make clean         removes environments and caches
+# Each target sets up .venv/ by itself; it needs only Python and a package index.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Today's versions; empty it to take the newest: make test CONSTRAINTS=
+# Pinned versions. For the newest ones: make test CONSTRAINTS=
 CONSTRAINTS ?= constraints.txt
 INSTALL := -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
@@ -30,7 +32,7 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Look at runs/demo_*/history.png and runs/demo_*/reconstructions*.png"
 
-# Two to four workers, each on a core of its own (tests/conftest.py).
+# At most four workers, each pinned to its own core (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test: $(VENV)/.installed
@@ -56,12 +58,12 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Preparing mnist by TFDS from its four original files, in MNIST_FILES; TensorFlow in an environment of its own.
+# Prepares MNIST from its four original files in MNIST_FILES. TensorFlow gets a separate environment.
 export MNIST_FILES ?= $(TFDS_DATA_DIR)/downloads/manual
 test-prepare: .venv-prepare/.installed
 	.venv-prepare/bin/python -m pytest tests/preparation
 
-# In which the tests open a report: 67 MB from npm. Where there is none to be had, they leave that out and say so.
+# The browser in which tests open a report: 67 MB from npm. Without it, those tests are skipped with a message.
 $(VENV)/browser: | $(VENV)/.installed
 	-$(BIN)/python tests/report/install_browser.py $@
 
