@@ -1,1 +1,1 @@
-"""Sweeps: many points of one experiment, chosen by validation."""
+"""Sweeps: many trials of one experiment in an Optuna study, chosen by validation."""

@@ -1,52 +1,28 @@
-"""What a sweep varies: fields, each with its choices or its range."""
+"""The search space of a sweep: fields, each with Optuna's distribution of its values."""
 
-import dataclasses
 import itertools
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from lab10.errors import UserError
 
 Value = str | float | int
+Space = Mapping[str, BaseDistribution]
 
 
-@dataclasses.dataclass(frozen=True)
-class Varied:
-    """A field and what it may be.
+def parse_vary(text: str) -> tuple[str, BaseDistribution]:
+    """Reads `FIELD=A,B,C`, `FIELD=LOW..HIGH` or `FIELD=log:LOW..HIGH`.
 
-    Attributes:
-      field: as on the command line, without the dashes: `optimizer.learning-rate`.
-      distribution: Optuna's; of strings where there are choices.
-    """
-
-    field: str
-    distribution: BaseDistribution
-
-    def arguments(self, value: Value) -> list[str]:
-        """The option that gives the field the value; one of several words gives it several."""
-        return [f"--{self.field}", *(shlex.split(value) if isinstance(value, str) else [repr(value)])]
-
-    def suggest(self, trial: optuna.Trial) -> Value:
-        """The value that a sampler draws, or that was put into the queue."""
-        one = self.distribution
-        if isinstance(one, FloatDistribution):
-            return trial.suggest_float(self.field, one.low, one.high, log=one.log)
-        if isinstance(one, IntDistribution):
-            return trial.suggest_int(self.field, one.low, one.high, log=one.log)
-        assert isinstance(one, CategoricalDistribution)
-        return trial.suggest_categorical(self.field, one.choices)  # type: ignore[return-value]
-
-
-def parse_varied(text: str) -> Varied:
-    """`FIELD=A,B,C`, `FIELD=LOW..HIGH` or `FIELD=log:LOW..HIGH`; whole numbers where both ends are.
+    Returns:
+      The field as on the command line, without the dashes (`optimizer.learning-rate`), and its distribution: of
+      strings for choices, of whole numbers for a range whose two ends are.
 
     Raises:
-      UserError: it is none of these.
+      UserError: the text is none of these.
     """
     field, equals, values = text.partition("=")
     field = field.removeprefix("--").replace("_", "-")
@@ -55,11 +31,11 @@ def parse_varied(text: str) -> Varied:
     if field in ("seed", "workdir"):
         raise UserError(f"--vary {text}: seeds are given by --seeds 0 1 2, and every run has a workdir of its own.")
     if ".." in values:
-        return Varied(field, _parse_range(text, values))
+        return field, _parse_range(text, values)
     choices = [choice.strip() for choice in values.split(",")]
     if "" in choices or len(set(choices)) < len(choices):
         raise UserError(f"--vary {text}: one of the choices is empty or there twice.")
-    return Varied(field, CategoricalDistribution(choices))
+    return field, CategoricalDistribution(choices)
 
 
 def _parse_range(text: str, values: str) -> BaseDistribution:
@@ -78,14 +54,35 @@ def _parse_range(text: str, values: str) -> BaseDistribution:
     return FloatDistribution(low, high, log=logarithmic)
 
 
-def grid(varied: Sequence[Varied]) -> list[dict[str, Value]]:
-    """Every combination of the choices, the last field the fastest.
+def parse_space(texts: list[str]) -> dict[str, BaseDistribution]:
+    """Reads one `--vary` for each field.
+
+    Raises:
+      UserError: one of them is malformed, or a field occurs twice.
+    """
+    space = dict(parse_vary(text) for text in texts)
+    if len(space) < len(texts):
+        raise UserError("A field is varied twice; give all its values in one --vary.")
+    return space
+
+
+def to_arguments(values: Mapping[str, Value]) -> list[str]:
+    """Converts a trial's values to options; a choice of several words gives its option several values."""
+    arguments = []
+    for field, value in values.items():
+        arguments += [f"--{field}", *(shlex.split(value) if isinstance(value, str) else [repr(value)])]
+    return arguments
+
+
+def grid(space: Space) -> list[dict[str, Value]]:
+    """Returns every combination of the choices; the last field varies fastest.
 
     Raises:
       UserError: a field has a range.
     """
-    for one in varied:
-        if not isinstance(one.distribution, CategoricalDistribution):
-            raise UserError(f"A grid cannot take the range of {one.field}; give its values, or --sampler random.")
-    choices = [one.distribution.choices for one in varied]  # type: ignore[attr-defined]
-    return [dict(zip((one.field for one in varied), values, strict=True)) for values in itertools.product(*choices)]
+    choices = []
+    for field, distribution in space.items():
+        if not isinstance(distribution, CategoricalDistribution):
+            raise UserError(f"A grid cannot take the range of {field}; give its values, or --sampler random.")
+        choices.append(map(str, distribution.choices))
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*choices)]

@@ -1,68 +1,126 @@
-"""One job of a sweep in a process of its own: `python -m lab10.sweeps.worker JOB.json`; answers as scripts do."""
+"""A worker process of a sweep: `python -m lab10.sweeps.worker SWEEP` takes trials until all are finished."""
 
+import collections
+import functools
+import itertools
 import json
 import os
 import signal
+import statistics
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
+import optuna
+from optuna.trial import TrialState
 
 from lab10.cli.script import run_script
-from lab10.config.experiment import Experiment, from_json
+from lab10.config.experiment import Experiment
 from lab10.errors import Diverged
+from lab10.sweeps.study import Sweep, SweepStudy
 from lab10.training.ensemble import Ensemble
 from lab10.training.loop import train
 from lab10.training.run_writer import EvalCallback, RunWriter
 from lab10.training.workdir import Workdir
 
+POLL_SECONDS = 1.0
+
+
+class Run(NamedTuple):
+    """One run of a trial."""
+
+    trial: optuna.Trial
+    experiment: Experiment
+    workdir: Path
+
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
-    job = json.loads(Path(arguments[0]).read_text())
+    sweep = Sweep(**json.loads(arguments[0]))
     threading.Thread(target=_stop_when_orphaned, args=(os.getppid(),), daemon=True).start()
-    experiments = [from_json(run["experiment"], Experiment) for run in job["runs"]]
-    workdirs = [Workdir(run["workdir"]) for run in job["runs"]]
+    study = SweepStudy(sweep)
+    max_vmapped = sweep.max_vmapped or default_max_vmapped()
+    while not all(trial.state.is_finished() for trial in study.trials()):
+        with study.taken(max(1, max_vmapped // len(sweep.seeds))) as trials:
+            trials.sort(key=lambda trial: sweep.program(trial.params))
+            for _, of_program in itertools.groupby(trials, lambda trial: sweep.program(trial.params)):
+                train_trials(sweep, study.study, list(of_program), max_vmapped)
+        if not trials:  # the last ones run elsewhere, and may come back
+            time.sleep(POLL_SECONDS)
+    return {}, ""
+
+
+def default_max_vmapped() -> int:
+    """Returns the most runs that are trained as one program by default on the device of this process."""
+    # On a CPU, most runs take less time one after the other than together (docs/sweeps.md).
+    return 1 if jax.default_backend() == "cpu" else 8
+
+
+def train_trials(sweep: Sweep, study: optuna.Study, trials: list[optuna.Trial], max_vmapped: int) -> None:
+    """Trains the runs of trials that share a program, and tells Optuna how each trial ended."""
+    runs = [
+        Run(trial, *one)
+        for trial in trials
+        for one in zip(sweep.experiments(trial.params), sweep.workdirs(trial), strict=True)
+    ]
+    best: dict[int, list[float]] = {trial.number: [] for trial in trials}
     pruned: set[int] = set()
-    callbacks = _watches(job, experiments, pruned) if job["pruner"] != "none" else [None] * len(workdirs)
+    while runs:
+        batch = runs[:max_vmapped]
+        try:
+            results = train_together(
+                [run.experiment for run in batch], [Workdir(run.workdir) for run in batch], callbacks_of(batch, pruned)
+            )
+        except Diverged as error:
+            (diverged,) = (run.trial for run in batch if run.workdir == Path(error.workdir))
+            diverged.set_user_attr("error", str(error))
+            study.tell(diverged, state=TrialState.FAIL)
+            del best[diverged.number]  # the others go on from their last checkpoint
+        else:
+            runs = runs[max_vmapped:]
+            for run, result in zip(batch, results, strict=True):
+                best[run.trial.number].append(result["best"][run.experiment.monitor])
+        runs = [run for run in runs if run.trial.number in best.keys() - pruned]
+    for trial in trials:
+        if trial.number in pruned:
+            study.tell(trial, state=TrialState.PRUNED)
+        elif trial.number in best:
+            trial.set_user_attr("best", best[trial.number])
+            study.tell(trial, statistics.mean(best[trial.number]))
+
+
+def callbacks_of(runs: list[Run], pruned: set[int]) -> list[EvalCallback]:
+    """Makes the callbacks of runs that are trained together: the pruner is told the mean over a trial's seeds.
+
+    Where seeds are trained one after the other, the first one's values count: Optuna keeps what a step had first.
+
+    Args:
+      runs: the runs, of any number of trials.
+      pruned: the numbers of the trials that the pruner has ended; added to.
+    """
+    seeds = collections.Counter(run.trial.number for run in runs)
+    measured: dict[tuple[int, int], list[float]] = collections.defaultdict(list)
+
+    def on_evaluation(run: Run, step: int, metrics: dict[str, float]) -> bool:
+        trial, values = run.trial, measured[run.trial.number, step]
+        values.append(metrics[run.experiment.monitor])
+        if len(values) == seeds[trial.number]:
+            trial.report(statistics.mean(values), step)
+            if trial.should_prune():
+                pruned.add(trial.number)
+        # The seeds before the last one learn of it at their next evaluation.
+        return trial.number in pruned
+
+    return [functools.partial(on_evaluation, run) for run in runs]
+
+
+def train_together(
+    experiments: list[Experiment], workdirs: list[Workdir], callbacks: list[EvalCallback]
+) -> list[dict[str, Any]]:
+    """Trains runs as one program if there are several, and returns the result of each."""
     runs = [RunWriter(*of_run) for of_run in zip(experiments, workdirs, callbacks, strict=True)]
-    try:
-        results = train(Ensemble(runs)) if len(runs) > 1 else [train(runs[0])]
-    except Diverged as error:
-        return {"diverged": str(error.workdir), "error": str(error)}, ""
-    return {"results": results, "pruned": sorted(pruned)}, ""
-
-
-def _watches(job: dict[str, Any], experiments: list[Experiment], pruned: set[int]) -> list[EvalCallback | None]:
-    """Reports the mean over a point's seeds, and ends all of them where the pruner says so."""
-    from lab10.sweeps.queue import Queue
-
-    monitor = experiments[0].monitor
-    queue = Queue(
-        job["storage"],
-        job["name"],
-        job["sampler"],
-        job["pruner"],
-        experiments[0].task.metrics[monitor],
-        job["lost_after"],
-    )
-    numbers = [run["number"] for run in job["runs"]]
-    trials = {number: queue.watcher(number) for number in numbers}
-    values: dict[tuple[int, int], list[float]] = {}
-
-    def watch_of(number: int) -> EvalCallback:
-        def watch(step: int, metrics: dict[str, float]) -> bool:
-            of_step = values.setdefault((number, step), [])
-            of_step.append(metrics[monitor])
-            if len(of_step) == numbers.count(number):
-                trials[number].report(sum(of_step) / len(of_step), step)
-                if trials[number].should_prune():
-                    pruned.add(number)
-            # The seeds before the last one learn of it at their next evaluation.
-            return number in pruned
-
-        return watch
-
-    return [watch_of(number) for number in numbers]
+    return train(Ensemble(runs)) if len(runs) > 1 else [train(runs[0])]
 
 
 def _stop_when_orphaned(parent: int) -> None:

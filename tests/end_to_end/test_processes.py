@@ -32,7 +32,7 @@ def test_prepare_data(scripts):
 def test_sweep(scripts, tmp_path):
     varied = ("--vary", "optimizer.learning-rate=1e-3", "--no-test", "--workdir", tmp_path)
     answer = scripts.process_answer("sweep", *SAMPLE, *varied)
-    assert (answer["points"], answer["settled"], answer["failed"]) == (1, 1, 0)
+    assert (answer["trials"], answer["finished"], answer["failed"]) == (1, 1, 0)
 
 
 def test_without_json_the_result_is_text_on_standard_output(scripts, linear_run, tmp_path):

@@ -1,4 +1,4 @@
-"""A sweep that two machines share through a PostgreSQL server: none of its points is lost or run twice."""
+"""A sweep that two machines share through a PostgreSQL server: none of its trials is lost or run twice."""
 
 import json
 import signal
@@ -7,15 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
-
-from lab10.sweeps.queue import Queue
 
 ROOT = Path(__file__).resolve().parents[2]
 RATES = ("1e-3", "2e-3", "4e-3", "8e-3")
 SWEEP = (
     *("mnist_pca", "--data.name", "mnist_sample", "--vary", f"optimizer.learning-rate={','.join(RATES)}"),
-    *("--steps", "300", "--evaluate-every", "30", "--together", "1", "--lost-after", "6"),
+    *("--steps", "300", "--evaluate-every", "30", "--heartbeat-timeout", "6"),
 )
 
 
@@ -41,13 +40,20 @@ def start(scripts, storage):
     return started
 
 
-def test_machines_that_come_first_together_make_one_sweep(storage):
+def test_machines_that_come_first_together_make_one_sweep(storage, tmp_path):
     """The tables are made by whoever is first, and three may be."""
     base, _, where = storage.rpartition("/postgres?")
     with psycopg_of(storage) as connection:
         connection.execute("CREATE DATABASE new_one")
     new = f"{base}/new_one?{where}"
-    make = f"from lab10.sweeps.queue import Queue; Queue({new!r}, 'sweep', 'grid', 'none', False, 60); print('made')"
+    make = f"""
+from lab10.sweeps.study import Sweep, SweepStudy
+
+vary = ["optimizer.learning-rate=1e-3,2e-3"]
+sweep = Sweep("mnist_pca", {{}}, [], vary, [0], "grid", "none", None, None, 60, {str(tmp_path)!r}, {new!r}, "sweep")
+SweepStudy(sweep).fill([{{"optimizer.learning-rate": "1e-3"}}, {{"optimizer.learning-rate": "2e-3"}}])
+print("made")
+"""
     makers = [
         subprocess.Popen([sys.executable, "-c", make], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(3)
@@ -55,6 +61,8 @@ def test_machines_that_come_first_together_make_one_sweep(storage):
     for maker in makers:
         out, said = maker.communicate()
         assert out == b"made\n", said.decode()
+    trials = optuna.load_study(study_name="sweep", storage=new).trials
+    assert [trial.system_attrs["fixed_params"]["optimizer.learning-rate"] for trial in trials] == ["1e-3", "2e-3"]
 
 
 def psycopg_of(storage):
@@ -63,10 +71,10 @@ def psycopg_of(storage):
     return psycopg.connect(storage.replace("+psycopg", ""), autocommit=True)
 
 
-def test_one_of_two_is_killed_and_the_other_finishes_every_point_once(start, storage, tmp_path):
+def test_one_of_two_is_killed_and_the_other_finishes_every_trial_once(start, storage, tmp_path):
     one, other = start(tmp_path), start(tmp_path)
     deadline = time.monotonic() + 300
-    while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 3:  # each is at work, one of them at its second point
+    while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 3:  # each is at work, one of them at its second trial
         assert one.poll() is None, one.communicate()[1].decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -75,8 +83,8 @@ def test_one_of_two_is_killed_and_the_other_finishes_every_point_once(start, sto
     out, said = other.communicate(timeout=300)
     assert other.returncode == 0, said.decode()
     answer = json.loads(out)
-    assert (answer["settled"], answer["points"], answer["failed"]) == (len(RATES), len(RATES), 0)
-    trials = Queue(storage, "mnist_pca", "grid", "none", False, 6).trials()
+    assert (answer["finished"], answer["trials"], answer["failed"]) == (len(RATES), len(RATES), 0)
+    trials = optuna.load_study(study_name="mnist_pca", storage=storage).trials
     complete = [trial.params["optimizer.learning-rate"] for trial in trials if trial.state.name == "COMPLETE"]
     assert sorted(complete) == sorted(RATES), "each once"
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "FAIL"}

