@@ -1,4 +1,4 @@
-"""Which words made a classifier say what it said: integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365)."""
+"""The influence of each word on a prediction: integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365)."""
 
 import functools
 import inspect
@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 
 from lab10.training.state import Params
 
-# By how much the influences of a text's words may miss its margin less the baseline's, relative to that where it is
-# above 1. What is missed is the error of the quadrature.
+# Largest difference between the sum of a text's influences and its margin minus the baseline's, relative to that if
+# above 1. It is the error of the quadrature.
 TOLERANCE = 1e-3
-# Of Gauss and Legendre, in each panel of the way from empty words to the text. One panel is exact to 1e-5 for the
-# trained LSTM, which is smooth; ReLUs have corners, and a corner costs its panel's accuracy.
+# Gauss-Legendre points in each panel of the path from empty words to the text. One panel is exact to 1e-5 for the
+# trained LSTM, which is smooth; a kink of a ReLU costs its panel's accuracy.
 POINTS = 64
 PANELS = (1, 4, 16, 64, 256)
 

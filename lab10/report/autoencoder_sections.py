@@ -1,4 +1,4 @@
-"""A closer look at an autoencoder: what it makes of images, its latent space, its decoder."""
+"""Sections on an autoencoder: its reconstructions, its latent space, its decoder."""
 
 import functools
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ FILTERS = 12
 
 
 def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], split: str) -> Section | None:
-    """The same images through several autoencoders, where they have the same images."""
+    """Shows reconstructions of the same images by several autoencoders, if they share a dataset."""
     if len(runs) < 2 or any(run.run.spec != runs[0][1].spec or run.content != runs[0][0].content for run, _ in runs):
         return None
-    # Positions may differ between the runs' splits; examples of the TFDS split do not.
+    # Indices into the runs' splits may differ; row ids of the TFDS split do not.
     common = functools.reduce(np.intersect1d, (run.per_example["example"] for run, _ in runs))[:SHOWN]
     if not len(common):
         return None
@@ -35,33 +35,33 @@ def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], sp
     spec = runs[0][1].spec
     drawn = png(plot_reconstructions(pixels, rows, (spec.height, spec.width)))
     caption = (
-        f"The first {len(common)} images of the {split} split, and what each run makes of them: above each "
-        "reconstruction its squared error summed over the pixels, beneath it the difference."
+        f"The first {len(common)} images of the {split} split and each run's reconstructions. Above each: the squared "
+        "error summed over pixels. Below: the difference."
     )
     return Section("Side by side", [Image("side-by-side", drawn, caption)])
 
 
 def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: str) -> Section:
-    """Reconstructions, the worst of them, the latent space, ways through it, the decoder's filters."""
+    """Shows reconstructions, the worst ones, the latent space, traversals of it, and the decoder's filters."""
     name, errors = run.name, run.per_example["reconstruction_error"]
     size = (autoencoder.spec.height, autoencoder.spec.width)
     linear = isinstance(autoencoder.config.model, LinearAutoencoder)
     first, _ = autoencoder.compare(split, list(range(min(SHOWN, len(errors)))))
     worst, of_worst = autoencoder.compare(split, np.argsort(-errors, kind="stable")[:SHOWN].tolist())
-    beside = " Beneath it what exact PCA with as many numbers makes of it." if linear else ""
+    pca = " Below them, the reconstructions by exact PCA of the same latent size." if linear else ""
     blocks: list[Block] = [
         Image(
             f"reconstructions-{name}",
             png(first),
-            f"The first images of the {split} split, their reconstructions with the squared error summed over the "
-            f"pixels, and the difference.{beside}",
+            f"The first images of the {split} split, their reconstructions with the squared error summed over "
+            f"pixels, and the difference.{pca}",
             "Reconstructions",
         ),
         Image(
             f"worst-{name}",
             png(worst),
-            f"The images of the {split} split with the greatest errors, "
-            f"{max(of_worst['reconstruction_error']):.1f} the worst of all; the mean is {errors.mean():.2f}.",
+            f"The images of the {split} split with the largest errors, up to "
+            f"{max(of_worst['reconstruction_error']):.1f}; the mean is {errors.mean():.2f}.",
             "The worst reconstructions",
         ),
     ]
@@ -72,9 +72,9 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
         Image(
             f"latents-{name}",
             png(plot_projection(projection, labels, autoencoder.spec.class_names)),
-            f"Latent vectors of the {split} split, {latents.shape[1]} numbers each, along their two principal "
-            f"components, which hold {100 * sum(projection.share):.0f} % of their variance; a colour a class, its "
-            "name at the median. The labels were not used in training.",
+            f"Latent vectors of the {split} split, of size {latents.shape[1]}, on their first two principal "
+            f"components, which explain {100 * sum(projection.share):.0f} % of the variance. Colors are classes, named "
+            "at their medians. Training did not use the labels.",
             "The latent space",
         )
     )
@@ -83,9 +83,9 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
         Image(
             f"traversals-{name}",
             png(plot_traversals(images, DEVIATIONS, size)),
-            "What the decoder draws along straight ways through the mean of all latent vectors: each row follows one "
-            "principal component of them, that of the greatest variance first, in standard deviations.",
-            "Ways through the latent space",
+            "Decoder outputs along lines through the mean of all latent vectors. Each row follows one principal "
+            "component, ordered by variance; columns are in standard deviations.",
+            "Latent space traversals",
         )
     )
     return Section(f"A closer look at {name}", [*blocks, *_filters(run, autoencoder, size)])
@@ -96,20 +96,20 @@ def _filters(run: EvaluatedRun, autoencoder: AutoencoderRun, size: tuple[int, in
     filters = decoder_filters(autoencoder.params, components)
     if filters is None:
         return []
-    # A component's sign means nothing: let most of them add ink.
+    # The sign of a component is arbitrary; choose it so that most of its pixels are positive.
     components = components * np.where(components.sum(axis=1, keepdims=True) < 0, -1, 1)
     rows = {"exact PCA": components[:FILTERS], "decoder": filters[:FILTERS]}
     caption = (
-        "Above, the first exact principal components of the training images, without centring; at the bottom the "
-        "decoder's filters, what each input of its last layer draws, those first that draw most of the components. "
-        "Red adds ink, blue takes it away; each image is scaled for itself."
+        "Top: the first principal components of the training images, without centering. Bottom: the decoder's filters, "
+        "which are the outputs for each input of its last layer, those that explain most of the components first. "
+        "Red is positive, blue negative; each image has its own scale."
     )
     if isinstance(autoencoder.config.model, LinearAutoencoder):
         drawable = within_span(components, filters)
-        rows = {"exact PCA": components[:FILTERS], "as the\ndecoder can": drawable[:FILTERS], **rows}
+        rows = {"exact PCA": components[:FILTERS], "projected on\nthe filters": drawable[:FILTERS], **rows}
         caption += (
-            " A linear autoencoder finds the components' subspace in a basis of its own: in the middle is what of each "
-            "component its filters can draw together, which is "
-            f"{100 * np.mean(np.sum(drawable**2, axis=1)):.1f} % of all of them."
+            " A linear autoencoder spans the subspace of the components in another basis. Middle: the projection of "
+            "each component onto the span of the filters, which contains "
+            f"{100 * np.mean(np.sum(drawable**2, axis=1)):.1f} % of all components."
         )
     return [Image(f"filters-{run.name}", png(plot_filters(rows, size)), caption, "The decoder's filters")]

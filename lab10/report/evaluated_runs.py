@@ -1,4 +1,4 @@
-"""The runs of a report: restored, evaluated, and grouped by what they have in common."""
+"""Restores, evaluates and groups the runs of a report."""
 
 import dataclasses
 import os
@@ -21,15 +21,15 @@ SEEDS = ("seed", "data.shuffle_seed", "data.validation_seed")
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatedRun:
-    """A run and how it did on a split.
+    """A run and its results on a split.
 
     Attributes:
-      name: its folder, in as many parts as tell the report's runs apart.
+      name: the shortest end of its path that distinguishes it from the other runs.
       directory: the workdir as it was given.
       run: the run, restored.
       lines: its metrics.jsonl.
-      result: what `Run.evaluate` says.
-      per_example: metrics and predictions, [examples] each, and `example`, their places in the TFDS split.
+      result: the result of `Run.evaluate`.
+      per_example: metrics and predictions, [examples] each, and `example`, their row ids in the TFDS split.
       content: digest of the dataset that it was trained on.
     """
 

@@ -71,8 +71,8 @@ class Word:
 
 
 @dataclasses.dataclass(frozen=True)
-class ColouredText:
-    """A text whose words are coloured by their influence.
+class ColoredText:
+    """A text whose words are colored by their influence.
 
     Attributes:
       title: what was said of it.
@@ -80,7 +80,7 @@ class ColouredText:
       note: beneath it.
     """
 
-    template: ClassVar[str] = "coloured"
+    template: ClassVar[str] = "colored"
 
     title: str
     words: Sequence[Word]
@@ -101,7 +101,7 @@ class Paragraph:
     text: str
 
 
-Block = Table | Image | ColouredText | Paragraph
+Block = Table | Image | ColoredText | Paragraph
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From the workdirs of runs to one page and its figures."""
+"""Writes a report on several runs: one page and its figures."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ from lab10.report.summary import (
     estimates_of,
     figures_section,
 )
-from lab10.report.text_sections import reviews_section
+from lab10.report.text_sections import text_section
 from lab10.training.workdir import write_atomically
 
 
@@ -32,7 +32,7 @@ def write_report(
     checkpoint: str = "best",
     **data: Any,
 ) -> dict[str, Any]:
-    """Evaluates runs and writes the page, and each figure as a PNG file in a folder of the page's name beside it.
+    """Evaluates runs, and writes the page and each figure as a PNG file, in a folder next to the page.
 
     Args:
       directories: the runs' workdirs.
@@ -106,7 +106,7 @@ def _sections(
         if isinstance(one.run, AutoencoderRun):
             sections.append(autoencoder_section(one, one.run, split))
         elif isinstance(one.run, TextRun):
-            sections.append(reviews_section(one, one.run, split))
+            sections.append(text_section(one, one.run, split))
     sections += [config_section(one) for one in firsts]
     return [section for section in sections if section is not None]
 

@@ -1,4 +1,4 @@
-"""What a figure measured on a sample of examples, or of seeds, says beyond the sample."""
+"""Confidence intervals and significance tests of metrics, over examples and over seeds."""
 
 import dataclasses
 from typing import Literal
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 CONFIDENCE = 0.95
 RESAMPLES = 5000
-# Resamples that lie in memory at a time hold about this many numbers.
+# Upper limit on the numbers that the resamples hold in memory at a time.
 _NUMBERS_AT_A_TIME = 4_000_000
 
 # Numbers of any kind, one an example.
@@ -18,13 +18,13 @@ Values = Float[np.ndarray, " examples"]
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over examples and its interval of 95 % confidence.
+    """A mean over examples and its 95 % confidence interval.
 
     Attributes:
       value: the mean.
-      low: lower end; None of a single example, from which no interval follows.
+      low: lower end; None for a single example, which gives no interval.
       high: upper end; likewise.
-      method: how the interval was found.
+      method: how the interval was computed.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""The sections that every report has: figures, differences, curves, tests."""
+"""The sections of every report: results, differences, learning curves, statistical tests."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from lab10.report.page import Block, Image, Paragraph, Section, Table
 from lab10.report.significance import Estimate, estimate, spread
 from lab10.training.state import count_parameters
 
-Estimates = dict[str, dict[str, list[Estimate]]]  # by metric, by group, of each of its runs
+Estimates = dict[str, dict[str, list[Estimate]]]  # metric → group → one estimate per run
 
 
 def estimates_of(groups: Sequence[Group]) -> Estimates:
-    """Every metric of every run, with its interval."""
+    """Estimates every metric of every run, with its confidence interval."""
     return {
         metric: {group.name: [estimate(run.per_example[metric]) for run in group.runs] for group in groups}
         for metric in groups[0].first.metrics
@@ -24,8 +24,8 @@ def estimates_of(groups: Sequence[Group]) -> Estimates:
 
 
 def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -> Section:
-    """The table that comes first: every run, its figures and their intervals, and the spread over seeds."""
-    varying = [name for place, name in enumerate(SEEDS) if len({run.seeds[place] for run in _runs(groups)}) > 1]
+    """Makes the first table: every run with its metrics, their confidence intervals, and the spread over seeds."""
+    varying = [name for i, name in enumerate(SEEDS) if len({run.seeds[i] for run in _runs(groups)}) > 1]
     shown = varying or ["seed"]
     references = [
         name
@@ -35,11 +35,11 @@ def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -
     rows: list[list[str]] = []
     strong = set()
     for group in groups:
-        for place, run in enumerate(group.runs):
+        for i, run in enumerate(group.runs):
             fields = flatten(run.run.config)
             of_run = [run.name, *(str(fields[name]) for name in shown), f"{run.run.step:,}"]
             of_run += [f"{run.result['examples']:,}", f"{count_parameters(run.run.params):,}"]
-            of_run += [estimate_text(of_groups[group.name][place]) for of_groups in estimates.values()]
+            of_run += [estimate_text(of_groups[group.name][i]) for of_groups in estimates.values()]
             rows.append(of_run + [number(run.result.get(name)) for name in references])
         if len(group.runs) > 1:
             strong.add(len(rows))
@@ -56,34 +56,36 @@ def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -
     header += [name.replace("_", " ") for name in [*estimates, *references]]
     methods = {one.method for of_metric in estimates.values() for of_group in of_metric.values() for one in of_group}
     intervals = {
-        "Wilson": "Wilson's of a proportion",
-        "bootstrap": "the percentile bootstrap's of a mean, over examples",
+        "Wilson": "Wilson's interval for a proportion",
+        "bootstrap": "the percentile bootstrap for a mean, over examples",
     }
     caption = (
-        f"In brackets the interval of 95 % confidence: {'; '.join(intervals[name] for name in sorted(methods))}. "
-        "It says how far another sample of examples could lead elsewhere, not another seed."
+        f"95 % confidence intervals in parentheses: {'; '.join(intervals[name] for name in sorted(methods))}. "
+        "They account for the sample of examples, not for the seed."
     )
     blocks: list[Block] = [Table(header, rows, caption, numbers=1, strong=frozenset(strong))]
     if len(_runs(groups)) > 1:
-        drawn = f"The results on the {split} split, a line a run, each with its interval of 95 % confidence."
+        drawn = f"Results on the {split} split, one line per run, with 95 % confidence intervals."
         blocks.append(Image("figures", png(plot_estimates(estimates, split)), drawn))
     return Section("Results", blocks)
 
 
 def differences_section(groups: Sequence[Group]) -> Section | None:
-    """The fields in which configurations differ."""
+    """Lists the fields in which the configurations differ."""
     if len(groups) < 2:
         return None
     differing = differing_values(groups)
-    text = "The fields in which the configurations differ; all others are equal. – means that it has no such field."
+    text = (
+        "The fields in which the configurations differ; all others are equal. – marks a field that one does not have."
+    )
     rows = [[name, *values] for name, values in differing.items()]
     if not rows:
-        return Section("Differences", [Paragraph("The configurations are equal; the data that they read differ.")])
+        return Section("Differences", [Paragraph("The configurations are equal; their data differ.")])
     return Section("Differences", [Table(["field", *(group.name for group in groups)], rows, text)])
 
 
 def curves_section(groups: Sequence[Group]) -> Section:
-    """Learning curves over the epochs."""
+    """Draws the learning curves over epochs."""
     curves = {}
     for metric in groups[0].first.metrics:
         of_groups = {group.name: curves_of([run.lines for run in group.runs], metric) for group in groups}
@@ -91,14 +93,16 @@ def curves_section(groups: Sequence[Group]) -> Section:
             curves[metric] = {name: of_group for name, of_group in of_groups.items() if of_group}
     if not curves:
         return Section("Learning curves", [Paragraph("The runs have no lines of metrics.")])
-    caption = "Drawn through is the validation split, dotted the mean of the training steps since the point before."
+    caption = (
+        "Solid lines: the validation split. Dotted lines: the mean over the training steps since the previous point."
+    )
     if any(len(group.runs) > 1 for group in groups):
-        caption += " A line is the mean over seeds, the shade reaches from the lowest to the highest of them."
+        caption += " Lines are means over seeds; the shaded area spans the lowest to the highest seed."
     return Section("Learning curves", [Image("learning-curves", png(plot_curves(curves)), caption)])
 
 
 def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Section | None:
-    """Every two configurations on the same examples."""
+    """Compares every pair of configurations on the same examples."""
     if not comparisons:
         return None
     blocks: list[Block] = []
@@ -109,8 +113,8 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
             for one in compared
         ]
         caption = (
-            "The first run's figure less the second's, and the difference's bootstrap interval of 95 % confidence. "
-            "Where it holds no 0, the two differ by more than this sample of examples explains."
+            "The first run's metric minus the second's, with the bootstrap 95 % confidence interval of the difference. "
+            "If the interval excludes 0, the runs differ by more than this sample of examples explains."
         )
         blocks.append(Table(["first", "second", "metric", "difference"], rows, caption, numbers=3))
     tested = [(one, one.mcnemar) for one in compared if one.mcnemar is not None]
@@ -125,9 +129,9 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
             for one, test in tested
         ]
         caption = (
-            "McNemar's exact test of two classifiers on the same examples: p is how often two that are equally good "
-            "would disagree at least as unevenly. Near the limit it is the stricter of the two."
-            + (" The ps are not corrected for the number of tests." * (len(rows) > 1))
+            "McNemar's exact test of two classifiers on the same examples: p is the probability that two equally good "
+            "classifiers disagree at least as unevenly. In borderline cases it is stricter than the interval."
+            + (" The p-values are not corrected for the number of tests." * (len(rows) > 1))
         )
         header = ["first", "second", "both right", "only first", "only second", "both wrong", "p"]
         blocks.append(Table(header, rows, caption, numbers=2))
@@ -140,7 +144,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
 
 
 def config_section(run: EvaluatedRun) -> Section:
-    """Everything that defines a run."""
+    """Lists every field that defines a run."""
     rows = [[option(name), str(value)] for name, value in sorted(flatten(run.run.config).items())]
     return Section(f"All fields of {run.name}", [Table(["field", "value"], rows)], folded=True)
 
@@ -150,12 +154,12 @@ def _runs(groups: Sequence[Group]) -> list[EvaluatedRun]:
 
 
 def number(value: float | None, like: float | None = None, sign: str = "") -> str:
-    """A figure to four decimals below 10 and fewer above: `0.8838`, `7.0974`, `12.353`; nothing for None.
+    """Formats a number with four decimals below 10 and fewer above: `0.8838`, `7.0974`, `12.353`; empty for None.
 
     Args:
-      value: the figure.
-      like: another one, whose number of decimals it takes.
-      sign: `+` writes a plus before positive ones.
+      value: the number.
+      like: another number, whose number of decimals is used.
+      sign: `+` writes a plus before positive numbers.
     """
     if value is None:
         return ""

@@ -1,4 +1,4 @@
-"""A closer look at a classifier of texts: where it is sure and wrong, and which words made it so."""
+"""The section on a text classifier: its most confident mistakes, and the words that caused them."""
 
 import dataclasses
 
@@ -8,23 +8,23 @@ from lab10.data.tokenizer import is_token
 from lab10.inspection import TextRun
 from lab10.report.attribution import TOLERANCE, Attribution, explain, takes_token_weights
 from lab10.report.evaluated_runs import EvaluatedRun
-from lab10.report.page import Block, ColouredText, Paragraph, Section, Word
+from lab10.report.page import Block, ColoredText, Paragraph, Section, Word
 
 SHOWN = 10
 
 
 def most_confidently_wrong(per_example: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """Positions in the split of the wrong predictions with the highest probability, the highest first."""
+    """Indices into the split of the wrong predictions with the highest probability, the highest first."""
     wrong = np.flatnonzero(per_example["predicted"] != per_example["label"])
     return wrong[np.argsort(-per_example["probability"][wrong], kind="stable")][:count]
 
 
-def reviews_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
-    """The most confidently wrong texts, each word coloured by its influence."""
+def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
+    """Shows the most confidently wrong texts, each word colored by its influence."""
     title, per_example = f"A closer look at {run.name}: confident and wrong", run.per_example
     worst = most_confidently_wrong(per_example, SHOWN)
     if not len(worst):
-        return Section(title, [Paragraph(f"Every text of the {split} split is classified rightly.")])
+        return Section(title, [Paragraph(f"Every text of the {split} split is classified correctly.")])
     # In float32, whatever the run computes in: influences are differences of close numbers.
     module = dataclasses.replace(classifier.config.model, dtype="float32").build(classifier.spec)
     if not takes_token_weights(module):
@@ -38,31 +38,30 @@ def reviews_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Secti
     classes = classifier.spec.class_names
     blocks: list[Block] = [
         Paragraph(
-            f"The {len(worst)} texts of the {split} split that the model was most sure of and wrong about, as it reads "
-            "them. Orange words moved it towards what it said, blue ones towards the truth, by integrated gradients "
-            "from a text of empty words; the strongest word of a text has the full colour. A word's influence, shown "
-            "when it is pointed at, is what it adds to the logarithm of how many times more probable the model holds "
-            "what it said than the truth."
+            f"The {len(worst)} texts of the {split} split with the most confident wrong predictions, as the model reads "
+            "them. Orange words moved the model towards its prediction, blue ones towards the true class, by integrated "
+            "gradients from a text of empty words; the strongest word of each text has the full color. Hover over a "
+            "word to see its influence: what it adds to the log of the ratio of the two classes' probabilities."
         )
     ]
-    for place, position in enumerate(worst):
-        shown = is_token(tokens[place])
-        words = classifier.words(tokens[place][shown])
-        influences = np.asarray(attribution.influence[place])[shown].tolist()
-        said, truth = classes[predicted[place]], classes[labels[place]]
+    for i, index in enumerate(worst):
+        shown = is_token(tokens[i])
+        words = classifier.words(tokens[i][shown])
+        influences = np.asarray(attribution.influence[i])[shown].tolist()
+        said, truth = classes[predicted[i]], classes[labels[i]]
         blocks.append(
-            ColouredText(
-                f"{place + 1}. Said {said} with probability {per_example['probability'][position]:.4f}; it is {truth}"
-                f" (example {per_example['example'][position]})",
+            ColoredText(
+                f"{i + 1}. Predicted {said} with probability {per_example['probability'][index]:.4f}; true class {truth}"
+                f" (example {per_example['example'][index]})",
                 [Word(word, influence) for word, influence in zip(words, influences, strict=True)],
-                _completeness_text(attribution, place),
+                _completeness_text(attribution, i),
             )
         )
     return Section(title, blocks)
 
 
-def _completeness_text(attribution: Attribution, place: int) -> str:
-    margin, baseline = float(attribution.margin[place]), float(attribution.baseline[place])
-    total, gap = float(attribution.influence[place].sum()), float(attribution.gap[place])
-    text = f"The words add {total:+.3f} to the {baseline:+.3f} of a text of empty words, and make {margin:+.3f}"
-    return f"{text}." if abs(gap) <= TOLERANCE else f"{text} but for {gap:+.1%}: the influences are not exact."
+def _completeness_text(attribution: Attribution, i: int) -> str:
+    margin, baseline = float(attribution.margin[i]), float(attribution.baseline[i])
+    total, gap = float(attribution.influence[i].sum()), float(attribution.gap[i])
+    text = f"The words add {total:+.3f} to the {baseline:+.3f} of a text of empty words, which gives {margin:+.3f}"
+    return f"{text}." if abs(gap) <= TOLERANCE else f"{text}, except for {gap:+.1%}: the influences are not exact."

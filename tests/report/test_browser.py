@@ -67,7 +67,7 @@ def test_the_colours_follow_the_readers_and_can_be_read(browser, pages):
     assert paper[True] < 0.05 < 0.8 < paper[False]
 
 
-def test_words_are_coloured_by_their_influence_and_say_it_when_pointed_at(browser, pages):
+def test_words_are_colored_by_their_influence_and_say_it_when_pointed_at(browser, pages):
     tab = browser.open(pages[1])
     words = tab.evaluate(
         "[...document.querySelectorAll('.text')[0].querySelectorAll('span')]"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.report.figures import printable
-from lab10.report.page import ColouredText, Image, Page, Paragraph, Section, Table, Word, render
+from lab10.report.page import ColoredText, Image, Page, Paragraph, Section, Table, Word, render
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{ 7*7 }}{% include 'x' %}&amp;<!--"""
 
@@ -29,7 +29,7 @@ def page_of(text):
     blocks = [
         Table([text, text], [[text, text], [text, text]], text, numbers=1, strong=frozenset({1})),
         Image(text, tiny_png(), text, text),
-        ColouredText(text, [Word(text, 1.5), Word(text, -0.5), Word(text, 0.0)], text),
+        ColoredText(text, [Word(text, 1.5), Word(text, -0.5), Word(text, 0.0)], text),
         Paragraph(text),
     ]
     return Page(text, text, [Section(text, blocks), Section(text, [Paragraph(text)], folded=True)])
@@ -97,7 +97,7 @@ def test_the_strongest_word_of_a_text_has_the_full_colour_and_the_side_says_for_
     content = render(page_of("word")).decode()
     spans = re.findall(r'<span class="(\w+)" style="--share: ([\d.]+)" title="([^"]+)">', content)
     assert spans == [("for", "0.75", "+1.500"), ("against", "0.25", "-0.500"), ("against", "0.00", "+0.000")]
-    quiet = ColouredText("title", [Word("word", 0.0)], "note")
+    quiet = ColoredText("title", [Word("word", 0.0)], "note")
     assert b"--share: 0.00" in render(Page("", "", [Section("", [quiet])]))
 
 

@@ -107,7 +107,7 @@ def test_the_texts_shown_are_wrong_predictions_the_surest_first_with_words_that_
     wrong = rows[rows["accuracy"] == 0]
     surest = wrong[np.argsort(-wrong["probability"], kind="stable")][:10]
     assert re.findall(r"\(example (\d+)\)", text) == [str(int(row["example"])) for row in surest]
-    said = re.findall(r"Said (\w+) with probability ([\d.]+); it is (\w+)", text)
+    said = re.findall(r"Predicted (\w+) with probability ([\d.]+); true class (\w+)", text)
     names = ("neg", "pos")
     assert said == [
         (names[int(row["predicted"])], f"{row['probability']:.4f}", names[int(row["label"])]) for row in surest
