@@ -22,7 +22,7 @@ PANELS = (1, 4, 16, 64, 256)
 
 
 class Attribution(struct.PyTreeNode):
-    """What each token of a text adds to a margin.
+    """The contribution of each token of a text to a margin.
 
     The margin is the logit of one class less that of another: the log of how many times more probable
     the first is. Completeness (equation 1 there): the influences of a text sum to `margin - baseline`.

@@ -12,7 +12,7 @@ from lab10.report.significance import Estimate, McNemar, mcnemar, paired_differe
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What two runs say of the same examples.
+    """A comparison of two runs on the same examples.
 
     Attributes:
       first, second: the runs' names.

@@ -58,7 +58,7 @@ def traverse(
 
 
 def decoder_filters(params: Any, components: Float[np.ndarray, "components pixels"]) -> Filters | None:
-    """What each input of the decoder's last layer draws, [inputs, pixels].
+    """Returns the image that each input of the decoder's last layer adds, [inputs, pixels].
 
     First come those that draw most of what images consist of, the principal components: weights to pixels that are
     always blank say nothing.

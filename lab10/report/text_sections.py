@@ -38,10 +38,10 @@ def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
     classes = classifier.spec.class_names
     blocks: list[Block] = [
         Paragraph(
-            f"The {len(worst)} texts of the {split} split with the most confident wrong predictions, as the model reads "
-            "them. Orange words moved the model towards its prediction, blue ones towards the true class, by integrated "
-            "gradients from a text of empty words; the strongest word of each text has the full color. Hover over a "
-            "word to see its influence: what it adds to the log of the ratio of the two classes' probabilities."
+            f"The {len(worst)} texts of the {split} split with the most confident wrong predictions, as the model "
+            "reads them. Orange words moved the model towards its prediction, blue ones towards the true class, by "
+            "integrated gradients from a text of empty words; the strongest word of each text has the full color. Hover "
+            "over a word to see its influence: what it adds to the log of the ratio of the two classes' probabilities."
         )
     ]
     for i, index in enumerate(worst):
@@ -51,7 +51,8 @@ def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
         said, truth = classes[predicted[i]], classes[labels[i]]
         blocks.append(
             ColoredText(
-                f"{i + 1}. Predicted {said} with probability {per_example['probability'][index]:.4f}; true class {truth}"
+                f"{i + 1}. Predicted {said} with probability {per_example['probability'][index]:.4f}; "
+                f"true class {truth}"
                 f" (example {per_example['example'][index]})",
                 [Word(word, influence) for word, influence in zip(words, influences, strict=True)],
                 _completeness_text(attribution, i),
