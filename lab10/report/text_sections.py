@@ -41,7 +41,7 @@ def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
             f"The {len(worst)} texts of the {split} split with the most confident wrong predictions, as the model "
             "reads them. Orange words moved the model towards its prediction, blue ones towards the true class, by "
             "integrated gradients from a text of empty words; the strongest word of each text has the full color. "
-            "Hover over a word to see its influence: what it adds to the log of the ratio of the two classes' probabilities."
+            "Hover over a word to see its influence: what it adds to the log ratio of the two probabilities."
         )
     ]
     for i, index in enumerate(worst):

@@ -114,7 +114,7 @@ def test_the_texts_shown_are_wrong_predictions_the_surest_first_with_words_that_
     ]
     sums = [
         tuple(map(float, found))
-        for found in re.findall(r"add ([-+.\d]+) to the ([-+.\d]+) .*? make ([-+.\d]+)\.", text)
+        for found in re.findall(r"add ([-+.\d]+) to the ([-+.\d]+) .*? gives ([-+.\d]+)\.", text)
     ]
     assert len(sums) == len(surest)
     for (words, baseline, margin), row in zip(sums, surest, strict=True):

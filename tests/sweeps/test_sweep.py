@@ -114,10 +114,11 @@ def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
     """Together in one program, and alone by train.py: float32 tolerance."""
     from lab10.config.experiment import Experiment, from_json
     from lab10.training.loop import train
+    from lab10.training.run_writer import RunWriter
     from lab10.training.workdir import Workdir
 
     one = runs(whole[0])[0]
-    train(from_json(config(one), Experiment), Workdir(tmp_path))
+    train(RunWriter(from_json(config(one), Experiment), Workdir(tmp_path)))
     assert losses(tmp_path) == pytest.approx(losses(one), rel=1e-4)
 
 
