@@ -31,7 +31,7 @@ from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
 from lab10.training.json_lines import read_json_lines
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # of config.json; raised whenever fields are renamed
 # After which a file of another host should be there; NFS clients look again after 30 s to 60 s (nfs(5), acdirmax).
 SHARED_SECONDS = 90
 # What a process that died before it had written config.json may have left.
@@ -215,14 +215,16 @@ class Workdir:
             ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{self.config_path} cannot be read ({error}).") from error
-        dataset = value.get("dataset") if isinstance(value, dict) else None
-        if (
-            not isinstance(dataset, dict)
-            or value.get("format") != FORMAT_VERSION
-            or "experiment" not in value
-            or "spec" not in dataset
-        ):
-            raise UserError(f"{self.config_path} is not a config of this version of lab10 (format {FORMAT_VERSION}).")
+        if not isinstance(value, dict) or not isinstance(value.get("format"), int):
+            raise UserError(f"{self.config_path} is not the config of a run; expected one that scripts/train.py wrote.")
+        if value["format"] != FORMAT_VERSION:
+            raise UserError(
+                f"{self.config_path} has the config format {value['format']}; this version of lab10 reads format "
+                f"{FORMAT_VERSION}. Use the revision of lab10 that it names, or train again in a new --workdir."
+            )
+        dataset = value.get("dataset")
+        if "experiment" not in value or not isinstance(dataset, dict) or "spec" not in dataset:
+            raise UserError(f"{self.config_path} is damaged: its experiment or dataset is missing.")
         return value
 
     def record_evaluation(self, split: str, entry: dict[str, Any]) -> int:

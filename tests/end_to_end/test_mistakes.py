@@ -132,7 +132,7 @@ def test_a_checkpoint_that_is_not_there(scripts, linear_run):
     assert "160, 200" in scripts.refusal("evaluate", linear_run[0], "--checkpoint", "7")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "experiment": {"type": "Nope"}, "dataset": {}}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 2, "experiment": {"type": "Nope"}, "dataset": {}}'])
 def test_a_config_that_is_not_one(scripts, tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     assert "config" in scripts.refusal("evaluate", tmp_path)

@@ -30,9 +30,9 @@ def test_a_checkpoint_of_another_format_is_refused_and_left_as_it_is(scripts, ru
 
 def test_a_config_of_another_format_is_refused(runs, copied):
     path = copied / "config.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
     said = runs.refusal(copied)
-    assert "is not a config of this version of lab10 (format 1)" in said
+    assert "has the config format 1; this version of lab10 reads format 2" in said
 
 
 def test_another_revision_is_warned_of_and_recorded(runs, copied):

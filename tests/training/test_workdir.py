@@ -84,8 +84,8 @@ def test_a_folder_of_other_things_is_refused(workdir, dataset, image_experiment)
 @pytest.mark.parametrize(
     "content",
     [
-        *(None, b"", b"{", b"[]", b"\xff", b'{"format": 0}', b'{"format": 1}', b"[" * 100_000),
-        *(b'{"format": 1, "experiment": {}, "dataset": %s}' % dataset for dataset in (b"[]", b"{}", b"null")),
+        *(None, b"", b"{", b"[]", b"\xff", b'{"format": 1}', b'{"format": 2}', b"[" * 100_000),
+        *(b'{"format": 2, "experiment": {}, "dataset": %s}' % dataset for dataset in (b"[]", b"{}", b"null")),
     ],
     ids=repr,
 )
