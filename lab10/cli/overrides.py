@@ -108,8 +108,8 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Lau
     )
     choices = "\n".join(f"  {flag} {'|'.join(components_of(family))}" for flag, family in _parts(default))
     with_workdir.__doc__ = (
-        f"Trains {name}. The same command again goes on from the last checkpoint.\n\n"
-        f"Another kind for a part, whose own fields can then be set:\n{choices}"
+        f"Trains {name}. Run the same command again to resume from the last checkpoint.\n\n"
+        f"Components that can be chosen by name, after which their own fields can be set:\n{choices}"
     )
     if "--workdir" in arguments[-1:] or "" in arguments:
         raise UserError("An option's value is empty; give --workdir a folder's name and every field a value.")

@@ -1,4 +1,4 @@
-"""An experiment as one frozen, typed value; and as JSON."""
+"""The experiment, one frozen and typed value, and its JSON form."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ from lab10.optim.schedules import Schedule
 from lab10.parallel.mesh import DeviceMesh
 from lab10.tasks.task import Task
 
-# Every family of kinds that can stand in a config, inner ones first.
+# The base classes of all components that a config may contain, inner ones first.
 BASE_CLASSES: tuple[type, ...] = (Transform, Schedule, Dataset, Model, Task, Optimizer)
 
 T = TypeVar("T")
@@ -27,14 +27,14 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """All that defines a run. `lab10.cli.overrides` sets its fields from the command line.
+    """Everything that defines a run. `lab10.cli.overrides` sets its fields from the command line.
 
     Raises:
       UserError: a field has a value that no run can have.
     """
 
     data: Dataset
-    """The dataset, and how its examples become arrays."""
+    """The dataset, and how its examples are turned into arrays."""
     model: Model
     """The model."""
     task: Task
@@ -42,37 +42,37 @@ class Experiment:
     optimizer: Optimizer
     """The optimizer."""
     batch_size: int = 32
-    """Examples in a training step."""
+    """Examples per training step."""
     epochs: int | None = None
-    """Passes over the train split; giving it displaces --steps."""
+    """Passes over the train split; replaces --steps."""
     steps: int | None = None
-    """Training steps; giving it displaces --epochs."""
+    """Training steps; replaces --epochs."""
     seed: int = traced_field(0)
-    """Of the initial parameters and of the randomness in training."""
+    """Seed of the initial parameters and of all randomness in training."""
     monitor: str = "loss"
-    """The validation metric by which the best checkpoint is chosen."""
+    """Validation metric that selects the best checkpoint."""
     patience: int | None = None
-    """Evaluations without a better --monitor after which the run ends; None: it goes on to its last step."""
+    """Stop after this many evaluations without an improvement of --monitor; None: never."""
     ema_decay: float = traced_field(0.0)
-    """Of a running mean of the parameters, which then is evaluated and kept (Polyak and Juditsky 1992); 0: none."""
+    """EMA decay. If positive, the averaged parameters are evaluated and saved (Polyak and Juditsky 1992)."""
     init_from: str | None = None
-    """The workdir of another run, from whose best parameters to start."""
+    """Workdir of another run whose best parameters this run starts from."""
     evaluation_batch_size: int = 256
-    """Examples in an evaluation step."""
+    """Examples per evaluation step."""
     mesh: DeviceMesh = field(DeviceMesh(), affects_result=False)
-    """The devices that share the work."""
+    """Devices that share the work."""
     evaluate_every: int | None = field(None, affects_result=False)
-    """Steps between evaluations on the validation split, each followed by a checkpoint; None: once an epoch."""
+    """Steps between evaluations on the validation split, each followed by a checkpoint; None: once per epoch."""
     checkpoint_every: int | None = field(None, affects_result=False)
-    """Steps between further checkpoints; None: only after evaluations."""
+    """Steps between additional checkpoints; None: only after evaluations."""
     log_every: int = field(100, affects_result=False)
-    """Steps between lines of metrics."""
+    """Steps between two lines of metrics."""
     steps_per_execution: int | None = field(None, affects_result=False)
-    """Steps that go to the device at a time; None: as many as take a tenth of a second."""
+    """Training steps per call of the compiled program; None: as many as take about 0.1 s."""
     device_dataset_max_mib: int = field(2048, affects_result=False)
-    """A split of at most so many MiB lies on the device as a whole; larger ones are streamed."""
+    """Largest split, in MiB, that is stored on the device; larger splits are streamed."""
     profile_steps: int = field(0, affects_result=False)
-    """Steps to trace for TensorBoard's profiler, in whole dispatches, compilation left out; 0: none."""
+    """Steps to trace for TensorBoard's profiler, after compilation; 0: none."""
 
     def __post_init__(self):
         if (self.epochs is None) == (self.steps is None):
@@ -104,11 +104,11 @@ class Experiment:
             raise UserError("--patience looks at validation, and --data.validation-fraction is 0; expected above 0.")
 
     def steps_per_epoch(self, examples: int) -> int:
-        """Steps in a pass over `examples` examples; the last batch may be partial."""
+        """Number of steps in a pass over `examples` examples; the last batch may be partial."""
         return math.ceil(examples / self.batch_size)
 
     def total_steps(self, examples: int) -> int:
-        """Steps of the whole run on a train split of `examples` examples."""
+        """Number of steps of the run on a train split of `examples` examples."""
         return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch(examples)
 
 
@@ -122,15 +122,15 @@ def _converter() -> cattrs.Converter:
 
 
 def to_json(value: Any, cls: type) -> dict[str, Any]:
-    """A config of this class (an `Experiment` or a family member) as JSON's types; `type` is each part's class name."""
+    """Converts a config, an `Experiment` or a component, to JSON types; `type` is the class name of each component."""
     return _converter().unstructure(value, unstructure_as=cls)
 
 
 def from_json(value: Any, cls: type[T]) -> T:
-    """The inverse of `to_json`. Nothing but the named kinds of `lab10` is ever constructed.
+    """Converts JSON types to a config, the inverse of `to_json`. Only components of `lab10` are ever constructed.
 
     Raises:
-      UserError: it is not a config of this version of the project.
+      UserError: the value is not a config of this version of lab10.
     """
     try:
         return _converter().structure(value, cls)
@@ -144,7 +144,7 @@ def from_json(value: Any, cls: type[T]) -> T:
 
 
 def differing_fields(before: Experiment, now: Experiment) -> list[str]:
-    """The fields, as options, in which two experiments would compute different results."""
+    """Lists the fields, as options, whose difference would change the result."""
     flat_before, flat_now = flatten(before), flatten(now)
     return [
         option(path)
@@ -154,9 +154,9 @@ def differing_fields(before: Experiment, now: Experiment) -> list[str]:
 
 
 def flatten(config: Any, prefix: str = "", running: bool = False) -> dict[str, Any]:
-    """The fields of a config that define its result, by path: `optimizer.learning_rate`; a part's is its class name.
+    """Flattens a config to the fields that affect its result, by path: `optimizer.learning_rate`.
 
-    With `running`, those too that only say how a run is watched.
+    A component contributes its class name. With `running`, fields that do not affect the result are included.
     """
     flat = {}
     for each in dataclasses.fields(config):

@@ -1,4 +1,4 @@
-"""The numbers of a config that a compiled program can take as data, so that one program serves many experiments."""
+"""Traced fields: config values that a compiled program takes as arguments, so one program serves many experiments."""
 
 import copy
 import dataclasses
@@ -10,7 +10,7 @@ from lab10.config.fields import is_static_zero
 
 
 def traced_fields_of(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The numbers, by path: `optimizer.learning_rate`; those that switch a part off (0, None) are none of them."""
+    """Returns the traced fields by path: `optimizer.learning_rate`. Values that disable a feature are static."""
     return dict(_numbers(config, prefix))
 
 
@@ -24,14 +24,14 @@ def _numbers(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def static_signature(experiment: Experiment) -> Hashable:
-    """What two experiments have in common exactly if they are one program: every field that is no such number."""
+    """A key that is equal for two experiments if and only if one compiled program serves both."""
     numbers = traced_fields_of(experiment)
     fields = {name: value for name, value in flatten(experiment).items() if name not in numbers}
     return tuple(sorted(numbers)), tuple(sorted((name, repr(value)) for name, value in fields.items()))
 
 
 def with_traced_fields(config: Any, numbers: Mapping[str, Any]) -> Any:
-    """The config with these numbers in place of its own, unchecked: they may be traced arrays."""
+    """Replaces traced fields of a config without checking the values, which may be traced arrays."""
     changed = copy.copy(config)
     for path, value in numbers.items():
         name, _, rest = path.partition(".")

@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of the program: a config that opens into splits of examples."""
+"""The base class of datasets: a config that opens into splits of examples."""
 
 import abc
 import dataclasses
@@ -20,38 +20,38 @@ SplitName = Literal["train", "validation", "test"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec(abc.ABC):
-    """What a model and a checkpoint need to know of a dataset: enough to work without it."""
+    """The description of a dataset that models and checkpoints need, so that they work without the dataset."""
 
     # What the examples are, for messages.
     modality: ClassVar[str]
 
     class_names: tuple[str, ...] = ()
-    """The names of the labels, in order; none where there are no labels."""
+    """Names of the labels, in order; empty if there are no labels."""
 
     @abc.abstractmethod
     def example(self) -> HostBatch:
-        """A batch of one blank example, for shapes and dtypes."""
+        """Returns a batch of one blank example, for shapes and dtypes."""
 
     @abc.abstractmethod
     def preprocess(self, batch: Batch) -> Batch:
-        """Raw rows as the model takes them, with `targets`. Pure; runs on the device."""
+        """Converts raw rows to what the model takes, and adds `targets`. Pure; runs on the device."""
 
     def trim_padding(self, batch: Batch, length: int | None) -> Batch:
-        """Rows of a split whose examples have lengths, without the padding beyond `length`. Pure; on the device."""
+        """Removes the padding beyond `length`, if examples have lengths. Pure; runs on the device."""
         return batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Examples of one split, by row number.
+    """The examples of one split.
 
     Attributes:
-      rows: int64 [examples], the examples' places in the TFDS split they come from.
-      read: takes such places, int64 [batch], and a length to pad to, which is one of `padded_lengths`;
-        returns `inputs` and, where there are any, `labels`.
-      lengths: int64 [examples], where examples differ in length.
-      padded_lengths: the lengths that batches are padded to, ascending; the last holds every example.
-        None where examples have no length.
+      rows: int64 [examples], row ids in the TFDS split.
+      read: takes row ids, int64 [batch], and a length to pad to, which is one of `padded_lengths`;
+        returns `inputs` and, if available, `labels`.
+      lengths: int64 [examples], or None if examples have no length.
+      padded_lengths: the lengths that batches are padded to, ascending; every example fits the last.
+        `(None,)` if examples have no length.
     """
 
     rows: np.ndarray
@@ -63,11 +63,11 @@ class Split:
         return len(self.rows)
 
     def batch(self, examples: np.ndarray, length: int | None = None) -> HostBatch:
-        """The examples at these positions of the split, int64 [batch], padded to a length, or to the longest."""
+        """Reads examples by index into the split, int64 [batch], padded to `length` or the longest."""
         return self.read(self.rows[examples], self.padded_lengths[-1] if length is None else length)
 
     def padded_length(self, examples: np.ndarray) -> int | None:
-        """The least of `padded_lengths` that holds these examples."""
+        """Returns the smallest of `padded_lengths` that these examples fit."""
         if self.lengths is None:
             return None
         longest = self.lengths[examples].max()
@@ -76,13 +76,13 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class OpenDataset:
-    """A dataset whose arrays are at hand.
+    """A dataset whose arrays can be read.
 
     Attributes:
-      spec: what the model needs to know of it.
-      version: TFDS's full name of it, with the version: `mnist/3.0.1`.
-      content_sha256: of the arrays of the train split, hexadecimal.
-      open_split: opens a split; nothing of the test split is read before it is asked for.
+      spec: the description that models need.
+      version: the full name in TFDS, with the version: `mnist/3.0.1`.
+      content_sha256: SHA-256 of the arrays of the train split, hexadecimal.
+      open_split: opens a split; the test split is not read until it is requested.
       vocabulary: the words of a text dataset, most frequent first, else None.
     """
 
@@ -95,26 +95,26 @@ class OpenDataset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset(abc.ABC):
-    """A TFDS dataset by name. A kind of dataset says how examples become arrays."""
+    """A TFDS dataset by name. Subclasses turn its examples into arrays."""
 
     name: str
     """The TFDS dataset, as `name` or `name/config`."""
     dir: str | None = field(None, affects_result=False)
-    """Where TFDS datasets lie prepared; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Folder of prepared TFDS datasets; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     cache_dir: str | None = field(None, affects_result=False)
-    """Where arrays are cached; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
+    """Folder of cached arrays; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
     train_split: str = "train"
-    """TFDS's name of the split to train on; validation is carved from it."""
+    """Name of the TFDS split to train on; the validation split is taken from it."""
     test_split: str = "test"
-    """TFDS's name of the split that only evaluation reads."""
+    """Name of the TFDS split that only evaluation reads."""
     validation_fraction: float = 0.1
-    """Share of the train split that is held out for validation; 0: none."""
+    """Fraction of the train split held out for validation; 0: none."""
     validation_seed: int = 0
-    """Of the choice of validation examples."""
+    """Seed of the choice of validation examples."""
     shuffle_seed: int = 0
-    """Of the order of training examples."""
+    """Seed of the order of training examples."""
     transform: Transform = NoTransform()
-    """Applied to each training batch on the device, for noise or augmentation."""
+    """Transform of each training batch, for noise or augmentation."""
 
     def __post_init__(self):
         require_fraction(self, "validation_fraction", prefix="data.")
@@ -122,22 +122,22 @@ class Dataset(abc.ABC):
 
     @abc.abstractmethod
     def open_dataset(self) -> OpenDataset:
-        """Opens the dataset, materialising it into the cache where it is not there yet.
+        """Opens the dataset, and writes its arrays to the cache if they are missing.
 
         Raises:
           UserError: it is not there, or is not of this kind.
         """
 
     def source(self, split: SplitName) -> Source:
-        """The TFDS split that a split's examples come from."""
+        """Opens the TFDS split from which a split is taken."""
         name = self.test_split if split == "test" else self.train_split
         return open_source(self.name, name, self.dir, self.cache_dir)
 
     def split_indices(self, split: SplitName, examples: int) -> np.ndarray:
-        """The places of a split's examples in the TFDS split of `examples` examples, sorted, int64.
+        """Returns the row ids of a split in a TFDS split of `examples` examples, sorted, int64.
 
-        Train and validation are a partition drawn by `validation_seed` alone: leaving out or
-        shortening examples afterwards moves none from one to the other.
+        Train and validation are a partition that depends on `validation_seed` alone: dropping or
+        truncating examples later moves none from one split to the other.
         """
         if split == "test":
             return np.arange(examples)

@@ -1,4 +1,4 @@
-"""Any TFDS dataset of single-channel images of one size, as rows of pixels."""
+"""Image datasets: any TFDS dataset of single-channel images of one size, as rows of pixels."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ MAX_PIXELS = 2**24
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec(Spec):
-    """Size of the images, and `largest`, the pixel value that stands for 1."""
+    """The description of an image dataset. `largest` is the pixel value that is scaled to 1."""
 
     modality: ClassVar[str] = "images"
 
@@ -54,7 +54,7 @@ class ImageDataset(Dataset):
     name: str = "mnist"
     """A TFDS dataset of single-channel images of one size, such as mnist, fashion_mnist, kmnist."""
     image_feature: str | None = None
-    """The field of an example that holds the image; None: the only one that can."""
+    """Field that contains the image; None: the only image field."""
 
     def open_dataset(self) -> OpenDataset:
         source = self.source("train")

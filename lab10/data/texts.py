@@ -1,4 +1,4 @@
-"""Any TFDS dataset of texts with a class label, as padded rows of word ids."""
+"""Text datasets: any TFDS dataset of texts with a class label, as padded rows of word ids."""
 
 import dataclasses
 import math
@@ -20,13 +20,13 @@ MAX_ID = 2**30 - 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextSpec(Spec):
-    """Ids of words lie below `num_ids`."""
+    """The description of a text dataset, whose ids are below `num_ids`."""
 
     modality: ClassVar[str] = "texts"
 
     num_ids: int
     padding_side: Literal["left", "right"] = "left"
-    """Where the zeros are."""
+    """Side of the padding."""
 
     def __post_init__(self):
         if not 1 <= self.num_ids <= 2 * MAX_ID:
@@ -53,29 +53,29 @@ class TextDataset(Dataset):
     """Texts with class labels; by default the lab's `dataset_imdb(num_words = 10000, maxlen = 250)` padded in front."""
 
     name: str = "imdb_reviews"
-    """A TFDS dataset of texts with a class label."""
+    """Name of a TFDS dataset of texts with a class label."""
     text_feature: str | None = None
-    """The field of an example that holds the text; None: the only one that can."""
+    """Field that contains the text; None: the only text field."""
     label_feature: str | None = None
-    """The field of an example that holds the class; None: the only one that can."""
+    """Field that contains the class; None: the only label field."""
     num_words: int | None = 10_000
-    """Ids of this and above become --data.unknown-id; None: all words."""
+    """Number of ids; larger ids become --data.unknown-id; None: keep all words."""
     max_length: int | None = 250
-    """Ids in a text, the start id counted; None: all texts, whole."""
+    """Maximum number of ids in a text, including the start id; None: no limit."""
     overlong: Literal["drop", "truncate"] = "drop"
-    """What becomes of a longer text. Text given to predict is always truncated."""
+    """Whether longer texts are dropped or truncated. Texts given to predict.py are always truncated."""
     truncation_side: Literal["left", "right"] = "left"
-    """The end of a truncated text that stays (Keras's pad_sequences keeps the last)."""
+    """Side on which texts are truncated; left keeps the last ids, as Keras's pad_sequences does."""
     padding_side: Literal["left", "right"] = "left"
-    """Where the zeros go."""
+    """Side of the padding."""
     start_id: int | None = 1
-    """Put in front of every text; None: none."""
+    """Id added in front of every text; None: none."""
     unknown_id: int | None = 2
-    """Stands for words outside the vocabulary; None: they are left out."""
+    """Id of words outside the vocabulary; None: such words are left out."""
     index_from: int = 3
-    """The most frequent word has this id + 1."""
+    """Offset of word ids: the most frequent word has this id + 1."""
     length_buckets: int = 6
-    """Batches hold texts of similar length, padded to one of so many lengths; 1: batches at random, one length."""
+    """Number of padded lengths; texts of similar length share a batch. 1: random batches, one length."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""What a model is to the rest of the program: a config that builds a flax module."""
+"""The base class of models: a config that builds a Flax module."""
 
 import abc
 import dataclasses
@@ -18,13 +18,13 @@ MAX_WIDTH = 2**20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(abc.ABC):
-    """A model's widths and choices. A new model is a new subclass, in a file in this folder."""
+    """A model. To add one, add a subclass in a file in this folder."""
 
     # What the module returns: the task must take it.
     output_type: ClassVar[Literal["logits", "pixels"]]
 
     dtype: ComputeDtype = "float32"
-    """Of the computation; parameters, losses and metrics stay float32."""
+    """Dtype of the computation; parameters, losses and metrics are float32."""
 
     @abc.abstractmethod
     def build(self, spec: Spec) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Classifiers of texts: the lab's LSTM, and the bag of words that it is measured against."""
+"""Text classifiers: the lab's LSTM, and the bag of words it is compared with."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -171,29 +171,29 @@ class LSTM(Model):
     output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     embedding_dim: int = 64
-    """Width of the embedding."""
+    """Size of the word embeddings."""
     hidden_size: int = 32
-    """Width of the LSTM's state, in each direction."""
+    """Size of the LSTM's state, in each direction."""
     max_ngram: int = 1
-    """Words in the longest of the n-grams that each place has an embedding of, beside that of its word."""
+    """Longest n-gram with an embedding of its own at each position; 1: words alone."""
     ngram_dim: int = 16
-    """Width of the embedding of the n-grams of one length."""
+    """Size of the n-gram embeddings, for each length."""
     ngram_buckets: int = 2**18
-    """Rows of that embedding, which n-grams share by their hash."""
+    """Rows of the n-gram embeddings, which n-grams share by their hash."""
     bidirectional: bool = False
-    """Whether a second LSTM reads backwards (Graves and Schmidhuber 2005)."""
+    """Whether a second LSTM reads the text backwards (Graves and Schmidhuber 2005)."""
     pooling: Literal["last", "max", "mean", "concat"] = "last"
-    """What the states become: max as in Johnson and Zhang 2016; concat is all three, as in Howard and Ruder 2018."""
+    """Pooling over time: max as in Johnson and Zhang 2016; concat of all three as in Howard and Ruder 2018."""
     embedding_dropout: float = traced_field(0.0)
-    """Share of the words that are taken out of a batch, each wherever it stands (Gal and Ghahramani 2016)."""
+    """Dropout rate of words, each at all its positions in a batch (Gal and Ghahramani 2016)."""
     input_dropout: float = traced_field(0.0)
-    """Share of the LSTM's inputs that are set to zero in training."""
+    """Dropout rate of the LSTM's inputs."""
     shared_dropout_mask: bool = True
-    """Whether input dropout is the same at every time step of a text (Gal and Ghahramani 2016)."""
+    """Whether input dropout uses the same mask at every time step (Gal and Ghahramani 2016)."""
     output_dropout: float = traced_field(0.0)
-    """Share of the pooled features that are set to zero in training."""
+    """Dropout rate of the pooled features."""
     implementation: Implementation = "fused"
-    """Of the LSTM: reference is the plain scan that the fast one is tested against."""
+    """Implementation of the LSTM; reference is the plain scan that fused is tested against."""
 
     def __post_init__(self):
         widths = ("embedding_dim", "ngram_dim", "hidden_size")
@@ -216,7 +216,7 @@ class BagOfWords(Model):
     output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     widths: tuple[int, ...] = (16,)
-    """Of the hidden layers, ReLU; none makes it logistic regression."""
+    """Widths of the hidden layers (ReLU); none: logistic regression."""
 
     def __post_init__(self):
         require_at_least(1, self, "widths", prefix="model.")

@@ -1,4 +1,4 @@
-"""Optimizers as configs, built by optax, with the constants that the labs' library has.
+"""Optimizers: configs that build optax transformations, with Keras's constants as defaults.
 
 A new optimizer is a new subclass of `Optimizer`.
 """
@@ -17,16 +17,16 @@ from lab10.optim.schedules import Constant, Schedule
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(abc.ABC):
-    """What every optimizer has around its own rule."""
+    """The fields that all optimizers share."""
 
     learning_rate: float = traced_field(1e-3)
-    """The factor of each update, before the schedule."""
+    """Learning rate, before the schedule."""
     schedule: Schedule = Constant()
-    """How the learning rate goes over the run."""
+    """Learning-rate schedule."""
     clip_norm: float | None = traced_field(None)
-    """Gradients of a larger global norm are scaled down to it; None: never."""
+    """Maximum global norm of the gradients; None: no clipping."""
     weight_decay: float = traced_field(0.0)
-    """Decoupled decay of matrices (Loshchilov and Hutter 2019); biases do not decay."""
+    """Decoupled weight decay of matrices (Loshchilov and Hutter 2019); biases do not decay."""
 
     def __post_init__(self):
         require_at_least(0, self, "learning_rate", "clip_norm", "weight_decay", prefix="optimizer.")
@@ -35,10 +35,10 @@ class Optimizer(abc.ABC):
 
     @abc.abstractmethod
     def rule(self) -> optax.GradientTransformation:
-        """Gradients to updates of unit learning rate, pointing uphill."""
+        """Returns the update rule, with learning rate 1 and without the sign of descent."""
 
     def build(self, total_steps: int) -> optax.GradientTransformation:
-        """The whole transformation for a run of that many steps: clip, rule, decay, learning rate."""
+        """Builds the whole transformation for a run of `total_steps`: clipping, rule, weight decay, learning rate."""
         factor = self.schedule.build(total_steps)
         parts = [self.rule(), optax.scale_by_learning_rate(lambda step: self.learning_rate * factor(step))]
         if self.clip_norm is not None:
@@ -55,10 +55,10 @@ class Optimizer(abc.ABC):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RMSprop(Optimizer):
-    """Hinton's RMSprop with Keras's constants; epsilon stands inside the square root, as there."""
+    """Hinton's RMSprop with Keras's constants and, as in Keras, epsilon inside the square root."""
 
     decay: float = 0.9
-    """Of the running mean of squared gradients."""
+    """Decay of the running mean of squared gradients."""
     epsilon: float = 1e-7
     """Added to the running mean."""
 
@@ -100,9 +100,9 @@ class SGD(Optimizer):
     """Stochastic gradient descent, with momentum where asked."""
 
     momentum: float = 0.0
-    """Share of the last update that goes on (Polyak 1964)."""
+    """Momentum (Polyak 1964); 0: none."""
     nesterov: bool = False
-    """Whether momentum looks ahead."""
+    """Whether to use Nesterov momentum."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: factors of the learning rate as functions of the step, built on optax's.
+"""Learning-rate schedules: factors of the learning rate as functions of the step, built with optax.
 
 A new schedule is a new subclass of `Schedule`.
 """
@@ -14,10 +14,10 @@ from lab10.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule(abc.ABC):
-    """A factor of the learning rate over a run, after a linear warm-up."""
+    """The base class of schedules: a factor of the learning rate, after a linear warm-up."""
 
     warmup_steps: int = 0
-    """Steps in which the learning rate rises linearly from 0."""
+    """Steps of linear warm-up from 0."""
 
     # Whether the factor at a step depends on how long the run is.
     depends_on_duration = True
@@ -26,7 +26,7 @@ class Schedule(abc.ABC):
         require_at_least(0, self, "warmup_steps", prefix="optimizer.schedule.")
 
     def build(self, total_steps: int) -> optax.Schedule:
-        """The factor, float32, as a function of the step.
+        """Returns the factor, float32, as a function of the step.
 
         Raises:
           UserError: the warm-up does not end before the run.
@@ -45,12 +45,12 @@ class Schedule(abc.ABC):
 
     @abc.abstractmethod
     def after_warmup(self, steps: int) -> optax.Schedule:
-        """The factor over the `steps` steps after the warm-up, starting at 1."""
+        """Returns the factor for the `steps` steps after the warm-up, starting at 1."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """One rate throughout."""
+    """A constant learning rate."""
 
     depends_on_duration = False
 
@@ -60,10 +60,10 @@ class Constant(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Half a cosine from 1 down to a final factor (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+    """Half a cosine from 1 to `end_factor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
 
     end_factor: float = 0.0
-    """The factor at the end of the run."""
+    """Factor at the end of the run."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,10 +75,10 @@ class Cosine(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
-    """A straight line from 1 to a final factor."""
+    """A straight line from 1 to `end_factor`."""
 
     end_factor: float = 0.0
-    """The factor at the end of the run."""
+    """Factor at the end of the run."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -90,14 +90,14 @@ class Linear(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """Multiplied by `rate` every `every` steps, smoothly."""
+    """Exponential decay: the factor is multiplied by `decay_rate` every `transition_steps`, smoothly."""
 
     depends_on_duration = False
 
     decay_rate: float = 0.5
-    """The factor of one interval."""
+    """Factor of one interval."""
     transition_steps: int = 1000
-    """Steps in an interval."""
+    """Steps in one interval."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -111,14 +111,14 @@ class Exponential(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PiecewiseConstant(Schedule):
-    """Multiplied by `rate` at each of the given steps, counted from the end of the warm-up."""
+    """A step function: the factor is multiplied by `factor` at each boundary."""
 
     depends_on_duration = False
 
     boundaries: tuple[int, ...] = ()
-    """The steps at which the rate falls."""
+    """Steps at which the learning rate changes, counted from the end of the warm-up."""
     factor: float = 0.1
-    """The factor at each of them."""
+    """Factor at each boundary."""
 
     def __post_init__(self):
         super().__post_init__()

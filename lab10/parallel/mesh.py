@@ -15,12 +15,12 @@ DATA = "data"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeviceMesh:
-    """Over which devices a run is spread, of all its processes. No result depends on it but for rounding."""
+    """The devices of a run, over all its processes. They affect the result only by rounding."""
 
     data: int | None = field(None, affects_result=False)
-    """Devices that share each batch, equally many of every process; None: all there are."""
+    """Number of devices that share each batch, the same for every process; None: all devices."""
     shard_optimizer: bool = field(False, affects_result=False)
-    """Whether each device keeps a part of the optimizer's state, not a copy (Rajbhandari et al. 2020, ZeRO stage 1)."""
+    """Whether to shard the optimizer's state over the devices (Rajbhandari et al. 2020, ZeRO stage 1)."""
 
     def __post_init__(self):
         require_at_least(1, self, "data", prefix="mesh.")

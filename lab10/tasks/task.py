@@ -1,4 +1,4 @@
-"""What a task is: outputs and a batch to one number an example, the loss among them."""
+"""The base class of tasks: the loss and metrics of each example."""
 
 import abc
 import dataclasses
@@ -14,7 +14,7 @@ PerExample = dict[str, Float[Array, " batch"]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task(abc.ABC):
-    """Loss and metrics as pure functions.
+    """A loss and metrics, as pure functions.
 
     Every metric is a mean over examples, so it merges over batches and devices, and what evaluation
     writes for each example is what it averages.
