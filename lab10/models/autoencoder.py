@@ -1,4 +1,4 @@
-"""Autoencoders of images: dense layers to a latent vector and back; the linear one is PCA's subspace, learned."""
+"""Autoencoders of images: MLPs to a latent vector and back. The linear one learns the subspace of PCA."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,15 +27,15 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class MLP(nn.Module):
-    """Dense layers, with an activation between them and one at the end.
+    """An MLP: dense layers with an activation between them and another one after the last.
 
     Attributes:
-      widths: of the layers, the last one the output's.
-      activation: between layers.
-      output_activation: after the last layer.
-      use_bias: whether layers add a bias.
-      kernel_init: initialiser of the matrices.
-      dtype: of the computation.
+      widths: widths of the layers; the last one is that of the output.
+      activation: activation between layers.
+      output_activation: activation after the last layer.
+      use_bias: whether the layers have a bias.
+      kernel_init: initializer of the kernels.
+      dtype: dtype of the computation.
     """
 
     widths: tuple[int, ...]
@@ -47,9 +47,9 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
-        for place, width in enumerate(self.widths):
-            x = nn.Dense(width, self.use_bias, self.dtype, kernel_init=self.kernel_init, name=f"dense_{place}")(x)
-            x = ACTIVATIONS[self.activation if place < len(self.widths) - 1 else self.output_activation](x)
+        for i, width in enumerate(self.widths):
+            x = nn.Dense(width, self.use_bias, self.dtype, kernel_init=self.kernel_init, name=f"dense_{i}")(x)
+            x = ACTIVATIONS[self.activation if i < len(self.widths) - 1 else self.output_activation](x)
         return x
 
 
@@ -83,31 +83,31 @@ class Autoencoder(nn.Module):
         )
 
     def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent_dim"]:
-        """Latent vectors, float32."""
+        """Encodes images to latent vectors, float32."""
         return self.encoder(pixels).astype(jnp.float32)
 
     def decode(self, latents: Float[Array, "batch latent_dim"]) -> Float[Array, "batch pixels"]:
-        """ImageDataset, float32; a linear output may leave [0, 1]."""
+        """Decodes latent vectors to images, float32; with a linear output, pixels may leave [0, 1]."""
         return self.decoder(latents).astype(jnp.float32)
 
     def __call__(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
-        """Reconstructions, float32."""
+        """Reconstructs images, float32."""
         return self.decode(self.encode(pixels))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoencoderModel(Model):
-    """What all autoencoders have."""
+    """The base class of autoencoder configs."""
 
     output_type: ClassVar[Literal["logits", "pixels"]] = "pixels"
 
     latent_dim: int = 64
-    """Width of the latent vector."""
+    """Size of the latent vector."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LinearAutoencoder(AutoencoderModel):
-    """Two matrices without bias: z = E x, x' = D z. Its best loss is that of PCA without centring."""
+    """Two matrices without bias: z = E x, x' = D z. The optimal loss is that of PCA without centering."""
 
     def __post_init__(self):
         require_at_least(1, self, "latent_dim", prefix="model.")
@@ -124,16 +124,16 @@ class LinearAutoencoder(AutoencoderModel):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MLPAutoencoder(AutoencoderModel):
-    """Dense layers of any widths; by default the lab's 784-256-64-256-784, tanh, linear output, Glorot-uniform."""
+    """MLPs of any widths; by default the lab's 784-256-64-256-784, tanh, linear output, Glorot-uniform."""
 
     encoder_widths: tuple[int, ...] = (256,)
-    """Of the encoder's hidden layers."""
+    """Widths of the encoder's hidden layers."""
     decoder_widths: tuple[int, ...] = (256,)
-    """Of the decoder's hidden layers."""
+    """Widths of the decoder's hidden layers."""
     activation: Activation = "tanh"
-    """Between layers."""
+    """Activation between layers."""
     output_activation: Literal["linear", "sigmoid"] = "linear"
-    """After the last layer."""
+    """Activation after the last layer."""
 
     def __post_init__(self):
         require_at_least(1, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")

@@ -1,8 +1,8 @@
-"""Checkpoints: Orbax, and nothing of Orbax anywhere else.
+"""Checkpoints, saved and restored with Orbax.
 
-A checkpoint is one folder, `checkpoints/STEP`, that appears whole by a rename. It holds the
-parameters and the optimizer's state, the validation metrics, and, in its metadata, the partial sums
-of the metrics line under way and digests: of the arrays, and of the metadata themselves.
+A checkpoint is one folder, `checkpoints/STEP`, which a rename makes appear complete. It contains the
+parameters and the optimizer's state and, as metadata, the validation metrics, the pending sums of the next
+line of metrics, the state of early stopping, and digests of the arrays and of the metadata.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ METADATA_FILE = "_CHECKPOINT_METADATA"  # Orbax's, with what was given as custom
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
 KEEP_LATEST = 2
 DROPPED = ".dropped"
-# What a process leaves that dies while it saves or drops a checkpoint.
+# Suffixes of what a process leaves behind if it is killed while it saves or drops a checkpoint.
 LEFTOVERS = (".orbax-checkpoint-tmp", DROPPED)
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What a checkpoint gives back: `trees` by name, and what was saved beside them."""
+    """The content of a checkpoint: pytrees by name, and the metadata saved with them."""
 
     step: int
     trees: dict[str, Any]
@@ -49,17 +49,17 @@ class Restored:
 
 
 class UnsupportedFormat(UserError):
-    """A checkpoint of another version of lab10: whole, and not for this one to read, drop or set aside."""
+    """A checkpoint in an unsupported format. It may be valid, so it is left untouched."""
 
 
 class Checkpoints:
-    """The checkpoints of a run: the latest two and the best are kept.
+    """The checkpoints of a run. The latest two and the best are kept.
 
     Args:
-      directory: the folder of all checkpoints; created when writing, in a workdir that is there.
+      directory: the folder of all checkpoints; created on the first save, inside an existing workdir.
       monitor: the validation metric of which the best value is kept.
-      higher_is_better: whether its best value is the highest.
-      alone: whether this process reads by itself, also where it was one of several.
+      higher_is_better: whether the highest value of that metric is the best.
+      alone: whether this process reads on its own, even if it is one of several.
 
     Attributes:
       directory: as given.
@@ -76,7 +76,7 @@ class Checkpoints:
         return self._sign * metrics[self._monitor]
 
     def steps(self) -> list[int]:
-        """The steps of the finished checkpoints, ascending."""
+        """Returns the steps of all complete checkpoints, ascending."""
         if not self.directory.is_dir():
             return []
         return sorted(
@@ -86,10 +86,10 @@ class Checkpoints:
         )
 
     def best_step(self) -> int | None:
-        """The step of the best checkpoint: the later of equal ones; the latest where none has validation metrics.
+        """Returns the step of the best checkpoint, the later one of ties; the latest if none has validation metrics.
 
         Raises:
-          UnsupportedFormat: a checkpoint is of another version of lab10.
+          UnsupportedFormat: a checkpoint was written by another version of lab10.
         """
         measured, steps = [], self.steps()
         for step in steps:
@@ -104,11 +104,11 @@ class Checkpoints:
         return max(measured)[1] if measured else max(steps, default=None)
 
     def validation(self, step: int) -> dict[str, float]:
-        """The validation metrics saved with a checkpoint; empty where there are none."""
+        """Returns the validation metrics saved with a checkpoint; empty if there are none."""
         return self._read_info(step).validation
 
     def find(self, which: str) -> int:
-        """The step that `best`, `latest` or a number names.
+        """Returns the step that `best`, `latest` or a number refers to.
 
         Raises:
           UserError: there is no such checkpoint.
@@ -137,18 +137,18 @@ class Checkpoints:
         validation: dict[str, float] | None,
         early_stopping: EarlyStopping | None = None,
     ) -> None:
-        """Writes a checkpoint and drops the ones that are no longer kept. It appears whole or not at all.
+        """Saves a checkpoint, which appears complete or not at all, and removes those that are no longer kept.
 
         Args:
           step: steps taken so far.
           trees: pytrees of arrays by name.
           pending_metrics: the metrics of the steps since the last line of metrics.
-          validation: the validation metrics at this step, where they were measured.
+          validation: the validation metrics at this step, if measured.
           early_stopping: the best evaluation so far; None if there was none.
 
         Raises:
-          OSError: it could not be written; the checkpoints before it are as they were.
-          UnsupportedFormat: one before it is of another version of lab10.
+          OSError: the checkpoint could not be written; earlier checkpoints are unchanged.
+          UnsupportedFormat: an earlier checkpoint was written by another version of lab10.
         """
         beside = {
             "format": FORMAT_VERSION,
@@ -172,7 +172,7 @@ class Checkpoints:
         self._remove_leftovers()
 
     def _drop_old(self) -> None:
-        """Removes the checkpoints that are no longer kept, so that nobody ever sees a part of one."""
+        """Removes the checkpoints that are no longer kept; a rename first, so no reader sees an incomplete one."""
         best = self.best_step()
         for step in self.steps()[:-KEEP_LATEST]:
             if step != best:
@@ -185,14 +185,14 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
-        """Reads pytrees of a checkpoint into the shapes, dtypes and shardings given.
+        """Restores pytrees of a checkpoint with the given shapes, dtypes and shardings.
 
         Raises:
-          UserError: the checkpoint is damaged, or of another model or version.
+          UserError: the checkpoint is damaged, or was written by another model or version.
         """
         path = self.directory.absolute() / str(step)
         beside, shapes = self._read_info(step), self._read_shapes(step)
-        # Orbax finds this only while it reads, and does not say of which array.
+        # Orbax notices this only while reading, and does not name the array.
         for name, tree in abstract_trees.items():
             for place, shape in _shapes(tree).items():
                 saved = shapes.get(name, {}).get(place, shape)
@@ -217,16 +217,16 @@ class Checkpoints:
         return Restored(step, trees, beside.pending_metrics, beside.validation, beside.early_stopping)
 
     def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> Restored | None:
-        """The latest checkpoint that is whole, for a process that goes on with it; None where there is none at all.
+        """Restores the latest undamaged checkpoint, to resume from; None if there is no checkpoint.
 
-        What a process left that died while it saved is cleared away, and damaged checkpoints are set aside.
+        Remains of an interrupted save are removed, and damaged checkpoints are renamed to `STEP.damaged`.
 
         Args:
           abstract_trees: as for `restore`.
-          at_most: the latest step that may be restored, where that is not the last.
+          at_most: the latest step to restore; None for no limit.
 
         Raises:
-          UserError: there are checkpoints, but none is whole, or the latest is of another version of lab10.
+          UserError: all checkpoints are damaged, or the latest was written by another version of lab10.
         """
         problems: dict[int, UserError] = {}
         for step in reversed([step for step in self.steps() if at_most is None or step <= at_most]):
@@ -253,7 +253,7 @@ class Checkpoints:
         self._drop_old()
 
     def _set_aside(self, step: int) -> None:
-        """Takes a damaged checkpoint out of the sequence, under a name that is still free."""
+        """Renames a damaged checkpoint to a name that is still free."""
         names = (
             self.directory / f"{step}.damaged{suffix}"
             for suffix in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
@@ -285,7 +285,7 @@ class Checkpoints:
         )
 
     def _read_shapes(self, step: int) -> dict[str, dict[str, tuple[int, ...]]]:
-        """The shapes of a checkpoint's arrays, by the name of the tree and the leaf's path."""
+        """Returns the shapes of the arrays in a checkpoint, by name of the pytree and path of the leaf."""
         path = self.directory.absolute() / str(step)
         try:
             return {name: _shapes(tree) for name, tree in ocp.checkpointables_metadata(path).metadata.items()}
@@ -295,7 +295,7 @@ class Checkpoints:
 
 @dataclasses.dataclass(frozen=True)
 class SavedRunInfo:
-    """What a checkpoint holds beside its arrays: `sha256` by the name of the tree."""
+    """The metadata of a checkpoint. `sha256` holds a digest for each pytree by name."""
 
     pending_metrics: Metrics
     validation: dict[str, float]
@@ -308,7 +308,7 @@ def _numbers(found: dict[str, Any]) -> dict[str, float]:
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Of each array of a pytree, by its path."""
+    """Returns the shape of each array of a pytree by path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
@@ -322,7 +322,7 @@ def _first_line(error: Exception) -> str:
 
 
 def digest(tree: Any) -> str:
-    """SHA-256 over the paths, dtypes, shapes and bytes of a pytree's arrays, hexadecimal."""
+    """Returns the SHA-256 of the paths, dtypes, shapes and bytes of a pytree's arrays, hexadecimal."""
     sha256 = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf) if _is_whole(leaf) else multihost_utils.process_allgather(leaf, tiled=True)
@@ -332,10 +332,10 @@ def digest(tree: Any) -> str:
 
 
 def _is_whole(leaf: Any) -> bool:
-    """Whether this process has all of an array."""
+    """Whether this process holds all of an array."""
     return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
 def digest_of_json(value: dict[str, Any]) -> str:
-    """SHA-256 of a JSON object in one of its forms, hexadecimal."""
+    """Returns the SHA-256 of a JSON object with sorted keys, hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,11 +1,11 @@
-"""The folder of a run: what it holds, whose it is, and who may write to it.
+"""The workdir of a run: its files, and the lock of the process that trains there.
 
-config.json      the experiment, the dataset's description, and what it was made with
-vocabulary.txt   the words of a text dataset, most frequent first, a line each
-metrics.jsonl    one line of metrics an object; tensorboard/ holds the same as events
-checkpoints/     one folder a checkpoint
+config.json      the experiment, the description of the dataset, and the provenance (versions and devices)
+vocabulary.txt   the words of a text dataset, most frequent first, one per line
+metrics.jsonl    one JSON object per line; tensorboard/ has the same as events
+checkpoints/     one folder per checkpoint
 history.png      the learning curves
-evaluations/     metrics and every example's prediction or error, one pair of files an evaluation
+evaluations/     metrics, and predictions or errors per example, two files per evaluation
 """
 
 import contextlib
@@ -32,17 +32,18 @@ from lab10.errors import UserError
 from lab10.training.json_lines import read_json_lines
 
 FORMAT_VERSION = 2  # of config.json; raised whenever fields are renamed
-# After which a file of another host should be there; NFS clients look again after 30 s to 60 s (nfs(5), acdirmax).
+# Within this time a file written by another host should be visible:
+# NFS clients look again after 30 s to 60 s (nfs(5), acdirmax).
 SHARED_SECONDS = 90
-# What a process that died before it had written config.json may have left.
+# Files that a process may leave if it is killed before config.json is written.
 _OWN_BEFORE_CONFIG = ("lock", ".config.json.partial")
 
 
 class Workdir:
-    """A run's folder.
+    """The workdir of a run.
 
     Attributes:
-      path: the folder, as the user named it.
+      path: the folder, as given by the user.
     """
 
     def __init__(self, path: str | Path):
@@ -51,25 +52,25 @@ class Workdir:
 
     @property
     def config_path(self) -> Path:
-        """Of config.json."""
+        """Path to config.json."""
         return self.path / "config.json"
 
     @property
     def metrics_path(self) -> Path:
-        """Of metrics.jsonl."""
+        """Path to metrics.jsonl."""
         return self.path / "metrics.jsonl"
 
     @property
     def checkpoints_path(self) -> Path:
-        """Of the folder of checkpoints."""
+        """Path to the folder of checkpoints."""
         return self.path / "checkpoints"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder for one training process; the system frees it if the process dies.
+        """Locks the folder for one training process; the operating system releases the lock if the process dies.
 
         Raises:
-          UserError: another process trains there, or it cannot be written.
+          UserError: another process trains there, or the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -92,10 +93,10 @@ class Workdir:
                 self._lock = None
 
     def require_still_there(self) -> None:
-        """Checks that the folder is the one that this process holds.
+        """Checks that the folder is still the one this process has locked.
 
         Raises:
-          FileNotFoundError: it was moved or removed, and what now has its name, if anything, is another.
+          FileNotFoundError: the folder was moved, removed or replaced.
         """
         with contextlib.suppress(FileNotFoundError):
             if self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / "lock")):
@@ -103,10 +104,10 @@ class Workdir:
         raise FileNotFoundError(errno.ENOENT, "the folder was moved or removed while it was trained in", str(self.path))
 
     def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
-        """Records the experiment, or checks that the one recorded would give the same result.
+        """Writes config.json, or checks that the recorded experiment computes the same result.
 
         Raises:
-          UserError: the folder holds a run of another config, or something that is no run.
+          UserError: the folder holds a run with a different config, or files that are not a run.
         """
         if self.config_path.exists():
             self._require_same(experiment, dataset)
@@ -130,7 +131,7 @@ class Workdir:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
 
     def shared_filesystem_error(self) -> str:
-        """Why this process cannot share the folder with the one that wrote its config; empty where it can."""
+        """Returns an error message if this process does not see the config of process 0; else an empty string."""
         deadline = time.monotonic() + SHARED_SECONDS
         while not self.config_path.exists():
             if time.monotonic() > deadline:
@@ -142,7 +143,7 @@ class Workdir:
         return ""
 
     def _made_with(self) -> list[dict[str, Any]]:
-        """What each process of the run was made with, where it differs from the one before."""
+        """Returns the provenance of the run so far, with an entry for this process if it differs from the last one."""
         before = self._read().get("provenance", []) if self.config_path.exists() else []
         before = [entry for entry in before if isinstance(entry, dict)] if isinstance(before, list) else []
         now = provenance()
@@ -176,7 +177,7 @@ class Workdir:
         return False
 
     def read_experiment(self) -> Experiment:
-        """The recorded experiment.
+        """Reads the recorded experiment.
 
         Raises:
           UserError: the folder is no run of this version of lab10.
@@ -184,7 +185,7 @@ class Workdir:
         return from_json(self._read()["experiment"], Experiment)
 
     def read_spec(self) -> Spec:
-        """The recorded description of the dataset.
+        """Reads the recorded description of the dataset.
 
         Raises:
           UserError: the folder is no run of this version of lab10.
@@ -192,11 +193,11 @@ class Workdir:
         return from_json(self._read()["dataset"]["spec"], Spec)  # type: ignore[type-abstract]
 
     def read_content_sha256(self) -> str:
-        """The recorded digest of the dataset's train split."""
+        """Reads the recorded digest of the train split."""
         return str(self._read()["dataset"].get("content_sha256", ""))
 
     def read_vocabulary(self) -> Sequence[bytes]:
-        """The recorded words of a text dataset, most frequent first."""
+        """Reads the words of a text dataset, most frequent first."""
         try:
             words = (self.path / "vocabulary.txt").read_bytes()
         except OSError as error:
@@ -228,7 +229,7 @@ class Workdir:
         return value
 
     def record_evaluation(self, split: str, entry: dict[str, Any]) -> int:
-        """Notes that a split has been read, and returns how often it now has been.
+        """Records an evaluation of a split, and returns how often the split has now been evaluated.
 
         Raises:
           OSError: the folder cannot be written.
@@ -244,7 +245,7 @@ class Workdir:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions and device, for whoever compares two runs."""
+    """Returns the versions of packages, and the device, to compare runs."""
     packages = ("lab10", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
     device = jax.devices()[0]
     return {
@@ -257,7 +258,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """The git revision of the project, `-dirty` where files differ from it; None outside a checkout."""
+    """Returns the git revision of lab10, with `-dirty` if files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -270,7 +271,7 @@ def _revision() -> str | None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a crash, sees the old content or the new one whole."""
+    """Writes a file atomically: readers, and a crash, see the old content or the new."""
     partial = path.with_name(f".{path.name}.partial")
     with open(partial, "wb") as file:
         file.write(content)
