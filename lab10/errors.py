@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake of the user's: a bad field, missing data, the wrong workdir. Exit status 2.
+    """A user's mistake: a bad field, missing data, the wrong workdir. Exit status 2.
 
     The message says what is wrong, what was expected and what to do, in at most ten lines.
     """

@@ -1,4 +1,4 @@
-"""Where people read what goes on: standard error, so that standard output stays a script's result."""
+"""The console for progress and messages: standard error, because standard output is a script's result."""
 
 import rich.console
 

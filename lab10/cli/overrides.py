@@ -24,7 +24,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
 def load_experiment(name: str) -> tuple[Experiment, str]:
-    """The experiment of a page in experiments/, or of a path to one, and its name.
+    """Loads the experiment in a file of experiments/, or at a path, and returns it with its name.
 
     Raises:
       UserError: there is no such page; names the closest.
@@ -53,7 +53,7 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
 
 
 class Launch(NamedTuple):
-    """What a training command says: what to run, where, and with which other processes."""
+    """A parsed training command: the experiment, the workdir, and the settings for several processes."""
 
     experiment: Experiment
     workdir: str
@@ -81,7 +81,7 @@ def parse_training_arguments(arguments: list[str]) -> Launch:
 
 
 def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Launch:
-    """The experiment with its fields set as the arguments say, and all else that they say.
+    """Sets fields of an experiment from command-line arguments.
 
     Besides typed fields, `--optimizer adam` or `--data.transform gaussiannoise` choose another kind
     for a part, whose fields the arguments after and before it then set.

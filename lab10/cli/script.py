@@ -1,4 +1,4 @@
-"""The scripts' common face: `--json`, exit statuses, messages.
+"""What all scripts share: `--json`, exit statuses, error messages.
 
 With `--json`, standard output is exactly one JSON object (`{"error": …}` where the script fails)
 and everything else goes to standard error.
@@ -20,7 +20,7 @@ EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 
 
 
 def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoReturn:
-    """Calls `main(arguments)` and exits as the command-line contract says.
+    """Calls `main(arguments)`, prints its result, and exits with a status.
 
     Args:
       main: takes the arguments without `--json`; returns the result as a JSON object and as text for people.

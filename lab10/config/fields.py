@@ -24,7 +24,7 @@ def is_static_zero(value: Any) -> bool:
 
 
 def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -> None:
-    """Refuses numbers below `minimum`, and those that are not finite, in the named fields of a config.
+    """Checks that fields of a config are finite and at least `minimum`.
 
     A field may hold a number, a tuple of them, or None, which passes.
 
@@ -40,7 +40,7 @@ def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -
 
 
 def require_at_most(maximum: int, config: Any, *names: str, prefix: str = "") -> None:
-    """Refuses whole numbers above `maximum`, beyond which there is no array, in the named fields of a config.
+    """Checks that integer fields of a config are at most `maximum`.
 
     A field may hold a number, a tuple of them, or None, which passes.
 
@@ -54,7 +54,7 @@ def require_at_most(maximum: int, config: Any, *names: str, prefix: str = "") ->
 
 
 def require_fraction(config: Any, *names: str, prefix: str = "") -> None:
-    """Refuses numbers below 0, and from 1 on, in the named fields of a config.
+    """Checks that fields of a config are at least 0 and below 1.
 
     Raises:
       UserError: names the field as it is written on the command line.

@@ -8,7 +8,7 @@ from lab10.errors import UserError
 
 
 def path_of(name: str | os.PathLike[str]) -> Path:
-    """The path of that name, `~` expanded; it need not exist.
+    """Converts a name to a path, with `~` expanded. The path need not exist.
 
     Raises:
       UserError: no file can have that name.

@@ -1,4 +1,4 @@
-"""Batches as a pure function of the order seed and the step."""
+"""Batches, as a pure function of the shuffle seed and the step."""
 
 import dataclasses
 import functools
@@ -35,7 +35,7 @@ class BatchIndices:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:
-    """The batches of a training run: what a step gets depends on the fields and on the step alone.
+    """The batches of a training run. The batch of a step depends only on these fields and the step.
 
     Every example comes exactly once an epoch. Where examples differ in length and there is more
     than one length to pad to, those of a batch have similar ones. One batch of an epoch may be
@@ -94,7 +94,7 @@ class TrainingBatches:
 
 
 def epoch_order(shuffle_seed: int, epoch: int, split: Split, batch_size: int) -> Int[np.ndarray, "steps batch_size"]:
-    """The examples of each step of one epoch; `NO_EXAMPLE` fills the partial batch.
+    """Returns the examples of each step of one epoch; `NO_EXAMPLE` fills the partial batch.
 
     A random permutation, cut into batches. Where there are several lengths to pad to, it is sorted
     by length within pools of `POOL_BATCHES` batches; the batches of a pool that are padded to one

@@ -1,4 +1,4 @@
-"""Arrays materialised once: checked, memory-mapped, safe for several builders at once.
+"""A cache of arrays: verified, memory-mapped, and safe for concurrent writers.
 
 An entry is a folder of raw binary files and a manifest with each one's dtype, shape and SHA-256.
 It is written under another name and renamed when complete, so a reader sees a whole entry or none.
@@ -63,7 +63,7 @@ class ArrayWriter:
 
 
 def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> tuple[Arrays, str]:
-    """Opens the entry of this key, building it where it is absent or damaged.
+    """Opens the entry with this key, and builds it if it is missing or damaged.
 
     Args:
       root: the cache's folder.

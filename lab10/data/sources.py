@@ -44,14 +44,14 @@ class Source:
     def __len__(self) -> int:
         return len(self.records)
 
-    def read(self, places: list[int]) -> list[dict[str, Any]]:
-        """The records at these places.
+    def read(self, row_ids: list[int]) -> list[dict[str, Any]]:
+        """Reads the records with these row ids.
 
         Raises:
           UserError: the prepared files are damaged or gone.
         """
         try:
-            return self.records.__getitems__(places)
+            return self.records.__getitems__(row_ids)
         except Exception as error:  # whatever the reader of the file format raises
             said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise UserError(
@@ -66,12 +66,12 @@ class Source:
 
 
 def data_root(directory: str | None) -> Path:
-    """Where TFDS datasets lie prepared: the given folder, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Returns the folder of prepared TFDS datasets: the given one, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     return path_of(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").absolute()
 
 
 def open_source(name: str, split: str, directory: str | None = None, cache_dir: str | None = None) -> Source:
-    """Opens a split of a prepared dataset; the project's own samples are prepared on the way.
+    """Opens a split of a prepared dataset, and prepares the project's own samples if needed.
 
     Raises:
       UserError: there is no such dataset or split, or it is not prepared there.
@@ -100,7 +100,7 @@ def open_source(name: str, split: str, directory: str | None = None, cache_dir: 
 
 
 def open_builder(name: str, root: Path) -> Any:
-    """The TFDS builder of a prepared dataset; one of the project's samples is prepared first if it is not.
+    """Returns the TFDS builder of a prepared dataset, and prepares the project's own samples if needed.
 
     Raises:
       UserError: the dataset is unknown or not prepared under `root`.
@@ -116,7 +116,7 @@ def open_builder(name: str, root: Path) -> Any:
 
 
 def find_builder(name: str, root: Path, **options: Any) -> Any:
-    """The TFDS builder of that name, prepared or not.
+    """Returns the TFDS builder with that name, prepared or not.
 
     Raises:
       UserError: there is none, or TFDS cannot open it.
@@ -169,7 +169,7 @@ def prepare_sample(builder: Any) -> None:
 
 
 def import_tfds() -> Any:
-    """TFDS, imported without its notes on optional decoders and without progress bars on standard output.
+    """Imports TFDS without its notes on optional decoders and its progress bars on standard output.
 
     A prepared dataset is data, whoever made it: what TFDS would run on its say is taken out.
     """

@@ -187,7 +187,7 @@ class TextDataset(Dataset):
         return name
 
     def _vocabulary(self, source: Source, text: str) -> tuple[list[bytes], str]:
-        """The words of the whole train split, most frequent first: it depends on no seed."""
+        """Returns the words of the whole train split, most frequent first. They do not depend on a seed."""
 
         def build(writer: ArrayWriter) -> None:
             words = build_vocabulary(record[text] for records in source.chunks() for record in records)

@@ -1,4 +1,4 @@
-"""Texts as ids, by the definition that reproduces Keras's IMDB word index. Pure.
+"""The tokenizer, which reproduces Keras's IMDB word index. Pure functions.
 
 Ids: 0 is padding; then the reserved ids (a start id, an out-of-vocabulary id); the word of rank r
 (1 for the most frequent) has the id r + `index_from`.
@@ -22,12 +22,12 @@ _TRANSLATION = bytes.maketrans(
 
 
 def tokenize(text: bytes) -> list[bytes]:
-    """The words of a text, as bytes: ASCII lower-cased, separators taken out. Any bytes are a text."""
+    """Splits a text into words, as bytes: ASCII in lower case, without separators. Any bytes are a text."""
     return [word for word in text.translate(_TRANSLATION).split(b" ") if word]
 
 
 def build_vocabulary(texts: Iterable[bytes]) -> list[bytes]:
-    """The words of all texts, most frequent first, ties broken by bytes, so that the texts' order does not matter."""
+    """Returns the words of all texts, most frequent first. Ties are ordered by bytes, so the order of texts is irrelevant."""
     counts = collections.Counter(word for text in texts for word in tokenize(text))
     return sorted(counts, key=lambda word: (-counts[word], word))
 
@@ -45,7 +45,7 @@ def ids_of(
     start_id: int | None,
     unknown_id: int | None,
 ) -> Int[np.ndarray, " ids"]:
-    """Ids, int32, as Keras's `imdb.load_data` gives them.
+    """Converts ranks to ids, int32, as Keras's `imdb.load_data` does.
 
     Args:
       ranks: of the words; 0 for unknown ones.
@@ -79,5 +79,5 @@ def pad(
 
 
 def is_token(tokens: Int[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
-    """Where there is a token and not padding."""
+    """Returns whether each position is a token, not padding."""
     return tokens != PADDING_ID

@@ -1,4 +1,4 @@
-"""Pure changes to a training batch on its way into the model: noise and augmentation.
+"""Transforms of training batches: noise and augmentation.
 
 A new transform is a new subclass of `Transform`, in this file or in a new one beside it. It runs on
 the device inside the training step, so it is `jax.numpy` on arrays of fixed shapes.

@@ -18,7 +18,7 @@ __all__ = ["AutoencoderRun", "Run", "TextRun", "load"]
 
 
 def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", **data: Any) -> Run:
-    """Restores a checkpoint of a run, wherever its folder was moved.
+    """Restores a checkpoint of a run. Its folder may have been moved.
 
     Args:
       directory: the run's workdir.

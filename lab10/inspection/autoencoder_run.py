@@ -45,7 +45,7 @@ class AutoencoderRun(Run):
         }
 
     def encode(self, x: ArrayLike) -> Latents:
-        """Latent vectors, float32 [rows, latent].
+        """Encodes images to latent vectors, float32 [rows, latent].
 
         Raises:
           UserError: `x` is not [rows, pixels], or not scaled to [0, 1].
@@ -53,7 +53,7 @@ class AutoencoderRun(Run):
         return self._apply("encode", self._pixels(x))
 
     def decode(self, z: ArrayLike) -> Pixels:
-        """Images of latent vectors, float32 [rows, pixels]; a linear output may leave [0, 1].
+        """Decodes latent vectors to images, float32 [rows, pixels]; a linear output may leave [0, 1].
 
         Raises:
           UserError: `z` is not [rows, latent].
@@ -61,7 +61,7 @@ class AutoencoderRun(Run):
         return self._apply("decode", _as_rows(z, self._model.latent_dim, "latent vectors"))
 
     def reconstruct(self, x: ArrayLike) -> Pixels:
-        """`decode(encode(x))`, float32 [rows, pixels].
+        """Reconstructs images, `decode(encode(x))`, float32 [rows, pixels].
 
         Raises:
           UserError: `x` is not [rows, pixels], or not scaled to [0, 1].
@@ -82,7 +82,7 @@ class AutoencoderRun(Run):
         return {"latents": np.concatenate(latents), "labels": np.concatenate(labels), "examples": examples.rows}
 
     def compare(self, split: str, indices: list[int]) -> tuple[Figure, dict[str, Any]]:
-        """Images of a split beside their reconstructions; for a linear autoencoder exact PCA's too.
+        """Draws images of a split and their reconstructions; for a linear autoencoder, those by exact PCA too.
 
         Args:
           split: where the images are.

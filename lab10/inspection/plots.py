@@ -50,7 +50,7 @@ def plot_reconstructions(
     reconstructions: dict[str, Float[np.ndarray, "images pixels"]],
     size: tuple[int, int],
 ) -> Figure:
-    """A row of inputs; for each reconstruction a row, clipped to [0, 1], and a row of its difference from the input.
+    """Draws a row of inputs and, per reconstruction, a row clipped to [0, 1] and a row of its difference to the input.
 
     Each reconstruction bears its squared error, summed over pixels (before clipping, as the loss has it).
 
@@ -88,7 +88,7 @@ class ImageRow:
 def plot_image_rows(
     rows: Sequence[ImageRow], size: tuple[int, int], inches: float, row_gap: float, dpi: int = 100
 ) -> Figure:
-    """Draws rows of images, each row as one image; separate axes for every image would take several times as long.
+    """Draws rows of images. Each row is one array, because separate axes per image take several times as long.
 
     Args:
       rows: top to bottom.

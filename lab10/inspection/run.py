@@ -1,4 +1,4 @@
-"""What can be done with any run: its parameters, its config, evaluation."""
+"""A run restored from its workdir: its parameters, its config, evaluation."""
 
 import csv
 import errno
@@ -48,7 +48,7 @@ class Run:
 
     @staticmethod
     def inspects(experiment: Experiment, spec: Spec) -> bool:
-        """Whether this class is made for such runs."""
+        """Whether this class can inspect a run of that experiment."""
         return True
 
     @property
@@ -67,7 +67,7 @@ class Run:
         return self._dataset.open_split(split_named(name))
 
     def evaluate(self, split: str = "test") -> dict[str, Any]:
-        """Metrics on a split; writes them, and each example's prediction or error, under evaluations/ in the workdir.
+        """Evaluates a split; writes metrics and each example's prediction or error to evaluations/ in the workdir.
 
         Returns:
           `split`, `examples`, `step`, the metrics, `read_count` (how often this split has now been
@@ -103,7 +103,7 @@ class Run:
             return {"read_count": None, "per_example": None}
 
     def _further_metrics(self, split: str) -> dict[str, float]:
-        """What a kind of run compares itself with."""
+        """Computes reference metrics, such as the error of exact PCA."""
         return {}
 
     def draw(self, directory: Path) -> None:
@@ -135,7 +135,7 @@ class Run:
 
 
 def _require_no_links(folder: Path) -> None:
-    """Refuses to write where whoever made a workdir may have made a link to elsewhere.
+    """Refuses to write through links, which the author of a workdir could point elsewhere.
 
     Raises:
       OSError: the folder, or a file in it, is a link.

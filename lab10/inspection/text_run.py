@@ -57,7 +57,7 @@ class TextRun(Run):
         self._forward = jax.jit(forward)
 
     def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
-        """The class of each text; any text has one, an empty one and one that is not UTF-8 too.
+        """Classifies texts. Any text gets a class, even an empty one or one that is not UTF-8.
 
         Returns:
           For each text `text`, `label` (the dataset's name of the most probable class),
@@ -86,7 +86,7 @@ class TextRun(Run):
         return self._split(split).batch(np.array(indices, np.int64))["inputs"].astype(np.int32)
 
     def words(self, ids: Int[np.ndarray, " ids"]) -> list[str]:
-        """What ids stand for; `⟨start⟩` and `⟨unknown⟩` for the two that are no words."""
+        """Converts ids to words; the two ids that are not words become `⟨start⟩` and `⟨unknown⟩`."""
         reserved = {self._reviews.start_id: "⟨start⟩", self._reviews.unknown_id: "⟨unknown⟩"}
         first = self._reviews.index_from + 1
         return [

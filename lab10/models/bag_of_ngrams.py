@@ -1,4 +1,4 @@
-"""A classifier of texts by their words and short sequences of words: the strongest of the models without recurrence."""
+"""A text classifier of words and n-grams."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -54,18 +54,18 @@ class BagOfNgramsClassifier(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BagOfNgrams(Model):
-    """Words and n-grams, hashed into buckets; the order counts within an n-gram alone."""
+    """A bag of words and n-grams, hashed into buckets."""
 
     output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     max_ngram: int = 2
-    """Words in the longest n-gram; 1: words alone."""
+    """Longest n-gram; 1: words alone."""
     buckets: int = 2**18
     """Rows of the embedding, which n-grams share by their hash."""
     embedding_dim: int = 16
-    """Width of the embedding."""
+    """Size of the embeddings."""
     dropout: float = traced_field(0.0)
-    """Share of the mean's features that are set to zero in training."""
+    """Dropout rate of the mean embedding."""
 
     def __post_init__(self):
         require_at_least(1, self, "max_ngram", "buckets", "embedding_dim", prefix="model.")

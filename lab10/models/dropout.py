@@ -8,7 +8,7 @@ from lab10.config.fields import is_static_zero
 
 
 class Dropout(nn.Module):
-    """Srivastava et al. 2014, scaled up in training: flax's, but for a rate that is only known in the step.
+    """Dropout (Srivastava et al. 2014), like Flax's, except that the rate may be traced.
 
     It is on where `apply` is given an rng named `dropout`.
 

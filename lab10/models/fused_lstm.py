@@ -1,4 +1,4 @@
-"""The masked LSTM with a derivative of its own: the fast twin of `nn.scan` over `LSTMCell`.
+"""The masked LSTM with a custom derivative: the fast twin of `nn.scan` over `LSTMCell`.
 
 What autodiff makes of a scanned cell spends most of its time on the backward scan. Here
 

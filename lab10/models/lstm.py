@@ -20,7 +20,7 @@ def forget_gate_one(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = j
 
 
 class LSTMCell(nn.Module):
-    """One step in time. Gates stand in the order input, forget, candidate, output in each kernel, as in Keras.
+    """One LSTM step. The gates in each kernel are ordered input, forget, candidate, output, as in Keras.
 
     Attributes:
       hidden_size: width of the state.
@@ -44,7 +44,7 @@ class LSTMCell(nn.Module):
     def __call__(
         self, carry: Carry, inputs: tuple[Float[Array, "batch features"], Bool[Array, " batch"]]
     ) -> tuple[Carry, Float[Array, "batch hidden"]]:
-        """Moves the state one step on where the mask is true, and leaves it as it was elsewhere.
+        """Advances the state by one step if the mask is true, and leaves it unchanged otherwise.
 
         Returns:
           The new (cell, hidden), and the hidden state again as this step's output.
@@ -65,7 +65,7 @@ class LSTMCell(nn.Module):
 
 
 class MaskedLSTM(nn.Module):
-    """An LSTM over time, one compiled step whatever the length. Both implementations have the same parameters.
+    """A masked LSTM over time. Both implementations have the same parameters.
 
     Attributes:
       hidden_size: width of the state.

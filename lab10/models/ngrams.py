@@ -11,14 +11,14 @@ MAX_NGRAM, MAX_NGRAM_BUCKETS = 8, 2**24
 
 
 def windows(rows: jax.Array, length: int) -> jax.Array:
-    """What stands at each place and at the places before it, [length, batch, time]; zeros before the first."""
+    """Returns each position and the ones before it, [length, batch, time]; zeros before the first."""
     return jnp.stack([jnp.pad(rows, [(0, 0), (back, 0)])[:, : rows.shape[1]] for back in range(length)])
 
 
 def ngram_buckets(
     tokens: Int[Array, "batch time"], length: int, buckets: int
 ) -> tuple[Int[Array, "batch time"], Bool[Array, "batch time"]]:
-    """The bucket of the n-gram that ends at each place, and whether all of it are tokens.
+    """Returns the bucket of the n-gram ending at each position, and whether it consists of tokens only.
 
     The hash is FNV-1a's with whole ids in place of bytes (Fowler, Noll and Vo 1991), then mixed by its upper half.
     """

@@ -1,4 +1,4 @@
-"""Metrics as sums and counts, which merge: over batches, devices, and the parts of any split."""
+"""Metrics as sums and counts, which can be merged over batches and devices."""
 
 import math
 from collections.abc import Mapping
@@ -26,24 +26,24 @@ class Metrics(struct.PyTreeNode):
 
     @classmethod
     def of(cls, per_example: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> "Metrics":
-        """The sums over the rows of a batch that are examples, float32."""
+        """Sums per-example values over the rows of a batch that are examples, float32."""
         totals = {name: jnp.sum(jnp.where(mask, values, 0.0)) for name, values in per_example.items()}
         return cls(totals, jnp.sum(mask, dtype=jnp.float32))
 
     @classmethod
     def empty(cls) -> "Metrics":
-        """Of no examples: merging it changes nothing."""
+        """Returns the metrics of no examples; merging them changes nothing."""
         return cls({}, 0.0)
 
     def merge(self, other: "Metrics") -> "Metrics":
-        """The metrics of both sets of examples."""
+        """Returns the metrics of both sets of examples."""
         names = self.totals.keys() | other.totals.keys()
         return Metrics(
             {name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names}, self.count + other.count
         )
 
     def means(self) -> dict[str, float]:
-        """The mean of each metric over the examples; NaN where there are none."""
+        """Returns the mean of each metric over the examples; NaN if there are none."""
         count = float(self.count)
         names = sorted(self.totals, key=lambda name: (name != "loss", name))  # the loss first
         return {name: float(self.totals[name]) / count if count else math.nan for name in names}

@@ -31,7 +31,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
-        """The loss and the metrics of each example, float32 [batch].
+        """Returns the loss and the metrics of each example, float32 [batch].
 
         Args:
           outputs: what the model's module returned for `batch["inputs"]`.
@@ -39,5 +39,5 @@ class Task(abc.ABC):
         """
 
     def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        """What evaluation writes for each example beside its metrics; [batch] each."""
+        """Returns what evaluation writes for each example next to its metrics, [batch] each."""
         return {}

@@ -1,4 +1,4 @@
-"""The lines of metrics of a run: metrics.jsonl for programs, TensorBoard events for eyes."""
+"""The log of metrics: metrics.jsonl, and the same as TensorBoard events."""
 
 import json
 import os
@@ -58,7 +58,7 @@ class MetricsLog:
 
 
 class NoLog:
-    """What the processes write that are not the first."""
+    """The log of every process except the first: it writes nothing."""
 
     def __enter__(self) -> "NoLog":
         return self

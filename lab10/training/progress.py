@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar with loss and ETA in a terminal, lines elsewhere."""
+"""Progress of a run: a bar with loss and remaining time in a terminal, lines elsewhere."""
 
 import datetime
 import time

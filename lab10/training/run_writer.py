@@ -170,7 +170,7 @@ class RunWriter:
         return f"The checkpoint of step {saved[-1]} in {self.workdir.checkpoints_path} is the last good one."
 
     def identity(self) -> dict[str, Any]:
-        """What all processes of a run must have in common: everything except where each finds its data."""
+        """Returns what all processes of a run must have in common: everything except where each finds its data."""
         fields = {option(path): value for path, value in flatten(self.experiment, running=True).items()}
         elsewhere = {"--data.dir", "--data.cache-dir"}
         software = {name: value for name, value in provenance().items() if name not in ("device", "devices")}
