@@ -136,8 +136,8 @@ class FlaxPeer(Peer):
     def evaluate(self, batch_size: int) -> dict[str, float]:
         examples = len(self.test["inputs"])
         sums = [
-            eval_step(self.state, {name: array[places] for name, array in self.test.items()})
-            for places in batches(np.arange(examples), batch_size)
+            eval_step(self.state, {name: array[indices] for name, array in self.test.items()})
+            for indices in batches(np.arange(examples), batch_size)
         ]
         mean = float(np.sum(jax.device_get(sums), dtype=np.float64)) / examples
         return {"accuracy" if self.task == "imdb_lstm" else "reconstruction_error": mean}

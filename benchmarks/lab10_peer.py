@@ -21,11 +21,11 @@ def split_of(arrays: Arrays, name: str, buckets: int) -> Split:
     inputs, labels = arrays[f"{name}_inputs"], arrays.get(f"{name}_labels")
     rows = np.arange(len(inputs))
     if labels is None:
-        return Split(rows, lambda places, _: {"inputs": inputs[places]})
+        return Split(rows, lambda indices, _: {"inputs": inputs[indices]})
     ids = inputs.astype(np.min_scalar_type(inputs.max()))
 
-    def read(places: np.ndarray, length: int | None) -> HostBatch:
-        return {"inputs": ids[places, ids.shape[1] - (length or ids.shape[1]) :], "labels": labels[places]}
+    def read(indices: np.ndarray, length: int | None) -> HostBatch:
+        return {"inputs": ids[indices, ids.shape[1] - (length or ids.shape[1]) :], "labels": labels[indices]}
 
     lengths = (ids != 0).sum(axis=1)
     return Split(rows, read, lengths, (*bucket_lengths(lengths, buckets)[:-1], ids.shape[1]))

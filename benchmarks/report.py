@@ -8,7 +8,7 @@ from benchmarks.growth import growth_rows
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> str:
     """A Markdown table; columns from `numbers` on are aligned to the right."""
-    rule = ["---" if place < numbers or not numbers else "---:" for place in range(len(header))]
+    rule = ["---" if i < numbers or not numbers else "---:" for i in range(len(header))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 

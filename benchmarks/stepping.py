@@ -41,7 +41,7 @@ def stand_in(task: str, examples: int, length: int = 250) -> tuple[Experiment, S
     return (
         experiment,
         spec,
-        Split(np.arange(examples), lambda places, _: {n: rows[places] for n, rows in arrays.items()}),
+        Split(np.arange(examples), lambda indices, _: {n: rows[indices] for n, rows in arrays.items()}),
     )
 
 

@@ -98,8 +98,8 @@ class TorchPeer(Peer):
     def evaluate(self, batch_size: int) -> dict[str, float]:
         examples = len(self.arrays["test_inputs"])
         total = torch.zeros((), device=DEVICE)
-        for places in batches(np.arange(examples), batch_size):
-            outputs, targets = self._outputs(self.test, places)
+        for indices in batches(np.arange(examples), batch_size):
+            outputs, targets = self._outputs(self.test, indices)
             total += (
                 ((outputs > 0) == (targets > 0.5)).sum()
                 if self.task == "imdb_lstm"
@@ -120,12 +120,12 @@ class TorchPeer(Peer):
         return loss.detach()
 
     def _outputs(self, tensors: dict[str, torch.Tensor], examples: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        places = torch.from_numpy(examples)
-        on_device = places.to(DEVICE)
+        indices = torch.from_numpy(examples)
+        on_device = indices.to(DEVICE)
         inputs = tensors["inputs"][on_device]
         if self.task != "imdb_lstm":
             return self.model(inputs), inputs
-        return self.model(inputs, tensors["lengths"][places]), tensors["targets"][on_device]
+        return self.model(inputs, tensors["lengths"][indices]), tensors["targets"][on_device]
 
     def _tensors(self, split: str) -> dict[str, torch.Tensor]:
         inputs = self.arrays[f"{split}_inputs"]

@@ -86,8 +86,8 @@ def padding_behind(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     lengths = (tokens != 0).sum(axis=1)
     time_steps = tokens.shape[1]
-    places = (np.arange(time_steps)[None] + (time_steps - lengths)[:, None]) % time_steps
-    return np.take_along_axis(tokens, places, axis=1), lengths.astype(np.int32)
+    indices = (np.arange(time_steps)[None] + (time_steps - lengths)[:, None]) % time_steps
+    return np.take_along_axis(tokens, indices, axis=1), lengths.astype(np.int32)
 
 
 def peer_parser() -> argparse.ArgumentParser:

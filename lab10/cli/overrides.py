@@ -144,13 +144,13 @@ def _choose_kinds(config: Any, arguments: list[str], prefix: str = "") -> tuple[
             continue
         flag, part = option(prefix + field.name), getattr(config, field.name)
         while flag in arguments:
-            place = arguments.index(flag)
-            if place + 1 == len(arguments):
+            index = arguments.index(flag)
+            if index + 1 == len(arguments):
                 raise UserError(f"{flag} needs a value: the name of a kind.")
-            kind = find_component(family, arguments[place + 1])
+            kind = find_component(family, arguments[index + 1])
             shared = {f.name: getattr(part, f.name) for f in dataclasses.fields(family) if f.init}
             part = part if type(part) is kind else kind(**shared)
-            arguments = arguments[:place] + arguments[place + 2 :]
+            arguments = arguments[:index] + arguments[index + 2 :]
         part, arguments = _choose_kinds(part, arguments, f"{prefix}{field.name}.")
         config = dataclasses.replace(config, **{field.name: part})
     return config, arguments

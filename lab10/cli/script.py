@@ -27,8 +27,8 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     """
     arguments, texts = sys.argv[1:], []
     if "--" in arguments:  # what follows is never an option
-        place = arguments.index("--")
-        arguments, texts = arguments[:place], arguments[place:]
+        index = arguments.index("--")
+        arguments, texts = arguments[:index], arguments[index:]
     as_json = "--json" in arguments
     arguments = [argument for argument in arguments if argument != "--json"] + texts
     signal.signal(signal.SIGTERM, _terminated)

@@ -66,8 +66,8 @@ class ImageDataset(Dataset):
             rows = self.split_indices(split, len(of_split["pixels"]))
             self.refuse_empty(split, rows)
 
-            def read(places: np.ndarray, _: int | None) -> HostBatch:
-                return {"inputs": of_split["pixels"][places], "labels": of_split["labels"][places]}
+            def read(row_ids: np.ndarray, _: int | None) -> HostBatch:
+                return {"inputs": of_split["pixels"][row_ids], "labels": of_split["labels"][row_ids]}
 
             return Split(rows, read)
 

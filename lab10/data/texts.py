@@ -160,9 +160,9 @@ class TextDataset(Dataset):
         longest = self.max_length or max(1, int(lengths.max()))
         dtype = np.min_scalar_type(spec.num_ids - 1)  # a split lies on the device as it is read
 
-        def read(places: np.ndarray, length: int | None) -> HostBatch:
-            ids = [self.encode(ranks[offsets[place] : offsets[place + 1]]) for place in places]
-            return {"inputs": self.pad(ids, length or longest).astype(dtype), "labels": np.asarray(labels[places])}
+        def read(row_ids: np.ndarray, length: int | None) -> HostBatch:
+            ids = [self.encode(ranks[offsets[row_id] : offsets[row_id + 1]]) for row_id in row_ids]
+            return {"inputs": self.pad(ids, length or longest).astype(dtype), "labels": np.asarray(labels[row_ids])}
 
         return Split(rows, read, lengths, (*(length for length in padded_lengths[:-1] if length < longest), longest))
 
@@ -206,11 +206,11 @@ class TextDataset(Dataset):
         """
 
         def build(writer: ArrayWriter) -> None:
-            rank = {word: place for place, word in enumerate(words, start=1)}
+            ranks_by_word = {word: rank for rank, word in enumerate(words, start=1)}
             end = 0
             writer.append("offsets", np.zeros(1, np.int64))
             for records in source.chunks():
-                ranks = [ranks_of(record[text], rank) for record in records]
+                ranks = [ranks_of(record[text], ranks_by_word) for record in records]
                 ends = end + np.cumsum([len(row) for row in ranks], dtype=np.int64)
                 writer.append("ranks", np.concatenate(ranks))
                 writer.append("offsets", ends)

@@ -27,7 +27,7 @@ def tokenize(text: bytes) -> list[bytes]:
 
 
 def build_vocabulary(texts: Iterable[bytes]) -> list[bytes]:
-    """Returns the words of all texts, most frequent first. Ties are ordered by bytes, so the order of texts is irrelevant."""
+    """Returns the words of all texts, most frequent first. Ties are ordered by bytes."""
     counts = collections.Counter(word for text in texts for word in tokenize(text))
     return sorted(counts, key=lambda word: (-counts[word], word))
 

@@ -48,7 +48,7 @@ class TextRun(Run):
                 f"{workdir.path / 'vocabulary.txt'} is not that of this run: with its {words} words there are "
                 f"{self._reviews.num_ids(words)} ids, and the run has {spec.num_ids}. Copy the run's folder whole."
             )
-        self._rank = {word: place for place, word in enumerate(self._vocabulary, start=1)}
+        self._rank = {word: rank for rank, word in enumerate(self._vocabulary, start=1)}
 
         def forward(params: Params, tokens: jax.Array) -> jax.Array:
             logits: Any = self._module.apply({"params": params}, tokens)
@@ -97,13 +97,13 @@ class TextRun(Run):
     def _probabilities(self, rows: list[np.ndarray]) -> np.ndarray:
         """Probabilities [rows, classes]; sizes are rounded up, so that few are compiled."""
         probabilities = np.empty((len(rows), len(self.spec.class_names)), np.float32)
-        longest_first = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        longest_first = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         start = 0
         while start < len(rows):
             length = self._reviews.max_length or _power_of_two(len(rows[longest_first[start]]))
             batch = longest_first[start : start + max(1, min(BATCH, IDS_IN_BATCH // length))]
             start += len(batch)
-            padded = [rows[place] for place in batch] + [rows[0][:0]] * (_power_of_two(len(batch)) - len(batch))
+            padded = [rows[i] for i in batch] + [rows[0][:0]] * (_power_of_two(len(batch)) - len(batch))
             probabilities[batch] = self._forward(self.params, self._reviews.pad(padded, length))[: len(batch)]
         return probabilities
 

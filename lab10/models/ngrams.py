@@ -33,6 +33,6 @@ def ngram_buckets(
 def ngram_weights(
     complete: Bool[Array, "batch time"], length: int, token_weights: Float[Array, "batch time"] | None
 ) -> Float[Array, "batch time"]:
-    """How far the n-gram that ends at each place is there: as far as its words are together, where that is asked."""
+    """Weight of the n-gram ending at each position: the product of the weights of its tokens, if given."""
     there = complete.astype(jnp.float32)
     return there if token_weights is None else there * jnp.prod(windows(token_weights, length), axis=0)

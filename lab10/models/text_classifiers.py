@@ -138,11 +138,9 @@ class BagOfWordsClassifier(nn.Module):
           token_weights: how far each token is there, where it is asked which tokens matter; None: 1.
         """
         x = multi_hot(tokens, self.num_ids, token_weights).astype(self.dtype)
-        for place, width in enumerate(self.widths):
+        for i, width in enumerate(self.widths):
             x = nn.relu(
-                nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{place}")(
-                    x
-                )
+                nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{i}")(x)
             )
         dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(x).astype(jnp.float32)

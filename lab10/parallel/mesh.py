@@ -50,8 +50,8 @@ def local_mesh() -> Mesh:
 
 def in_parts(mesh: Mesh | AbstractMesh, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
     """An array cut along the largest dimension that the devices divide; whole on each where there is none."""
-    fitting = [place for place, size in enumerate(leaf.shape) if size >= mesh.size and size % mesh.size == 0]
+    fitting = [axis for axis, size in enumerate(leaf.shape) if size >= mesh.size and size % mesh.size == 0]
     if not fitting:
         return NamedSharding(mesh, PartitionSpec())
     cut = max(fitting, key=leaf.shape.__getitem__)
-    return NamedSharding(mesh, PartitionSpec(*[DATA if place == cut else None for place in range(len(leaf.shape))]))
+    return NamedSharding(mesh, PartitionSpec(*[DATA if axis == cut else None for axis in range(len(leaf.shape))]))

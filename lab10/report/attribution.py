@@ -99,11 +99,11 @@ def integrated_gradients(
     gradient = jax.grad(lambda token_weights: margins(token_weights).sum())
 
     def add(total: jax.Array, point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        place, weight = point
-        return total + weight * gradient(place * whole), None
+        position, weight = point
+        return total + weight * gradient(position * whole), None
 
-    places, weights = np.polynomial.legendre.leggauss(POINTS)  # on [-1, 1]
-    of_way = (np.arange(panels)[:, None] + (places[None] + 1) / 2) / panels
+    nodes, weights = np.polynomial.legendre.leggauss(POINTS)  # on [-1, 1]
+    of_way = (np.arange(panels)[:, None] + (nodes[None] + 1) / 2) / panels
     points = (jnp.asarray(of_way.ravel(), jnp.float32), jnp.asarray(np.tile(weights / 2 / panels, panels), jnp.float32))
     influence, _ = jax.lax.scan(add, jnp.zeros(tokens.shape), points)
     return Attribution(influence, margins(whole), margins(0 * whole))

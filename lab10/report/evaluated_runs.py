@@ -85,9 +85,9 @@ def restore_runs(directories: Sequence[str], checkpoint: str, **data: Any) -> li
       UserError: a folder is no run or is named twice, or the runs' tasks differ.
     """
     paths = _real_paths(directories)
-    for place, path in enumerate(paths):
-        if path in paths[:place]:
-            raise UserError(f"{directories[place]} is named twice. Name each run once.")
+    for i, path in enumerate(paths):
+        if path in paths[:i]:
+            raise UserError(f"{directories[i]} is named twice. Name each run once.")
     runs = [load(directory, checkpoint, **data) for directory in directories]
     require_one_task(dict(zip(directories, (run.config for run in runs), strict=True)))
     return runs

@@ -59,8 +59,8 @@ def write_report(
     page = Page(_title(groups), _subtitle(groups, split), _sections(groups, estimates, comparisons, split))
     figures = []
     try:
-        for place, image in enumerate(page.images(), start=1):
-            figures.append(folder / f"{place:02}-{re.sub(r'[^A-Za-z0-9.]+', '-', image.name)[:60]}.png")
+        for i, image in enumerate(page.images(), start=1):
+            figures.append(folder / f"{i:02}-{re.sub(r'[^A-Za-z0-9.]+', '-', image.name)[:60]}.png")
             write_atomically(figures[-1], image.png)
         write_atomically(output, render(page))
     except OSError as error:
@@ -136,10 +136,10 @@ def _runs_as_json(groups: Sequence[Group], estimates: Estimates) -> list[dict[st
             "seed": run.run.config.seed,
             "step": run.run.step,
             "examples": run.result["examples"],
-            "metrics": {name: dataclasses.asdict(of[group.name][place]) for name, of in estimates.items()},
+            "metrics": {name: dataclasses.asdict(of[group.name][i]) for name, of in estimates.items()},
             "read_count": run.result["read_count"],
             "per_example": run.result["per_example"],
         }
         for group in groups
-        for place, run in enumerate(group.runs)
+        for i, run in enumerate(group.runs)
     ]

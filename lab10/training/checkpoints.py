@@ -194,12 +194,12 @@ class Checkpoints:
         beside, shapes = self._read_info(step), self._read_shapes(step)
         # Orbax notices this only while reading, and does not name the array.
         for name, tree in abstract_trees.items():
-            for place, shape in _shapes(tree).items():
-                saved = shapes.get(name, {}).get(place, shape)
+            for leaf, shape in _shapes(tree).items():
+                saved = shapes.get(name, {}).get(leaf, shape)
                 if saved != shape:
                     raise UserError(
                         f"{path} cannot be read as a checkpoint of this model: "
-                        f"{name}/{place} is of shape {saved}; expected {shape}."
+                        f"{name}/{leaf} is of shape {saved}; expected {shape}."
                     )
         try:
             processes = ocp.options.MultiprocessingOptions(

@@ -40,10 +40,10 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
             ) from error
         pixels, labels = mnist_data()
         images = np.asarray(pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
-        place = np.zeros(len(labels), int)  # among the images of the same digit
+        i = np.zeros(len(labels), int)  # among the images of the same digit
         for digit in np.unique(labels):
-            place[labels == digit] = np.arange((labels == digit).sum())
-        test = place % TEST_EVERY == 0
+            i[labels == digit] = np.arange((labels == digit).sum())
+        test = i % TEST_EVERY == 0
         return {
             "train": self._examples(images[~test], labels[~test]),
             "test": self._examples(images[test], labels[test]),
@@ -56,8 +56,8 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
     def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
         from PIL import Image
 
-        for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
             png = io.BytesIO()  # TFDS needs TensorFlow to encode an array, and none for a PNG
             Image.fromarray(image).save(png, format="PNG")
             png.seek(0)
-            yield place, {"image": png, "label": int(label)}
+            yield i, {"image": png, "label": int(label)}

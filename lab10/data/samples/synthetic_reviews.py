@@ -95,8 +95,8 @@ class SyntheticReviews(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split) for split in EXAMPLES}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for place, (text, label) in enumerate(write_reviews(random.Random(f"{SEED} {split}"), EXAMPLES[split])):
-            yield place, {"text": text, "label": label}
+        for i, (text, label) in enumerate(write_reviews(random.Random(f"{SEED} {split}"), EXAMPLES[split])):
+            yield i, {"text": text, "label": label}
 
 
 def write_reviews(source: random.Random, count: int) -> Iterator[tuple[str, int]]:
