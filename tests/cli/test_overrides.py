@@ -193,6 +193,6 @@ def test_every_field_is_in_the_help_with_its_meaning(parse, capsys):
         "--data.validation-fraction",
         "--model.hidden-size",
         "--workdir",
-        "Examples in a training step",
+        "Examples per training step",
     ):
         assert words in said
