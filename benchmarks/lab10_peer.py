@@ -65,7 +65,7 @@ class Lab10Peer(Peer):
         return {name: value for name, value in metrics.items() if name in ("accuracy", "reconstruction_error")}
 
     def _advance(self, end: int) -> float:
-        """Goes on to step `end`; returns the mean loss of the examples on the way."""
+        """Trains up to step `end`, and returns the mean loss over the examples of these steps."""
         metrics = Metrics.empty()
         while self.step < end:
             self.state, self.step = self.stepper.advance(self.state, self.step, end)

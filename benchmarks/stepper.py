@@ -1,6 +1,9 @@
 """Training steps outside of the loop, for measurements and tests of the steps alone."""
 
+import functools
 from collections.abc import Iterator
+
+import jax
 
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
@@ -25,14 +28,15 @@ class Stepper:
         self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.shuffle_seed)
         self._in_flight = StepsInFlight(experiment.steps_per_execution)
         self._loader = steps.device_loader(split, self._in_flight.tuner.capacity)
+        self._empty_metrics = jax.jit(functools.partial(self._body.empty_metrics, self._loader.capacity))
         self.steps_per_epoch = self._batches.steps_per_epoch
 
     def advance(self, state: TrainState, step: int, end: int) -> tuple[TrainState, int]:
         """Runs steps from `step` on in one call, at most to `end`; returns the state and the step after them."""
         indices = self._batches.indices(step, min(step + self._in_flight.tuner.steps, end))
         loaded = self._loader.load(indices)
-        metrics = self._body.empty_metrics(self._loader.capacity)
-        state, metrics = run_steps(0, loaded.count, self._body.with_batches(loaded), (state, metrics))
+        carry = (state, self._empty_metrics())
+        state, metrics = run_steps(0, loaded.count, self._body.with_batches(loaded), carry)
         self._in_flight.add(step, len(indices), metrics)
         return state, step + len(indices)
 

@@ -1,4 +1,4 @@
-"""What it costs to train several runs as one program, beside each alone: `python -m benchmarks.together`."""
+"""Measures the cost of training several runs as one program against one alone: `python -m benchmarks.together`."""
 
 import dataclasses
 

@@ -1,10 +1,10 @@
-"""The lab's LSTM on IMDB: embedding 64, masked LSTM of 32 units, one logit; 652,513 parameters.
+"""The lab's LSTM on IMDB: 64-dimensional embedding, masked LSTM with 32 units, one logit; 652,513 parameters.
 
     python scripts/train.py imdb_lstm
     python scripts/evaluate.py runs/imdb_lstm
 
-Expect 29 s on 2 CPU cores, and on the 17,522 test reviews of at most 250 ids an accuracy of 0.8838, 0.8822 and 0.8752
-with --seed 0, 1 and 2, at the checkpoint of the lowest validation loss (epoch 3 to 5 of 8; it overfits from there).
+Expect 29 s on 2 CPU cores, and an accuracy of 0.8838, 0.8822 and 0.8752 with --seed 0, 1 and 2 on the 17,522 test
+reviews of at most 250 ids, at the checkpoint with the lowest validation loss (epoch 3 to 5 of 8; later epochs overfit).
 """
 
 from lab10.config.experiment import Experiment

@@ -1,4 +1,4 @@
-"""The linear autoencoder trained until it is PCA: twenty epochs, the learning rate decayed to nothing.
+"""The linear autoencoder, trained until it converges to PCA: 20 epochs, learning rate decayed to 0.
 
     python scripts/train.py mnist_pca_converged
     python scripts/evaluate.py runs/mnist_pca_converged

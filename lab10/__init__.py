@@ -1,7 +1,9 @@
-"""lab10: sentiment of texts and autoencoders of images, in JAX.
+"""lab10: text classifiers and image autoencoders in JAX.
 
-run = lab10.load("runs/mnist_autoencoder")
-run.reconstruct(pixels)
+Load a trained run in a notebook:
+
+    run = lab10.load("runs/mnist_autoencoder")
+    run.reconstruct(pixels)
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported late: a script that only trains need not wait for what inspection imports.
+    # Imported lazily: scripts that only train should not wait for matplotlib and the other imports of inspection.
     if name == "load":
         from lab10.inspection import load
 

@@ -1,7 +1,7 @@
-"""Measures lab10 against Keras, PyTorch and plain Flax, process by process in turns, and writes tables and pictures.
+"""Compares the speed of lab10 with Keras, PyTorch and plain Flax, in alternating processes; writes tables and figures.
 
-With `--against REVISION [--pairs N] [--task NAME …]`, compares the training speed of the working tree with that of
-another git revision instead.
+With `--against REVISION [--pairs N] [--task NAME …]`, compares the training speed of the working tree with another git
+revision instead.
 """
 
 import sys

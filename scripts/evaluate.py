@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint of a run on a split, and writes each example's prediction or error into the workdir."""
+"""Evaluates a checkpoint of a run on a split; writes each example's prediction or error to the workdir."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         "--data.overlong",
         dest="data.overlong",
         choices=("drop", "truncate"),
-        help="what becomes of long reviews, if not what the run was trained with",
+        help="treatment of texts longer than --data.max-length (default: as in training)",
     )
     args = parser.parse_args(arguments)
 
@@ -24,8 +24,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     text = f"{args.split}, {result['examples']} examples, step {result['step']}: {describe(metrics)}"
     if result["per_example"]:
         text += (
-            f"\nThis workdir has now read {args.split} {result['read_count']} time(s). "
-            f"Each example: {result['per_example']}"
+            f"\nEvaluations of {args.split} in this workdir so far: {result['read_count']}. "
+            f"Values of each example: {result['per_example']}"
         )
     return result, text
 

@@ -1,4 +1,4 @@
-"""Classifies texts: those given, or the lines of standard input where none is given."""
+"""Classifies the given texts, or each line of standard input if no text is given."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         "texts",
         metavar="TEXT",
         nargs="*",
-        help="a text (after -- if one begins with a dash); without any, standard input is read, a text a line",
+        help="text to classify, after -- if it begins with a dash (default: one text per line of standard input)",
     )
     args = parser.parse_intermixed_args(arguments)
 
@@ -23,10 +23,10 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     run = load(args.directory, args.checkpoint, **data_fields(args))
     if not isinstance(run, TextRun):
-        raise run.cannot("classify texts")
+        raise run.unsupported("classify texts")
     if not args.texts and sys.stdin.isatty():
-        console.print("Type a text a line; Ctrl-D ends.")
-    # As bytes, which any argument is, UTF-8 or not.
+        console.print("Type one text per line, then Ctrl-D.")
+    # As bytes, because an argument need not be valid UTF-8.
     texts = [os.fsencode(text) for text in args.texts] or [line.rstrip(b"\r\n") for line in sys.stdin.buffer]
     predictions = run.predict(texts)
     lines = [

@@ -1,4 +1,4 @@
-"""Prepares TFDS datasets, downloaded here or fetched by hand: `python scripts/prepare_data.py mnist imdb_reviews`."""
+"""Prepares TFDS datasets, from a download or local files: `python scripts/prepare_data.py mnist imdb_reviews`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,17 @@ from lab10.cli.script import run_script
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser = Parser(__doc__)
-    parser.add_argument("names", metavar="NAME", nargs="+", help="TFDS datasets, or mnist_sample, synthetic_reviews")
+    parser.add_argument("names", metavar="NAME", nargs="+", help="TFDS datasets, mnist_sample or synthetic_reviews")
     parser.add_argument(
-        "--data-dir", metavar="DIR", help="where to prepare them (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)"
+        "--data-dir",
+        metavar="DIR",
+        help="folder for the prepared datasets (default: $TFDS_DATA_DIR, else ~/tensorflow_datasets)",
     )
     parser.add_argument(
-        "--manual-dir", type=Path, metavar="DIR", help="a folder of the dataset's original files, instead of a download"
+        "--manual-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder with the dataset's original files, to use instead of a download",
     )
     args = parser.parse_args(arguments)
 

@@ -1,4 +1,4 @@
-"""Draws images, their reconstructions and the difference side by side; writes latent vectors where asked."""
+"""Draws images, their reconstructions and the differences; optionally writes latent vectors."""
 
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,19 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         nargs="+",
         default=list(range(10)),
         metavar="I",
-        help="images, by position in the split (default: the first ten)",
+        help="indices of the images in the split (default: the first ten)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="PNG",
-        help="where the picture goes (default: DIR/reconstructions-SPLIT-STEP.png)",
+        help="PNG file to write (default: DIR/reconstructions-SPLIT-STEP.png)",
     )
     parser.add_argument(
-        "--latents", type=Path, metavar="NPZ", help="also write latents, labels and examples of the whole split there"
+        "--latents",
+        type=Path,
+        metavar="NPZ",
+        help="also write latents, labels and examples (row ids) of the whole split to this file",
     )
     args = parser.parse_args(arguments)
 
@@ -38,13 +41,13 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     run = load(args.directory, args.checkpoint, **data_fields(args))
     if not isinstance(run, AutoencoderRun):
-        raise run.cannot("reconstruct images")
+        raise run.unsupported("reconstruct images")
     if len(args.indices) > MAX_IMAGES:
-        raise UserError(f"--indices names {len(args.indices)} images; expected at most {MAX_IMAGES} in one image.")
+        raise UserError(f"--indices has {len(args.indices)} images; expected at most {MAX_IMAGES} in one figure.")
     figure, result = run.compare(args.split, args.indices)
     output = args.output or Path(args.directory) / f"reconstructions-{args.split}-{run.step}.png"
     if not args.output and output.is_symlink():
-        raise UserError(f"{output} is a link, and may lead anywhere. Name the picture with --output.")
+        raise UserError(f"{output} is a link, and may point anywhere. Give the file with --output.")
     result |= {"split": args.split, "step": run.step, "output": str(output)}
     try:
         figure.savefig(output, format="png")
@@ -53,7 +56,9 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
             np.savez(latents, **run.latents(args.split))  # type: ignore[arg-type]
             result["latents"] = str(latents)
     except OSError as error:
-        raise UserError(f"{error.filename or output} cannot be written ({error.strerror}). Name another.") from error
+        raise UserError(
+            f"{error.filename or output} cannot be written ({error.strerror}). Choose another path."
+        ) from error
     return result, f"{output}: {len(args.indices)} images, mean error {np.mean(result['reconstruction_error']):.4f}"
 
 

@@ -1,6 +1,6 @@
 """Runs many trials of an experiment, chooses one by validation, and reads test once: for the trial that was chosen.
 
-Any other option is a field that all trials share, as for train.py. The same command again goes on;
+Any other option is a field that all trials share, as for train.py. Run the same command again to resume;
 on several machines, with one --storage, they share the trials.
 """
 

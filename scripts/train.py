@@ -1,6 +1,6 @@
 """Trains or resumes an experiment: `python scripts/train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]`.
 
-On several hosts, the same command on each: docs/scale.md.
+To train on several hosts, run the same command on each; see docs/scale.md.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from lab10.errors import Interrupted, RunError
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     experiment, directory, distributed = parse_training_arguments(arguments)
 
-    # What only reads or draws is imported after training: the first step should not wait for it.
+    # Imports for inspection and figures come after training, so that the first step does not wait for them.
     from lab10.parallel.distributed import joined
     from lab10.parallel.multihost import is_lead_process
     from lab10.training.loop import train
@@ -29,31 +29,35 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     try:
         with joined(distributed):
             result = train(RunWriter(experiment, workdir))
-    except Interrupted as stopped:
+    except Interrupted as error:
         command = shlex.join(["python", sys.argv[0], *arguments])
-        raise Interrupted(f"{stopped} This goes on from there:\n  {command}", stopped.signal_number) from None
+        raise Interrupted(f"{error} To resume, run:\n  {command}", error.signal_number) from None
     finally:
         if workdir.metrics_path.exists() and is_lead_process():
             from lab10.inspection.plots import plot_history
 
-            with contextlib.suppress(OSError):  # what the picture lacks is room, and the error to tell is another
+            with contextlib.suppress(OSError):  # if the disk is full, training has already raised the error to report
                 plot_history(workdir.metrics_path, workdir.path / "history.png")
 
     if is_lead_process():
-        draw(workdir.path, experiment)
-    measured = f", validation {describe(result['validation'])}" if result["validation"] else ""
-    text = f"{directory}: step {result['step']}{measured}; best at step {result['best']['step']}"
+        save_figures(workdir.path, experiment)
+    validation = f", validation {describe(result['validation'])}" if result["validation"] else ""
+    text = f"{directory}: step {result['step']}{validation}; best at step {result['best']['step']}"
     return result, text
 
 
-def draw(directory: Path, experiment: Experiment) -> None:
-    """Writes what there is to look at of a run that is complete."""
+def save_figures(directory: Path, experiment: Experiment) -> None:
+    """Writes the figures of a complete run to its workdir.
+
+    Raises:
+      RunError: a figure cannot be written.
+    """
     from lab10.inspection import load
 
     try:
-        load(directory, cache_dir=experiment.data.cache_dir).draw(directory)
+        load(directory, cache_dir=experiment.data.cache_dir).save_figures(directory)
     except OSError as error:
-        raise RunError(f"The run is complete, but not its pictures: {error.filename}: {error.strerror}.") from error
+        raise RunError(f"The run is complete, but {error.filename} cannot be written ({error.strerror}).") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Arguments of the scripts that read a run: argparse, with mistakes as a UserError."""
+"""Argument parsing for the scripts that read a run: argparse, with invalid arguments raised as a UserError."""
 
 import argparse
 from typing import Any, NoReturn
@@ -7,7 +7,7 @@ from lab10.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are answered like all others."""
+    """An argument parser that raises a UserError, with the usage, instead of exiting."""
 
     def __init__(self, description: str | None, **options: Any):
         super().__init__(description=description, allow_abbrev=False, **options)
@@ -18,31 +18,31 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_parser(description: str | None) -> Parser:
-    """A parser with what every inspection of one run takes: the workdir and the checkpoint."""
+    """Returns a parser with the arguments that every script for one run has: workdir, checkpoint and data folders."""
     parser = Parser(description)
-    parser.add_argument("directory", metavar="DIR", help="the run's workdir")
+    parser.add_argument("directory", metavar="DIR", help="workdir of the run")
     add_checkpoint(parser)
     return parser
 
 
 def add_checkpoint(parser: Parser) -> None:
-    """Adds the checkpoint to read, and where its data are."""
+    """Adds `--checkpoint`, and the `--data.…` options that locate the datasets and the cache."""
     parser.add_argument(
-        "--checkpoint", default="best", metavar="best|latest|STEP", help="the checkpoint to restore (default: best)"
+        "--checkpoint", default="best", metavar="best|latest|STEP", help="checkpoint to restore (default: best)"
     )
     parser.add_argument(
-        "--data.dir", metavar="DIR", help="where TFDS datasets lie prepared, if not where the run found them"
+        "--data.dir", metavar="DIR", help="folder of the prepared TFDS datasets (default: as in training)"
     )
     parser.add_argument(
         "--data.cache-dir",
         dest="data.cache_dir",
         metavar="DIR",
-        help="where arrays are cached (default: $LAB10_CACHE_DIR, else ~/.cache/lab10)",
+        help="folder for cached arrays (default: $LAB10_CACHE_DIR, else ~/.cache/lab10)",
     )
 
 
 def data_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """The given `--data.FIELD` options, as `lab10.load` takes them."""
+    """Returns the given `--data.FIELD` options as keyword arguments for `lab10.load`."""
     return {
         name.removeprefix("data."): value
         for name, value in vars(args).items()
@@ -54,4 +54,4 @@ def add_split(
     parser: Parser, default: str = "test", choices: tuple[str, ...] = ("train", "validation", "test")
 ) -> None:
     """Adds `--split`."""
-    parser.add_argument("--split", default=default, choices=choices, help=f"the split to read (default: {default})")
+    parser.add_argument("--split", default=default, choices=choices, help=f"split to read (default: {default})")

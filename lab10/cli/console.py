@@ -1,4 +1,4 @@
-"""The console for progress and messages: standard error, because standard output is a script's result."""
+"""The console for progress and warnings, on standard error; standard output holds only a script's result."""
 
 import rich.console
 

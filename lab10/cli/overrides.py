@@ -1,4 +1,4 @@
-"""The command line as changes to an experiment: every field by name, typed, the closest named on a typo."""
+"""Sets the fields of an experiment from the command line; suggests the closest name on a typo."""
 
 import contextlib
 import dataclasses
@@ -24,14 +24,18 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
 def load_experiment(name: str) -> tuple[Experiment, str]:
-    """Loads the experiment in a file of experiments/, or at a path, and returns it with its name.
+    """Loads an experiment file and returns the experiment and its name.
+
+    Args:
+      name: the name of a file in experiments/, without `.py`, or a path that ends in `.py`.
 
     Raises:
-      UserError: there is no such page; names the closest.
+      UserError: there is no such file, in which case the message suggests the closest name; or the file fails to run
+        or defines no experiment.
     """
     path = path_of(name if name.endswith(".py") else EXPERIMENTS / f"{name}.py")
     if not path.is_file():
-        known = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
+        known = _experiment_names()
         raise UserError(
             f"There is no experiment {name!r}{closest(name, known)} "
             f"Expected a path to a .py file or one of: {', '.join(known)}."
@@ -52,8 +56,12 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
     return module.experiment, path.stem
 
 
+def _experiment_names() -> list[str]:
+    return sorted(path.stem for path in EXPERIMENTS.glob("*.py"))
+
+
 class Launch(NamedTuple):
-    """A parsed training command: the experiment, the workdir, and the settings for several processes."""
+    """A parsed training command: what to run, in which workdir, and on which processes."""
 
     experiment: Experiment
     workdir: str
@@ -61,13 +69,13 @@ class Launch(NamedTuple):
 
 
 def parse_training_arguments(arguments: list[str]) -> Launch:
-    """`EXPERIMENT [--workdir DIR] [--FIELD VALUE …]`.
+    """Parses `EXPERIMENT [--workdir DIR] [--FIELD VALUE …]`.
 
     Raises:
-      UserError: a name, a field or a value that does not exist or fit.
+      UserError: the experiment or a field does not exist, or a value is invalid.
     """
     if not arguments or arguments[0].startswith("-"):
-        known = ", ".join(sorted(page.stem for page in EXPERIMENTS.glob("*.py")))
+        known = ", ".join(_experiment_names())
         usage = (
             "usage: train.py EXPERIMENT [--workdir DIR] [--FIELD VALUE …] [--json]\n\n"
             f"EXPERIMENT is a path to a .py file or one of: {known}."
@@ -81,10 +89,18 @@ def parse_training_arguments(arguments: list[str]) -> Launch:
 
 
 def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Launch:
-    """Sets fields of an experiment from command-line arguments.
+    """Applies command-line arguments to an experiment.
 
-    Besides typed fields, `--optimizer adam` or `--data.transform gaussiannoise` choose another kind
-    for a part, whose fields the arguments after and before it then set.
+    An option such as `--optimizer adam` or `--data.transform gaussiannoise` replaces a component by one of another
+    type. Other options, before or after it, set the fields of the new component.
+
+    Args:
+      default: the experiment that the arguments change.
+      name: its name, from which the default workdir is made.
+      arguments: the command line after the experiment's name.
+
+    Raises:
+      UserError: a field or component does not exist, or a value is invalid.
     """
     arguments = [
         re.sub("_", "-", argument) if re.fullmatch(r"--[\w.-]+", argument) else argument for argument in arguments
@@ -94,8 +110,8 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Lau
         for argument in arguments
         for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])
     ]
-    default = _displace_duration(default, arguments)
-    default, arguments = _choose_kinds(default, arguments)
+    default = _replace_duration(default, arguments)
+    default, arguments = _replace_components(default, arguments)
     with_workdir = dataclasses.make_dataclass(
         "Arguments",
         [
@@ -106,19 +122,19 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Lau
         frozen=True,
         kw_only=True,
     )
-    choices = "\n".join(f"  {flag} {'|'.join(components_of(family))}" for flag, family in _parts(default))
+    choices = "\n".join(f"  {flag} {'|'.join(components_of(base))}" for flag, base in _component_options(default))
     with_workdir.__doc__ = (
         f"Trains {name}. Run the same command again to resume from the last checkpoint.\n\n"
-        f"Components that can be chosen by name, after which their own fields can be set:\n{choices}"
+        f"Options that replace a component by another, whose fields can then be set:\n{choices}"
     )
     if "--workdir" in arguments[-1:] or "" in arguments:
-        raise UserError("An option's value is empty; give --workdir a folder's name and every field a value.")
+        raise UserError("An option has no value; give --workdir a folder and every other option a value.")
     parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}")
     return Launch(parsed.experiment, parsed.workdir, parsed.distributed)
 
 
-def _displace_duration(default: Experiment, arguments: list[str]) -> Experiment:
-    """`--steps` alone takes away the default of `--epochs`, and the other way round."""
+def _replace_duration(default: Experiment, arguments: list[str]) -> Experiment:
+    """Clears the default of `--epochs` if `--steps` is given, and vice versa."""
     if "--steps" in arguments and "--epochs" in arguments:
         raise UserError("Exactly one of --epochs and --steps must be given.")
     if "--steps" in arguments:
@@ -128,39 +144,43 @@ def _displace_duration(default: Experiment, arguments: list[str]) -> Experiment:
     return default
 
 
-def _parts(config: Any, prefix: str = "") -> Iterator[tuple[str, type]]:
-    """The options of the parts of a config that come in kinds, and their families."""
+def _component_options(config: Any, prefix: str = "") -> Iterator[tuple[str, type]]:
+    """Yields the option of every component of a config, and the component's base class."""
     for field in dataclasses.fields(config):
         if field.type in BASE_CLASSES:
             yield option(prefix + field.name), field.type
-            yield from _parts(getattr(config, field.name), f"{prefix}{field.name}.")
+            yield from _component_options(getattr(config, field.name), f"{prefix}{field.name}.")
 
 
-def _choose_kinds(config: Any, arguments: list[str], prefix: str = "") -> tuple[Any, list[str]]:
-    """Replaces parts whose kind the arguments choose; returns the arguments that are left."""
+def _replace_components(config: Any, arguments: list[str], prefix: str = "") -> tuple[Any, list[str]]:
+    """Replaces the components that the arguments name; returns the new config and the remaining arguments.
+
+    A new component keeps the values of the fields that its base class declares.
+    """
     for field in dataclasses.fields(config):
-        family = field.type
-        if family not in BASE_CLASSES:
+        base_class = field.type
+        if base_class not in BASE_CLASSES:
             continue
-        flag, part = option(prefix + field.name), getattr(config, field.name)
+        flag, component = option(prefix + field.name), getattr(config, field.name)
         while flag in arguments:
-            index = arguments.index(flag)
-            if index + 1 == len(arguments):
-                raise UserError(f"{flag} needs a value: the name of a kind.")
-            kind = find_component(family, arguments[index + 1])
-            shared = {f.name: getattr(part, f.name) for f in dataclasses.fields(family) if f.init}
-            part = part if type(part) is kind else kind(**shared)
-            arguments = arguments[:index] + arguments[index + 2 :]
-        part, arguments = _choose_kinds(part, arguments, f"{prefix}{field.name}.")
-        config = dataclasses.replace(config, **{field.name: part})
+            i = arguments.index(flag)
+            if i + 1 == len(arguments):
+                raise UserError(f"{flag} needs a value; expected one of: {', '.join(components_of(base_class))}.")
+            cls = find_component(base_class, arguments[i + 1])
+            if type(component) is not cls:
+                shared = {f.name: getattr(component, f.name) for f in dataclasses.fields(base_class) if f.init}
+                component = cls(**shared)
+            arguments = arguments[:i] + arguments[i + 2 :]
+        component, arguments = _replace_components(component, arguments, f"{prefix}{field.name}.")
+        config = dataclasses.replace(config, **{field.name: component})
     return config, arguments
 
 
 def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
-    """tyro, with its messages as a UserError of a few plain lines."""
-    said = io.StringIO()
+    """Parses arguments with tyro; raises its error messages as a UserError of a few plain lines."""
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             return tyro.cli(
                 cls,
                 default=default,
@@ -171,7 +191,7 @@ def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
     except SystemExit as error:
         if not error.code:
             raise
-        # Plain text: without the frame that tyro draws around it, its rules and its headings.
-        lines = [re.sub(r"^[─╭╮│╰╯ ]+|[─╭╮│╰╯ ]+$", "", line) for line in said.getvalue().splitlines()]
-        kept = [line for line in lines if not re.fullmatch(r"-*|Argument helptext:|For full helptext.*", line)]
-        raise UserError("\n".join([*kept[:8], f"See {program} --help."])) from None
+        # Keep the plain text, without tyro's frame, rules and headings.
+        lines = [re.sub(r"^[─╭╮│╰╯ ]+|[─╭╮│╰╯ ]+$", "", line) for line in stderr.getvalue().splitlines()]
+        message = [line for line in lines if not re.fullmatch(r"-*|Argument helptext:|For full helptext.*", line)]
+        raise UserError("\n".join([*message[:8], f"See {program} --help."])) from None

@@ -1,7 +1,7 @@
-"""What all scripts share: `--json`, exit statuses, error messages.
+"""The entry point that all scripts share: `--json`, exit statuses and error messages.
 
-With `--json`, standard output is exactly one JSON object (`{"error": …}` where the script fails)
-and everything else goes to standard error.
+With `--json`, standard output is exactly one JSON object (`{"error": …}` if the script fails), and everything else
+goes to standard error.
 """
 
 import contextlib
@@ -20,21 +20,23 @@ EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 
 
 
 def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoReturn:
-    """Calls `main(arguments)`, prints its result, and exits with a status.
+    """Calls `main(arguments)`, prints its result, and exits.
+
+    The exit status is 0; 2 for a `UserError`; 130 or 143 for an interrupt or SIGTERM; 1 for any other error.
 
     Args:
-      main: takes the arguments without `--json`; returns the result as a JSON object and as text for people.
+      main: takes the arguments without `--json`; returns the result as a JSON object and as readable text.
     """
-    arguments, texts = sys.argv[1:], []
+    arguments, positional = sys.argv[1:], []
     if "--" in arguments:  # what follows is never an option
-        index = arguments.index("--")
-        arguments, texts = arguments[:index], arguments[index:]
+        i = arguments.index("--")
+        arguments, positional = arguments[:i], arguments[i:]
     as_json = "--json" in arguments
-    arguments = [argument for argument in arguments if argument != "--json"] + texts
-    signal.signal(signal.SIGTERM, _terminated)
-    _leave_out_reads_cut_off()
+    arguments = [argument for argument in arguments if argument != "--json"] + positional
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    _silence_cancelled_reads()
     try:
-        with _kept_for_the_result() if as_json else contextlib.nullcontext():
+        with _stdout_to_stderr() if as_json else contextlib.nullcontext():
             result, text = main(arguments)
         _print(json.dumps(result) if as_json else text)
         _exit(EXIT_OK)
@@ -58,8 +60,8 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
 
 
 @contextlib.contextmanager
-def _kept_for_the_result() -> Iterator[None]:
-    """Sends to standard error what libraries print meanwhile, those in C++ among them."""
+def _stdout_to_stderr() -> Iterator[None]:
+    """Redirects standard output to standard error, including the output of C++ libraries."""
     sys.stdout.flush()
     standard_output = os.dup(1)
     os.dup2(2, 1)
@@ -71,23 +73,24 @@ def _kept_for_the_result() -> Iterator[None]:
         os.close(standard_output)
 
 
-def _leave_out_reads_cut_off() -> None:
-    """Where one array of a checkpoint cannot be read, Orbax closes its event loop on the reads of the others.
+def _silence_cancelled_reads() -> None:
+    """Silences tracebacks of reads that Orbax cancels.
 
-    They complain of that on their own, with tracebacks, whenever they end, beside the error that is told.
+    If one array of a checkpoint cannot be read, Orbax closes its event loop while the other arrays are being read. Each
+    of these reads later prints a traceback of its own, in addition to the error that `run_script` reports.
     """
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    tell = sys.unraisablehook
+    default_hook = sys.unraisablehook
 
-    def tell_others(unraisable: "sys.UnraisableHookArgs") -> None:
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if not (isinstance(unraisable.exc_value, RuntimeError) and "Event loop is closed" in str(unraisable.exc_value)):
-            tell(unraisable)
+            default_hook(unraisable)
 
-    sys.unraisablehook = tell_others
+    sys.unraisablehook = hook
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
-    """SIGTERM outside of training, where there is nothing to save."""
+def _on_sigterm(number: int, frame: object) -> NoReturn:
+    """Handles SIGTERM outside of training, when there is nothing to save."""
     raise Interrupted("Terminated.", number)
 
 
@@ -97,7 +100,7 @@ def _print(text: str) -> None:
 
 
 def _exit(status: int) -> NoReturn:
-    """Ends the process, also where standard output was closed early (`… | head`)."""
+    """Exits, even if standard output was closed early (`… | head`)."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -106,5 +109,5 @@ def _exit(status: int) -> NoReturn:
 
 
 def describe(metrics: dict[str, float]) -> str:
-    """Metrics as one line of text: `loss 0.3126, accuracy 0.8712`."""
+    """Formats metrics as one line of text: `loss 0.3126, accuracy 0.8712`."""
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

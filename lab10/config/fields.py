@@ -1,4 +1,4 @@
-"""What config classes say of their fields: how they are written, what they may hold, whether they define the result."""
+"""Metadata and validation of config fields, and their names on the command line."""
 
 import dataclasses
 import math
@@ -8,28 +8,30 @@ from lab10.errors import UserError
 
 
 def field(default: Any, *, affects_result: bool) -> Any:
-    """A config field. If it does not affect the result, it may change when a run is resumed."""
+    """Declares a config field. A field that does not affect the result may change when a run is resumed."""
     return dataclasses.field(default=default, metadata={"affects_result": affects_result})
 
 
 def traced_field(default: float | int | None) -> Any:
-    """A config field that a compiled program can take as an argument. Runs that differ in such fields alone can be
-    trained together."""
+    """Declares a config field that the compiled step takes as an argument.
+
+    Experiments that differ only in traced fields share one compiled program and can be trained together.
+    """
     return dataclasses.field(default=default, metadata={"traced": True})
 
 
 def is_static_zero(value: Any) -> bool:
-    """Whether a number is a plain 0, with which the part that it belongs to is left out of the program."""
+    """Returns whether a value is a Python 0, not a traced array; the compiled program then omits the feature."""
     return isinstance(value, int | float) and value == 0
 
 
 def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -> None:
-    """Checks that fields of a config are finite and at least `minimum`.
+    """Checks that the named fields of a config are finite and at least `minimum`.
 
-    A field may hold a number, a tuple of them, or None, which passes.
+    A field may hold a number, a tuple of numbers, or None, which is always valid.
 
     Raises:
-      UserError: names the field as it is written on the command line.
+      UserError: a field is out of range; the message names its option.
     """
     for name in names:
         value = getattr(config, name)
@@ -40,12 +42,12 @@ def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -
 
 
 def require_at_most(maximum: int, config: Any, *names: str, prefix: str = "") -> None:
-    """Checks that integer fields of a config are at most `maximum`.
+    """Checks that the named integer fields of a config, such as array sizes, are at most `maximum`.
 
-    A field may hold a number, a tuple of them, or None, which passes.
+    A field may hold a number, a tuple of numbers, or None, which is always valid.
 
     Raises:
-      UserError: names the field as it is written on the command line.
+      UserError: a field is out of range; the message names its option.
     """
     for name in names:
         value = getattr(config, name)
@@ -54,10 +56,10 @@ def require_at_most(maximum: int, config: Any, *names: str, prefix: str = "") ->
 
 
 def require_fraction(config: Any, *names: str, prefix: str = "") -> None:
-    """Checks that fields of a config are at least 0 and below 1.
+    """Checks that the named fields of a config are in [0, 1).
 
     Raises:
-      UserError: names the field as it is written on the command line.
+      UserError: a field is out of range; the message names its option.
     """
     for name in names:
         value = getattr(config, name)
@@ -66,5 +68,5 @@ def require_fraction(config: Any, *names: str, prefix: str = "") -> None:
 
 
 def option(path: str) -> str:
-    """A field's path as it is written on the command line: `batch_size` → `--batch-size`."""
+    """Returns the command-line option of a field: `batch_size` → `--batch-size`."""
     return "--" + path.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Folders and files as people and configs name them."""
+"""Paths given by users and configs."""
 
 import errno
 import os
@@ -8,17 +8,17 @@ from lab10.errors import UserError
 
 
 def path_of(name: str | os.PathLike[str]) -> Path:
-    """Converts a name to a path, with `~` expanded. The path need not exist.
+    """Converts a name to a path and expands `~`. The path need not exist.
 
     Raises:
-      UserError: no file can have that name.
+      UserError: the name is not a valid path.
     """
     try:
         path = Path(name).expanduser()
-        str(path).encode()  # what reads and writes arrays takes names in UTF-8 alone
+        str(path).encode()  # Orbax and TensorStore accept only UTF-8 names
         path.lstat()
-    except (ValueError, RuntimeError) as error:  # a NUL, a lone surrogate; a `~` of nobody
-        raise UserError(f"{str(name)[:200]!r} can be no path: {error}.") from error
+    except (ValueError, RuntimeError) as error:  # a NUL or lone surrogate; a `~` of an unknown user
+        raise UserError(f"{str(name)[:200]!r} is not a valid path: {error}.") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(f"{str(name)[:200]!r}… is too long for a path.") from error

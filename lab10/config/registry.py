@@ -1,8 +1,8 @@
-"""Finds the components of a config, such as models and optimizers, by name.
+"""The registry of components: the concrete subclasses of a base class, by class name.
 
-Components are subclasses of a base class (`Model`, `Task`, `Optimizer`, …). Their class names identify
-them in `config.json` and on the command line. Every module of the packages below is imported once, so
-adding a component means adding a file.
+The base classes are `Model`, `Task`, `Optimizer`, and so on. A component's class name identifies it in `config.json`
+(as `type`) and on the command line. Every module of the packages below is imported once, so adding a component takes
+one new file there and no registration.
 """
 
 import difflib
@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterable
 
 from lab10.errors import UserError
 
@@ -26,22 +27,24 @@ def import_all() -> None:
 
 
 def components_of(base_class: type) -> dict[str, type]:
-    """Returns the components with a base class: its subclasses that are not abstract, by class name."""
+    """Returns all concrete subclasses of a base class, direct and indirect, by class name."""
     import_all()
-    found: dict[str, type] = {}
+    components: dict[str, type] = {}
     subclasses: list[type] = base_class.__subclasses__()
     for subclass in subclasses:
-        found |= ({} if inspect.isabstract(subclass) else {subclass.__name__: subclass}) | components_of(subclass)
-    return found
+        if not inspect.isabstract(subclass):
+            components[subclass.__name__] = subclass
+        components |= components_of(subclass)
+    return components
 
 
 def find_component(base_class: type, name: str) -> type:
-    """Returns the component with that class name, ignoring case.
+    """Returns the concrete subclass of `base_class` with the given class name, ignoring case.
 
     Raises:
-      UserError: there is none; the message suggests the closest name.
+      UserError: there is no such subclass; the message suggests the closest name.
     """
-    components = {key.casefold(): cls for key, cls in components_of(base_class).items()}
+    components = {cls.__name__.casefold(): cls for cls in components_of(base_class).values()}
     if name.casefold() in components:
         return components[name.casefold()]
     names = ", ".join(cls.__name__ for cls in components.values())
@@ -50,7 +53,7 @@ def find_component(base_class: type, name: str) -> type:
     )
 
 
-def closest(name: str, names) -> str:
-    """The end of a sentence: `; did you mean 'x'?`, or a period if no name is close."""
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+def closest(name: str, known: Iterable[str]) -> str:
+    """Returns the end of an error's sentence: `; did you mean 'x'?`, or a period if no known name is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {matches[0]!r}?" if matches else "."

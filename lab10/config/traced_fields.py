@@ -1,4 +1,7 @@
-"""Traced fields: config values that a compiled program takes as arguments, so one program serves many experiments."""
+"""Traced fields: numbers of a config that the compiled step takes as arguments.
+
+Experiments that differ only in traced fields, such as the seed or the learning rate, share one compiled program.
+"""
 
 import copy
 import dataclasses
@@ -10,32 +13,42 @@ from lab10.config.fields import is_static_zero
 
 
 def traced_fields_of(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns the traced fields by path: `optimizer.learning_rate`. Values that disable a feature are static."""
-    return dict(_numbers(config, prefix))
+    """Returns the values of the traced fields by dotted path, such as `optimizer.learning_rate`.
+
+    A field that is 0 or None is static, because this value disables a feature and changes the program. The seed of an
+    `Experiment` is always traced.
+    """
+    return dict(_traced_fields(config, prefix))
 
 
-def _numbers(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _traced_fields(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), prefix + field.name
         if dataclasses.is_dataclass(value):
-            yield from _numbers(value, path + ".")
+            yield from _traced_fields(value, path + ".")
         elif path == "seed" or (field.metadata.get("traced") and value is not None and not is_static_zero(value)):
             yield path, value
 
 
 def static_signature(experiment: Experiment) -> Hashable:
-    """A key that is equal for two experiments if and only if one compiled program serves both."""
-    numbers = traced_fields_of(experiment)
-    fields = {name: value for name, value in flatten(experiment).items() if name not in numbers}
-    return tuple(sorted(numbers)), tuple(sorted((name, repr(value)) for name, value in fields.items()))
+    """Returns a key that is equal for two experiments exactly if they share one compiled program.
+
+    The key holds the paths of the traced fields, and the paths and values of all other fields that affect the result.
+    """
+    traced = traced_fields_of(experiment)
+    static = {path: value for path, value in flatten(experiment).items() if path not in traced}
+    return tuple(sorted(traced)), tuple(sorted((path, repr(value)) for path, value in static.items()))
 
 
-def with_traced_fields(config: Any, numbers: Mapping[str, Any]) -> Any:
-    """Replaces traced fields of a config without checking the values, which may be traced arrays."""
-    changed = copy.copy(config)
-    for path, value in numbers.items():
+def with_traced_fields(config: Any, values: Mapping[str, Any]) -> Any:
+    """Returns a copy of a config with the given values, by dotted path.
+
+    The values are not validated, because they may be traced arrays.
+    """
+    updated = copy.copy(config)
+    for path, value in values.items():
         name, _, rest = path.partition(".")
         if rest:
-            value = with_traced_fields(getattr(changed, name), {rest: value})
-        object.__setattr__(changed, name, value)  # the copy is ours; frozen is for everybody else
-    return changed
+            value = with_traced_fields(getattr(updated, name), {rest: value})
+        object.__setattr__(updated, name, value)  # safe on a frozen dataclass: the copy has no other reference
+    return updated

@@ -1,8 +1,8 @@
-"""A cache of arrays: verified, memory-mapped, and safe for concurrent writers.
+"""A cache of arrays: checked, memory-mapped, and safe if several processes build at once.
 
-An entry is a folder of raw binary files and a manifest with each one's dtype, shape and SHA-256.
-It is written under another name and renamed when complete, so a reader sees a whole entry or none.
-An entry that does not match its manifest is built again.
+An entry is a folder with one raw binary file per array and a manifest with the dtype, shape and
+SHA-256 of each file. An entry is written under a temporary name and renamed when complete, so a
+reader sees a complete entry or none. An entry that does not match its manifest is rebuilt.
 """
 
 import contextlib
@@ -29,30 +29,36 @@ Arrays = dict[str, np.ndarray]
 
 
 def cache_root(directory: str | None) -> Path:
-    """The cache's folder: the given one, else $LAB10_CACHE_DIR, else ~/.cache/lab10."""
+    """Returns the folder of the cache: `directory`, else $LAB10_CACHE_DIR, else ~/.cache/lab10."""
     return path_of(directory or os.environ.get("LAB10_CACHE_DIR") or "~/.cache/lab10").absolute()
 
 
 class ArrayWriter:
-    """Writes arrays of an entry chunk by chunk, so that none is ever held whole."""
+    """Writes the arrays of an entry chunk by chunk, so that no array has to fit in memory."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self._arrays: dict[str, dict[str, Any]] = {}
 
     def append(self, name: str, chunk: np.ndarray) -> None:
-        """Adds rows, [rows, …], to the array of that name; every chunk has one dtype and row shape."""
-        described = self._arrays.setdefault(name, {"dtype": chunk.dtype.str, "shape": [0, *chunk.shape[1:]]})
-        if (described["dtype"], described["shape"][1:]) != (chunk.dtype.str, list(chunk.shape[1:])):
-            raise ValueError(f"chunk of {name} is {chunk.dtype} {chunk.shape[1:]}, the ones before were {described}")
-        described["shape"][0] += len(chunk)
+        """Appends rows, [rows, …], to the array `name`.
+
+        Raises:
+          ValueError: the dtype or the row shape differs from the previous chunks.
+        """
+        description = self._arrays.setdefault(name, {"dtype": chunk.dtype.str, "shape": [0, *chunk.shape[1:]]})
+        if (description["dtype"], description["shape"][1:]) != (chunk.dtype.str, list(chunk.shape[1:])):
+            raise ValueError(
+                f"chunk of {name} is {chunk.dtype} {chunk.shape[1:]}, the previous chunks were {description}"
+            )
+        description["shape"][0] += len(chunk)
         with open(self._folder / f"{name}.bin", "ab") as file:
             file.write(np.ascontiguousarray(chunk).tobytes())
 
     def finish(self, key: dict[str, Any]) -> None:
-        """Writes the manifest, last: an entry without one is no entry."""
-        for name, described in self._arrays.items():
-            described["sha256"] = _sha256(self._folder / f"{name}.bin")
+        """Writes the manifest, which completes the entry."""
+        for name, description in self._arrays.items():
+            description["sha256"] = _sha256(self._folder / f"{name}.bin")
         manifest = {
             "format": FORMAT_VERSION,
             "key": key,
@@ -63,19 +69,19 @@ class ArrayWriter:
 
 
 def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> tuple[Arrays, str]:
-    """Opens the entry with this key, and builds it if it is missing or damaged.
+    """Opens the entry with this key; builds the entry first if it is missing or damaged.
 
     Args:
-      root: the cache's folder.
-      label: what people read: the entry's folder starts with it.
-      key: all that defines the content, as JSON's types; an entry of another key is another entry.
+      root: folder of the cache.
+      label: readable prefix of the entry's folder name.
+      key: everything that defines the content, as JSON types. Every key has its own entry.
       build: writes the arrays.
 
     Returns:
-      The arrays, memory-mapped and read-only, and the SHA-256 of their content.
+      The arrays by name, memory-mapped and read-only, and the SHA-256 of their content.
 
     Raises:
-      UserError: the cache's folder cannot be written.
+      UserError: the cache cannot be written, or a new entry does not read back.
     """
     key = json.loads(json.dumps(key))
     digest = hashlib.sha256(json.dumps([FORMAT_VERSION, key], sort_keys=True).encode()).hexdigest()[:16]
@@ -85,27 +91,29 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
         return opened
     try:
         with _locked(root, entry.name):
-            opened = _read(entry, key)  # another process may have built it meanwhile
+            opened = _read(entry, key)  # another process may have built the entry meanwhile
             if opened is None:
                 _build(entry, key, build)
                 opened = _read(entry, key)
     except OSError as error:
         raise UserError(
             f"The cache in {root} cannot be written ({error.strerror or error}).\n"
-            "Name a folder with room with LAB10_CACHE_DIR or --data.cache-dir."
+            "Name a writable folder with enough space: LAB10_CACHE_DIR or --data.cache-dir."
         ) from error
     if opened is None:
         raise UserError(
-            f"The cache entry {entry} does not read back as it was written; "
-            f"is the disk failing? Try another --data.cache-dir."
+            f"The cache entry {entry} cannot be read back as it was written. "
+            "The disk may be failing: try another --data.cache-dir."
         )
     return opened
 
 
 def _build(entry: Path, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> None:
     if entry.exists():
-        console.print(f"The cached arrays in {entry} are damaged; building them again.")
-    for leftover in entry.parent.glob(f".{glob.escape(entry.name)}-*"):  # of a builder that died: we hold the lock
+        console.print(f"The cached arrays in {entry} are damaged; rebuilding them.")
+    for leftover in entry.parent.glob(
+        f".{glob.escape(entry.name)}-*"
+    ):  # left by a process that died: this process holds the lock
         shutil.rmtree(leftover, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
@@ -121,7 +129,7 @@ def _build(entry: Path, key: dict[str, Any], build: Callable[[ArrayWriter], None
 
 
 def _read(entry: Path, key: dict[str, Any]) -> tuple[Arrays, str] | None:
-    """The entry's arrays and digest, or None where it is absent, damaged or of another key."""
+    """Returns the arrays and the digest of an entry; None if it is missing, damaged or has another key."""
     try:
         manifest = json.loads((entry / "manifest.json").read_text())
         if manifest["format"] != FORMAT_VERSION or manifest["key"] != key:
@@ -129,14 +137,11 @@ def _read(entry: Path, key: dict[str, Any]) -> tuple[Arrays, str] | None:
         if manifest["sha256"] != _content_sha256(manifest["arrays"]):
             return None
         arrays = {}
-        for name, described in sorted(manifest["arrays"].items()):
-            path, dtype, shape = (
-                entry / f"{Path(name).name}.bin",
-                np.dtype(described["dtype"]),
-                tuple(described["shape"]),
-            )
+        for name, description in sorted(manifest["arrays"].items()):
+            path = entry / f"{Path(name).name}.bin"
+            dtype, shape = np.dtype(description["dtype"]), tuple(description["shape"])
             size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-            if dtype.hasobject or path.stat().st_size != size or _sha256(path) != described["sha256"]:
+            if dtype.hasobject or path.stat().st_size != size or _sha256(path) != description["sha256"]:
                 return None
             arrays[name] = np.memmap(path, dtype, "r", shape=shape) if size else np.zeros(shape, dtype)
         return arrays, manifest["sha256"]
@@ -144,9 +149,9 @@ def _read(entry: Path, key: dict[str, Any]) -> tuple[Arrays, str] | None:
         return None
 
 
-def _content_sha256(described: dict[str, Any]) -> str:
-    """Over the names, dtypes, shapes and digests of an entry's arrays."""
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+def _content_sha256(descriptions: dict[str, Any]) -> str:
+    """Returns the SHA-256 of the names, dtypes, shapes and digests of an entry's arrays."""
+    return hashlib.sha256(json.dumps(descriptions, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
@@ -156,7 +161,7 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def _locked(root: Path, name: str) -> Iterator[None]:
-    """Holds the lock of one entry; the system frees it if the process dies."""
+    """Holds the lock of one entry; the operating system releases the lock if the process dies."""
     root.mkdir(parents=True, exist_ok=True)
     with open(root / f".{name}.lock", "w") as file:
         try:

@@ -1,4 +1,4 @@
-"""The base class of datasets: a config that opens into splits of examples."""
+"""Base classes of datasets: a config opens into splits of examples."""
 
 import abc
 import dataclasses
@@ -12,32 +12,32 @@ from lab10.data.sources import Source, open_source
 from lab10.data.transforms import Batch, NoTransform, Transform
 from lab10.errors import UserError
 
-# A batch on its way to the device, rows first: `inputs`, `labels` where the dataset has them, and
-# `mask`, false in rows that only fill the batch. `Spec.preprocess` adds `targets`.
+# A batch on the host, rows first: `inputs`, `labels` if the dataset has labels, and `mask`, which is
+# false in rows that only fill the batch. `Spec.preprocess` adds `targets`.
 HostBatch = dict[str, np.ndarray]
 SplitName = Literal["train", "validation", "test"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec(abc.ABC):
-    """The description of a dataset that models and checkpoints need, so that they work without the dataset."""
+    """The description of a dataset. Models and checkpoints need only the spec, not the dataset."""
 
-    # What the examples are, for messages.
+    # The type of the examples: messages name it, and transforms state which they accept.
     modality: ClassVar[str]
 
     class_names: tuple[str, ...] = ()
-    """Names of the labels, in order; empty if there are no labels."""
+    """Names of the labels, in order; empty if the dataset has no labels."""
 
     @abc.abstractmethod
     def example(self) -> HostBatch:
-        """Returns a batch of one blank example, for shapes and dtypes."""
+        """Returns a batch of one blank example, which gives shapes and dtypes."""
 
     @abc.abstractmethod
     def preprocess(self, batch: Batch) -> Batch:
-        """Converts raw rows to what the model takes, and adds `targets`. Pure; runs on the device."""
+        """Converts raw rows to the inputs of the model and adds `targets`. Pure; runs on the device."""
 
     def trim_padding(self, batch: Batch, length: int | None) -> Batch:
-        """Removes the padding beyond `length`, if examples have lengths. Pure; runs on the device."""
+        """Removes the padding beyond `length`; None removes nothing. Pure; runs on the device."""
         return batch
 
 
@@ -46,12 +46,12 @@ class Split:
     """The examples of one split.
 
     Attributes:
-      rows: int64 [examples], row ids in the TFDS split.
-      read: takes row ids, int64 [batch], and a length to pad to, which is one of `padded_lengths`;
-        returns `inputs` and, if available, `labels`.
-      lengths: int64 [examples], or None if examples have no length.
-      padded_lengths: the lengths that batches are padded to, ascending; every example fits the last.
-        `(None,)` if examples have no length.
+      rows: int64 [examples], the row ids of the examples in their TFDS split.
+      read: takes row ids, int64 [batch], and a length to pad to, one of `padded_lengths`; returns
+        `inputs` and, if the dataset has labels, `labels`.
+      lengths: int64 [examples], the lengths of the examples; None if examples have no length.
+      padded_lengths: the lengths that batches are padded to, ascending; every example fits into the
+        last. (None,) if examples have no length.
     """
 
     rows: np.ndarray
@@ -63,11 +63,11 @@ class Split:
         return len(self.rows)
 
     def batch(self, examples: np.ndarray, length: int | None = None) -> HostBatch:
-        """Reads examples by index into the split, int64 [batch], padded to `length` or the longest."""
+        """Reads the examples with these indices, int64 [batch], padded to `length`; None: the longest."""
         return self.read(self.rows[examples], self.padded_lengths[-1] if length is None else length)
 
     def padded_length(self, examples: np.ndarray) -> int | None:
-        """Returns the smallest of `padded_lengths` that these examples fit."""
+        """Returns the smallest of `padded_lengths` that holds these examples."""
         if self.lengths is None:
             return None
         longest = self.lengths[examples].max()
@@ -76,14 +76,14 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class OpenDataset:
-    """A dataset whose arrays can be read.
+    """An open dataset.
 
     Attributes:
-      spec: the description that models need.
-      version: the full name in TFDS, with the version: `mnist/3.0.1`.
+      spec: the description of the dataset.
+      version: full TFDS name with the version: `mnist/3.0.1`.
       content_sha256: SHA-256 of the arrays of the train split, hexadecimal.
-      open_split: opens a split; the test split is not read until it is requested.
-      vocabulary: the words of a text dataset, most frequent first, else None.
+      open_split: opens a split. The test split is not read until it is opened.
+      vocabulary: the words of a text dataset, most frequent first; None for other datasets.
     """
 
     spec: Spec
@@ -95,26 +95,26 @@ class OpenDataset:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset(abc.ABC):
-    """A TFDS dataset by name. Subclasses turn its examples into arrays."""
+    """A TFDS dataset by name. Subclasses convert examples to arrays."""
 
     name: str
-    """The TFDS dataset, as `name` or `name/config`."""
+    """TFDS dataset, as `name` or `name/config`."""
     dir: str | None = field(None, affects_result=False)
-    """Folder of prepared TFDS datasets; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Folder of the prepared TFDS datasets; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     cache_dir: str | None = field(None, affects_result=False)
-    """Folder of cached arrays; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
+    """Folder of the array cache; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
     train_split: str = "train"
-    """Name of the TFDS split to train on; the validation split is taken from it."""
+    """TFDS split to train on; the validation split is taken from it."""
     test_split: str = "test"
-    """Name of the TFDS split that only evaluation reads."""
+    """TFDS split for testing; only evaluation reads it."""
     validation_fraction: float = 0.1
-    """Fraction of the train split held out for validation; 0: none."""
+    """Fraction of the train split that is held out for validation; 0: none."""
     validation_seed: int = 0
     """Seed of the choice of validation examples."""
     shuffle_seed: int = 0
     """Seed of the order of training examples."""
     transform: Transform = NoTransform()
-    """Transform of each training batch, for noise or augmentation."""
+    """Transform of each training batch on the device, for noise or augmentation."""
 
     def __post_init__(self):
         require_fraction(self, "validation_fraction", prefix="data.")
@@ -122,22 +122,23 @@ class Dataset(abc.ABC):
 
     @abc.abstractmethod
     def open_dataset(self) -> OpenDataset:
-        """Opens the dataset, and writes its arrays to the cache if they are missing.
+        """Opens the dataset; writes its arrays to the cache first if they are missing.
 
         Raises:
-          UserError: it is not there, or is not of this kind.
+          UserError: the dataset is missing, or its examples are of another type.
         """
 
     def source(self, split: SplitName) -> Source:
-        """Opens the TFDS split from which a split is taken."""
+        """Opens the TFDS split that contains the examples of a split."""
         name = self.test_split if split == "test" else self.train_split
         return open_source(self.name, name, self.dir, self.cache_dir)
 
     def split_indices(self, split: SplitName, examples: int) -> np.ndarray:
-        """Returns the row ids of a split in a TFDS split of `examples` examples, sorted, int64.
+        """Returns the row ids of a split's examples in their TFDS split of `examples` examples, sorted, int64.
 
-        Train and validation are a partition that depends on `validation_seed` alone: dropping or
-        truncating examples later moves none from one split to the other.
+        Train and validation are a partition that depends only on `validation_fraction`,
+        `validation_seed` and `examples`: dropping or truncating examples afterwards moves no
+        example from one split to the other.
         """
         if split == "test":
             return np.arange(examples)
@@ -148,21 +149,19 @@ class Dataset(abc.ABC):
         return np.sort(order[:held_out] if split == "validation" else order[held_out:])
 
     def refuse_empty(self, split: SplitName, rows: np.ndarray, limit: str = "") -> None:
-        """Raises UserError where a split that was asked for holds no example, or none within a limit."""
+        """Raises UserError if a split has no examples. `limit` continues the message with the reason."""
         if len(rows) == 0 and split == "validation" and self.validation_fraction == 0:
-            raise UserError(
-                f"This run holds no example of {self.name} out for validation (--data.validation-fraction 0)."
-            )
+            raise UserError(f"This run has no validation split of {self.name}: --data.validation-fraction is 0.")
         if len(rows) == 0:
-            raise UserError(f"The {split} split of {self.name} has no example{limit}.")
+            raise UserError(f"The {split} split of {self.name} has no examples{limit}.")
 
 
 def split_named(name: str) -> SplitName:
-    """The name as a split's.
+    """Returns the name, checked to be the name of a split.
 
     Raises:
-      UserError: there is no such split.
+      UserError: no split has this name.
     """
     if name not in get_args(SplitName):
-        raise UserError(f"There is no split {name!r}; expected one of {', '.join(get_args(SplitName))}.")
+        raise UserError(f"Unknown split {name!r}; expected one of {', '.join(get_args(SplitName))}.")
     return cast(SplitName, name)

@@ -1,4 +1,4 @@
-"""Loading batches onto the devices: gathered there from the whole split, or streamed if it is too large."""
+"""Loads batches onto the devices: gathered there from the whole split, or streamed if the split is too large."""
 
 import math
 
@@ -13,17 +13,18 @@ from lab10.data.dataset import Batch, HostBatch, Spec, Split
 
 
 class DeviceBatches(struct.PyTreeNode):
-    """Some batches on the devices. `batches[i]` is one of them; it runs on the devices and is pure.
+    """Batches on the devices. `batches[i]` is the batch with index `i`; indexing is pure and runs on the devices.
 
     Attributes:
-      table: what `Split.read` returns for the whole split, rows first; or for these batches alone if streamed,
-        [capacity, rows].
-      row_ids: rows of the table of the whole split, int32 [capacity, rows]; `NO_EXAMPLE` in rows that fill a batch.
-      count: number of batches, int32 []; those after it are blank.
+      table: the arrays of `Split.read`: the whole split, rows first; if streamed, only these batches,
+        [capacity, rows, …].
+      row_ids: rows of the table of the whole split, int32 [capacity, rows]; `NO_EXAMPLE` in rows that
+        only fill a batch.
+      count: number of batches, int32 []; later batches are blank.
       spec: the description of the dataset.
-      length: length to which the examples are padded; None if they have no length.
-      batch_size: rows of a batch. Rows after it are there to give every device the same number.
-      streamed: whether the table holds these batches alone.
+      length: length to which the examples are padded; None if examples have no length.
+      batch_size: rows of a batch. Further rows give every device the same number of rows.
+      streamed: whether the table holds only these batches.
     """
 
     table: Batch
@@ -36,11 +37,11 @@ class DeviceBatches(struct.PyTreeNode):
 
     @property
     def capacity(self) -> int:
-        """Number of batches there is room for."""
+        """Maximal number of batches."""
         return len(self.row_ids)
 
     def __getitem__(self, i: jax.Array | int) -> Batch:
-        """The batch with index `i`, with `mask`."""
+        """Returns the batch with index `i`, with `mask`."""
         # Without the rows after `batch_size`, so that randomness drawn for a batch does not depend on the devices.
         row_ids = self.row_ids[i][: self.batch_size]
         if self.streamed:
@@ -54,30 +55,30 @@ class DeviceLoader:
     """Loads the batches of a split onto the devices of all processes.
 
     If the split is streamed, each process reads only the rows of its own devices. Transfers are
-    asynchronous: the next batches are loaded while the devices work on the ones before.
+    asynchronous: the next batches are loaded while the devices compute on the previous batches.
 
     Args:
       split: the examples.
       spec: the description of the dataset.
       mesh: the devices.
-      capacity: the largest number of batches to load at a time. One compiled program serves any number.
-      max_resident_bytes: a larger split is streamed.
+      capacity: maximal number of batches per call of `load`. One compiled program serves any smaller number.
+      max_resident_bytes: maximal size of a split that is stored on the devices; a larger split is streamed.
 
     Attributes:
-      resident: whether the whole split is stored on every device, so that only row ids are sent.
+      resident: whether the whole split is stored on every device, so that only row ids are transferred.
     """
 
     def __init__(self, split: Split, spec: Spec, mesh: Mesh, capacity: int, max_resident_bytes: int):
         self.split, self.capacity, self._spec, self._mesh = split, capacity, spec, mesh
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._rows = NamedSharding(mesh, PartitionSpec(None, *mesh.axis_names))
-        bytes_each = sum(array[:1].nbytes for array in split.batch(np.arange(min(1, len(split)))).values())
-        # One of several processes should not have to read the whole split for its part of each batch.
-        self.resident = bytes_each * len(split) <= max_resident_bytes and not mesh.is_multi_process
+        bytes_per_example = sum(array[:1].nbytes for array in split.batch(np.arange(min(1, len(split)))).values())
+        # With several processes, no process should read the whole split for its rows of each batch.
+        self.resident = bytes_per_example * len(split) <= max_resident_bytes and not mesh.is_multi_process
         self._table = jax.device_put(split.batch(np.arange(len(split))), self._replicated) if self.resident else None
 
     def load(self, indices: BatchIndices) -> DeviceBatches:
-        """Loads at most `capacity` batches."""
+        """Loads at most `capacity` batches onto the devices."""
         count, batch_size = indices.examples.shape
         rows = math.ceil(batch_size / self._mesh.size) * self._mesh.size
         row_ids = np.full((self.capacity, rows), NO_EXAMPLE, np.int32)
@@ -102,18 +103,18 @@ class DeviceLoader:
     def _put(self, array: np.ndarray | np.int32, sharding: NamedSharding) -> jax.Array:
         if not self._mesh.is_multi_process:
             return jax.device_put(array, sharding)
-        # `device_put` would compare the arrays of all processes. They are functions of the step, and so are equal.
+        # `device_put` would compare the arrays of all processes. They depend only on the step, so they are equal.
         return jax.make_array_from_callback(np.shape(array), sharding, np.asarray(array).__getitem__)
 
     def _rows_of_this_process(self, rows: int) -> slice:
-        """The rows of a batch on this process's devices, which are neighbours in the mesh."""
+        """Returns the rows of a batch on the devices of this process, which are adjacent in the mesh."""
         process = jax.process_index()
         own = [i for i, device in enumerate(self._mesh.devices) if device.process_index == process]
         rows_per_device = rows // self._mesh.size
         return slice(own[0] * rows_per_device, (own[-1] + 1) * rows_per_device)
 
     def _read(self, examples: np.ndarray, length: int | None) -> HostBatch:
-        """Reads examples, [batches, rows] of them; rows of `NO_EXAMPLE` are zeros."""
+        """Reads the examples with these indices, [batches, rows]; rows of `NO_EXAMPLE` are zeros."""
         real = examples != NO_EXAMPLE
         read = self.split.batch(examples[real], length)
         table = {name: np.zeros((*examples.shape, *array.shape[1:]), array.dtype) for name, array in read.items()}

@@ -1,4 +1,4 @@
-"""Image datasets: any TFDS dataset of single-channel images of one size, as rows of pixels."""
+"""TFDS datasets of single-channel images of one size, as rows of pixels."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ MAX_PIXELS = 2**24
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec(Spec):
-    """The description of an image dataset. `largest` is the pixel value that is scaled to 1."""
+    """The size of the images, and `largest`, the pixel value that is scaled to 1."""
 
     modality: ClassVar[str] = "images"
 
@@ -27,17 +27,17 @@ class ImageSpec(Spec):
     def __post_init__(self):
         if min(self.height, self.width, self.largest) < 1 or self.pixels > MAX_PIXELS or self.largest > 65535:
             raise UserError(
-                f"Images of {self.height} × {self.width} pixels up to {self.largest} are not read; "
-                f"expected 8 or 16 bits a pixel and at most {MAX_PIXELS} pixels."
+                f"Images of {self.height} × {self.width} pixels with values up to {self.largest} are not supported; "
+                f"expected 8 or 16 bits per pixel and at most {MAX_PIXELS} pixels."
             )
 
     @property
     def pixels(self) -> int:
-        """Pixels in an image: the width of a row of inputs."""
+        """Number of pixels of an image: the width of a row of inputs."""
         return self.height * self.width
 
     def example(self) -> HostBatch:
-        """A blank image: `inputs` uint8 or uint16 [1, pixels]."""
+        """Returns a blank image: `inputs` uint8 or uint16 [1, pixels]."""
         dtype = np.uint8 if self.largest < 256 else np.uint16
         return {"inputs": np.zeros((1, self.pixels), dtype), "mask": np.ones(1, bool)}
 
@@ -49,46 +49,46 @@ class ImageSpec(Spec):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageDataset(Dataset):
-    """ImageDataset, flattened and scaled to [0, 1]."""
+    """Images, flattened and scaled to [0, 1]."""
 
     name: str = "mnist"
-    """A TFDS dataset of single-channel images of one size, such as mnist, fashion_mnist, kmnist."""
+    """TFDS dataset of single-channel images of one size, such as mnist, fashion_mnist, kmnist."""
     image_feature: str | None = None
-    """Field that contains the image; None: the only image field."""
+    """Feature that contains the image; None: the only image feature."""
 
     def open_dataset(self) -> OpenDataset:
         source = self.source("train")
         feature, spec = self._describe(source)
-        arrays, digest = self._materialise(source, feature, spec)
+        arrays, digest = self._open_arrays(source, feature, spec)
 
         def open_split(split: SplitName) -> Split:
-            of_split = self._materialise(self.source("test"), feature, spec)[0] if split == "test" else arrays
-            rows = self.split_indices(split, len(of_split["pixels"]))
+            split_arrays = self._open_arrays(self.source("test"), feature, spec)[0] if split == "test" else arrays
+            rows = self.split_indices(split, len(split_arrays["pixels"]))
             self.refuse_empty(split, rows)
 
             def read(row_ids: np.ndarray, _: int | None) -> HostBatch:
-                return {"inputs": of_split["pixels"][row_ids], "labels": of_split["labels"][row_ids]}
+                return {"inputs": split_arrays["pixels"][row_ids], "labels": split_arrays["labels"][row_ids]}
 
             return Split(rows, read)
 
         return OpenDataset(spec, source.version, digest, open_split)
 
     def _describe(self, source: Source) -> tuple[str, ImageSpec]:
-        """The image's field, and size and classes of the dataset."""
+        """Returns the name of the image feature and the spec."""
         tfds = import_tfds()
         images = [key for key, feature in sorted(source.features.items()) if isinstance(feature, tfds.features.Image)]
         name = self.image_feature or (images[0] if len(images) == 1 else None)
         if name is None or name not in images:
             raise UserError(
-                f"{self.name} is no dataset of images that can be told apart: its fields with images are "
+                f"{self.name} does not have the expected image feature: its image features are "
                 f"{', '.join(images) or 'none'}.\n"
-                f"Name one with --data.image-feature, or another dataset with --data.name."
+                f"Choose a feature with --data.image-feature, or another dataset with --data.name."
             )
         feature = source.features[name]
         if feature.shape[-1] != 1 or np.dtype(feature.np_dtype) not in (np.uint8, np.uint16):
             raise UserError(
                 f"{self.name} has images of shape {feature.shape}, {feature.np_dtype}; "
-                f"expected one channel of integers."
+                f"expected one channel of uint8 or uint16."
             )
         height, width, _ = source.read([0])[0][name].shape if len(source) else (1, 1, 1)
         label = dict(source.features.items()).get("label")
@@ -97,8 +97,12 @@ class ImageDataset(Dataset):
             height=height, width=width, largest=int(np.iinfo(feature.np_dtype).max), class_names=classes
         )
 
-    def _materialise(self, source: Source, feature: str, spec: ImageSpec) -> tuple[Arrays, str]:
-        """`pixels` [examples, pixels] in the images' own integer type; `labels` int32 [examples], -1 where none."""
+    def _open_arrays(self, source: Source, feature: str, spec: ImageSpec) -> tuple[Arrays, str]:
+        """Opens the arrays of a split in the cache, and their digest.
+
+        `pixels` [examples, pixels] have the integer type of the images; `labels` are int32 [examples],
+        -1 without classes.
+        """
 
         def build(writer: ArrayWriter) -> None:
             for records in source.chunks():
@@ -118,5 +122,5 @@ class ImageDataset(Dataset):
 
 
 def label_of(record: dict[str, Any], class_names: tuple[str, ...]) -> int:
-    """The class of an example, or -1 where the dataset has no classes."""
+    """Returns the class of an example; -1 if the dataset has no classes."""
     return int(record["label"]) if class_names else -1

@@ -1,4 +1,4 @@
-"""Preparing TFDS datasets: the one place that needs TensorFlow, and the network unless the files are at hand."""
+"""Prepares TFDS datasets. Only this module needs TensorFlow, and the network unless the files are local."""
 
 import contextlib
 import importlib.util
@@ -10,7 +10,7 @@ from typing import Any
 
 from lab10.cli.console import console
 from lab10.data.cache import cache_root
-from lab10.data.sources import SAMPLES, data_root, find_builder, import_tfds, open_builder
+from lab10.data.sources import SAMPLES, data_root, find_builder, first_line, import_tfds, open_builder
 from lab10.errors import UserError
 
 CONNECT_SECONDS = 5.0
@@ -20,9 +20,9 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
     """Prepares a dataset as array_record, which training reads without TensorFlow.
 
     Args:
-      name: of a TFDS dataset or of one of the project's samples.
-      directory: where; None as in `data_root`.
-      manual_dir: a folder of the dataset's original files; None downloads them.
+      name: name of a TFDS dataset or of an offline sample.
+      directory: folder of the prepared datasets; None as in `data_root`.
+      manual_dir: folder with the original files of the dataset; None downloads them.
 
     Returns:
       The folder of the prepared dataset.
@@ -39,12 +39,11 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
         return Path(builder.data_dir)
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
-            f"Preparing {name} needs TensorFlow, which training does not. "
-            f"Install it beside: pip install 'lab10[prepare]'"
+            f"Preparing {name} needs TensorFlow; training does not. Install it: pip install 'lab10[prepare]'"
         )
     if manual_dir is not None and not manual_dir.is_dir():
         raise UserError(
-            f"--manual-dir {manual_dir} is no folder; expected one that holds the dataset's original files."
+            f"--manual-dir {manual_dir} is not a folder; expected the folder with the dataset's original files."
         )
     if manual_dir is None:
         _require_network(name, builder, root)
@@ -53,24 +52,23 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
         config = tfds.download.DownloadConfig(manual_dir=manual_dir and manual_dir.absolute())
         with contextlib.redirect_stdout(sys.stderr):
             builder.download_and_prepare(download_config=config, file_format="array_record")
-    except Exception as error:  # whatever a dataset's own code raises
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    except Exception as error:  # the code of a dataset may raise anything
         raise UserError(
-            f"{name} could not be prepared: {said}\n"
-            f"Fetch its files by hand and name their folder with --manual-dir, or copy a prepared dataset to {root}."
+            f"{name} could not be prepared: {first_line(error)}\n"
+            f"Download its files by hand and name their folder with --manual-dir, or copy a prepared dataset to {root}."
         ) from error
     return Path(builder.data_dir)
 
 
 def _require_network(name: str, builder: Any, root: Path) -> None:
-    """Fails in seconds where TFDS would try for minutes."""
+    """Raises UserError within seconds if the host of the files cannot be reached: TFDS would retry for minutes."""
     urls = getattr(builder, "url_infos", None) or {}
     host = urllib.parse.urlparse(next(iter(urls), "")).hostname or "storage.googleapis.com"
     try:
         socket.create_connection((host, 443), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise UserError(
-            f"{name} is not in {root}, and {host}, where it would come from, cannot be reached ({error}).\n"
-            "Point TFDS_DATA_DIR at a folder that holds it, or fetch its files elsewhere and run:\n"
+            f"{name} is not in {root}, and its host {host} cannot be reached ({error}).\n"
+            "Point TFDS_DATA_DIR at a folder that contains it, or download its files on another machine and run:\n"
             f"  python scripts/prepare_data.py {name} --manual-dir FOLDER_OF_FILES"
         ) from error

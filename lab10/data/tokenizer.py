@@ -1,7 +1,7 @@
-"""The tokenizer, which reproduces Keras's IMDB word index. Pure functions.
+"""Converts texts to word ids, as in Keras's IMDB word index. Pure functions.
 
-Ids: 0 is padding; then the reserved ids (a start id, an out-of-vocabulary id); the word of rank r
-(1 for the most frequent) has the id r + `index_from`.
+Id 0 is padding. The reserved ids (a start id, an out-of-vocabulary id) come next. The word of rank r
+(1 for the most frequent word) has the id r + `index_from`.
 """
 
 import collections
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 
 PADDING_ID = 0
 
-# Keras's Tokenizer drops these (its `filters`), and so does this: each becomes a space.
+# The default `filters` of Keras's Tokenizer: each of these characters becomes a space.
 _SEPARATORS = b'!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 _TRANSLATION = bytes.maketrans(
     _SEPARATORS + bytes(range(ord("A"), ord("Z") + 1)),
@@ -22,19 +22,19 @@ _TRANSLATION = bytes.maketrans(
 
 
 def tokenize(text: bytes) -> list[bytes]:
-    """Splits a text into words, as bytes: ASCII in lower case, without separators. Any bytes are a text."""
+    """Returns the words of a text: ASCII lower-cased, without separators. Accepts any bytes."""
     return [word for word in text.translate(_TRANSLATION).split(b" ") if word]
 
 
 def build_vocabulary(texts: Iterable[bytes]) -> list[bytes]:
-    """Returns the words of all texts, most frequent first. Ties are ordered by bytes."""
+    """Returns the words of all texts, most frequent first. Ties are sorted by bytes, whatever the order of texts."""
     counts = collections.Counter(word for text in texts for word in tokenize(text))
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
-def ranks_of(text: bytes, rank: dict[bytes, int]) -> Int[np.ndarray, " words"]:
-    """The rank of each word of a text, int32; 0 for a word that is in no training text."""
-    return np.fromiter((rank.get(word, 0) for word in tokenize(text)), np.int32)
+def ranks_of(text: bytes, ranks_by_word: dict[bytes, int]) -> Int[np.ndarray, " words"]:
+    """Returns the rank of each word of a text, int32; 0 for words outside the vocabulary."""
+    return np.fromiter((ranks_by_word.get(word, 0) for word in tokenize(text)), np.int32)
 
 
 def ids_of(
@@ -45,14 +45,14 @@ def ids_of(
     start_id: int | None,
     unknown_id: int | None,
 ) -> Int[np.ndarray, " ids"]:
-    """Converts ranks to ids, int32, as Keras's `imdb.load_data` does.
+    """Returns the ids of a text, int32, as Keras's `imdb.load_data` does.
 
     Args:
-      ranks: of the words; 0 for unknown ones.
-      num_words: ids of this and above become `unknown_id`; None keeps all.
+      ranks: ranks of the words; 0 for unknown words.
+      num_words: ids at or above this number become `unknown_id`; None keeps all ids.
       index_from: the word of rank r has the id r + index_from.
-      start_id: put in front; None for none.
-      unknown_id: stands for unknown and rare words; None leaves them out.
+      start_id: id at the start of the text; None adds no start id.
+      unknown_id: id of unknown and rare words; None drops these words.
     """
     ids = np.where(ranks > 0, ranks + index_from, -1)
     if num_words is not None:
@@ -69,7 +69,7 @@ def pad(
     padding_side: Literal["left", "right"],
     truncation_side: Literal["left", "right"],
 ) -> Int[np.ndarray, "batch time"]:
-    """Rows of ids as one int32 array, padded with zeros and cut to `length`, each on its side."""
+    """Returns rows of ids as one int32 array, padded with zeros or truncated to `length` on the given sides."""
     padded = np.full((len(rows), length), PADDING_ID, np.int32)
     for target, row in zip(padded, rows, strict=True):
         row = (row[:length] if truncation_side == "right" else row[-length:]) if len(row) > length else row
@@ -79,5 +79,5 @@ def pad(
 
 
 def is_token(tokens: Int[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
-    """Returns whether each position is a token, not padding."""
+    """Returns True for tokens and False for padding."""
     return tokens != PADDING_ID

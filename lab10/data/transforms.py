@@ -1,7 +1,7 @@
 """Transforms of training batches: noise and augmentation.
 
-A new transform is a new subclass of `Transform`, in this file or in a new one beside it. It runs on
-the device inside the training step, so it is `jax.numpy` on arrays of fixed shapes.
+A new transform is a new subclass of `Transform`, in this file or in a new file next to it. Transforms
+run on the device inside the training step, so they use `jax.numpy` on arrays of fixed shapes.
 """
 
 import abc
@@ -18,9 +18,9 @@ Batch = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Transform(abc.ABC):
-    """A pure function of a batch and a key. `targets` stays clean unless a transform changes it too."""
+    """A pure function of a batch and a key. `targets` stays clean unless the transform changes `targets` too."""
 
-    # What the examples must be (a spec's `holds`); None for any.
+    # The `Spec.modality` that the transform accepts; None for any.
     modality: ClassVar[str | None] = None
 
     @abc.abstractmethod
@@ -28,14 +28,14 @@ class Transform(abc.ABC):
         """Returns the changed batch.
 
         Args:
-          batch: `inputs`, `targets`, `mask`, and `labels` where there are any, rows first.
-          key: a key that is used for no other step.
+          batch: `inputs`, `targets`, `mask` and, if the dataset has labels, `labels`, rows first.
+          key: random key, different for each step.
         """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NoTransform(Transform):
-    """Leaves the batch as it is."""
+    """Returns the batch unchanged."""
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         return batch
@@ -43,12 +43,12 @@ class NoTransform(Transform):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GaussianNoise(Transform):
-    """Adds normal noise to the inputs: a denoising autoencoder (Vincent et al. 2010, section 3.3)."""
+    """Adds Gaussian noise to the inputs, for denoising autoencoders (Vincent et al. 2010, section 3.3)."""
 
     modality: ClassVar[str | None] = "images"
 
     deviation: float = traced_field(0.1)
-    """Standard deviation of the noise, in units of the inputs (pixels lie in [0, 1])."""
+    """Standard deviation of the noise, in units of the inputs (pixels are in [0, 1])."""
 
     def __post_init__(self):
         require_at_least(0, self, "deviation", prefix="data.transform.")
@@ -61,14 +61,14 @@ class GaussianNoise(Transform):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WordDropout(Transform):
-    """Replaces real words by the out-of-vocabulary id at random (Iyyer et al. 2015, section 3.1, replace, not drop)."""
+    """Replaces random words by the out-of-vocabulary id (Iyyer et al. 2015, section 3.1, but replaces, not drops)."""
 
     modality: ClassVar[str | None] = "texts"
 
     rate: float = traced_field(0.1)
     """Probability that a word is replaced."""
     replacement_id: int = 2
-    """The id that stands for a word outside the vocabulary; it and the ids below it are no words, and stay."""
+    """Id of words outside the vocabulary. This id and lower ids are not words and never replaced."""
 
     def __post_init__(self):
         require_fraction(self, "rate", prefix="data.transform.")

@@ -1,4 +1,4 @@
-"""Figures: learning curves, and reconstructions beside their inputs."""
+"""Figures: learning curves, and inputs with their reconstructions."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from matplotlib.ticker import MaxNLocator
 
 from lab10.training.json_lines import read_metrics
 
-TRAIN_COLOUR, VALIDATION_COLOUR = "#7f9fc6", "#c44e2f"
+TRAIN_COLOR, VALIDATION_COLOR = "#7f9fc6", "#c44e2f"
 
 
 def plot_history(metrics_path: Path, output: Path) -> None:
-    """Draws every metric of a metrics.jsonl over the epochs, one panel a metric, and writes a PNG."""
+    """Plots each metric of a metrics.jsonl over the epochs, in a panel of its own, and writes a PNG file."""
     lines = read_metrics(metrics_path)
     names = [
         name
         for name in dict.fromkeys(name for line in lines for name in line)
         if name not in ("step", "epoch", "split")
     ]
-    # A metric that is the loss under another name needs no panel of its own.
+    # A metric that always equals the loss gets no panel.
     names = [name for name in names if name == "loss" or any(line.get(name) != line.get("loss") for line in lines)]
     figure = Figure(figsize=(5.2 * max(len(names), 1), 3.6), dpi=120, layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, max(len(names), 1))), names, strict=False):
-        for split, colour in (("train", TRAIN_COLOUR), ("validation", VALIDATION_COLOUR)):
+        for split, color in (("train", TRAIN_COLOR), ("validation", VALIDATION_COLOR)):
             points = [(line["epoch"], line[name]) for line in lines if line["split"] == split and name in line]
             if points:
                 marker = "o" if len(points) < 40 else None
                 axes.plot(
-                    *zip(*points, strict=True), color=colour, label=split, marker=marker, markersize=3, linewidth=1.3
+                    *zip(*points, strict=True), color=color, label=split, marker=marker, markersize=3, linewidth=1.3
                 )
         values = np.array([line[name] for line in lines if name in line])
         if name == "loss" and values.min() > 0 and values.max() / values.min() > 20:
@@ -50,21 +50,22 @@ def plot_reconstructions(
     reconstructions: dict[str, Float[np.ndarray, "images pixels"]],
     size: tuple[int, int],
 ) -> Figure:
-    """Draws a row of inputs and, per reconstruction, a row clipped to [0, 1] and a row of its difference to the input.
+    """Draws a row of inputs and, for each reconstruction, a row of images and a row of differences from the input.
 
-    Each reconstruction bears its squared error, summed over pixels (before clipping, as the loss has it).
+    Reconstructions are clipped to [0, 1].
+    The label of each is its squared error, summed over pixels, before clipping, as in the loss.
 
     Args:
       inputs: pixels in [0, 1].
-      reconstructions: by the name of what made them.
+      reconstructions: pixels by the name of the method.
       size: height and width of an image.
     """
     rows = [ImageRow("input", inputs)]
     for name, reconstruction in reconstructions.items():
-        shown = np.clip(reconstruction, 0, 1)
+        clipped = np.clip(reconstruction, 0, 1)
         errors = [f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)]
         difference = f"{name}\n− input" if len(reconstructions) > 1 else "difference"
-        rows += [ImageRow(name, shown, labels=errors), ImageRow(difference, shown - inputs, signed=True)]
+        rows += [ImageRow(name, clipped, labels=errors), ImageRow(difference, clipped - inputs, signed=True)]
     return plot_image_rows(rows, size, inches=0.95, row_gap=0.22, dpi=150)
 
 
@@ -73,9 +74,9 @@ class ImageRow:
     """A row of images in a figure.
 
     Attributes:
-      name: written on the left.
+      name: text to the left of the row.
       images: [images, pixels]; in [0, 1], or in [-1, 1] if signed.
-      signed: whether to draw negative values blue and positive ones red, instead of grey.
+      signed: whether to draw negative values in blue and positive values in red, not in gray.
       labels: text above each image, if any.
     """
 
@@ -88,12 +89,14 @@ class ImageRow:
 def plot_image_rows(
     rows: Sequence[ImageRow], size: tuple[int, int], inches: float, row_gap: float, dpi: int = 100
 ) -> Figure:
-    """Draws rows of images. Each row is one array, because separate axes per image take several times as long.
+    """Draws rows of images.
+
+    Each row is drawn as one wide image, because separate axes for every image take several times as long.
 
     Args:
-      rows: top to bottom.
+      rows: the rows from top to bottom.
       size: height and width of an image, in pixels.
-      inches: width of an image.
+      inches: width of an image, in inches.
       row_gap: inches between rows.
       dpi: dots per inch.
     """
@@ -121,8 +124,8 @@ def plot_image_rows(
             strip[:, left : left + width] = image.reshape(size)
             frame = Rectangle((left - 0.5, -0.5), width, height, fill=False, edgecolor="0.8", linewidth=0.6)
             axes.add_patch(frame).set_clip_on(False)
-        colours, lowest = ("RdBu_r", -1) if row.signed else ("gray_r", 0)
-        axes.imshow(strip, cmap=colours, vmin=lowest, vmax=1, interpolation="nearest")
+        colormap, lowest = ("RdBu_r", -1) if row.signed else ("gray_r", 0)
+        axes.imshow(strip, cmap=colormap, vmin=lowest, vmax=1, interpolation="nearest")
         for i, label in enumerate(row.labels):
             top = (i * (width + gap) + (width - 1) / 2, -0.5)
             axes.annotate(label, top, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)

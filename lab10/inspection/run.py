@@ -1,4 +1,4 @@
-"""A run restored from its workdir: its parameters, its config, evaluation."""
+"""A restored run of any type: config, parameters and evaluation."""
 
 import csv
 import errno
@@ -26,13 +26,13 @@ Latents = Float[np.ndarray, "rows latent"]
 
 
 class Run:
-    """A restored run.
+    """A restored run. `lab10.load` returns an instance.
 
     Attributes:
       config: the experiment.
-      params: the parameters of the checkpoint.
-      step: the checkpoint's step.
-      spec: what the dataset looks like.
+      params: the evaluated parameters of the checkpoint, which are the EMA if --ema-decay is positive.
+      step: the training step of the checkpoint.
+      spec: the shapes and types of the dataset's examples.
     """
 
     def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
@@ -47,19 +47,18 @@ class Run:
         self._opened: OpenDataset | None = None
 
     @staticmethod
-    def inspects(experiment: Experiment, spec: Spec) -> bool:
-        """Whether this class can inspect a run of that experiment."""
+    def supports(experiment: Experiment, spec: Spec) -> bool:
+        """Returns whether this class can inspect runs of the experiment."""
         return True
 
     @property
     def _dataset(self) -> OpenDataset:
         if self._opened is None:
             self._opened = self.config.data.open_dataset()
-            found = self._opened.content_sha256, self._opened.spec
-            if found != (self._workdir.read_content_sha256(), self.spec):
+            if (self._opened.content_sha256, self._opened.spec) != (self._workdir.read_content_sha256(), self.spec):
                 raise UserError(
-                    f"The dataset {self._opened.version} that was found is not the one that {self._workdir.path} was "
-                    "trained on: its content differs. Point TFDS_DATA_DIR or --data.dir at that one."
+                    f"The available dataset {self._opened.version} differs in content from the dataset that "
+                    f"{self._workdir.path} was trained on. Set TFDS_DATA_DIR or --data.dir to the original dataset."
                 )
         return self._opened
 
@@ -67,75 +66,79 @@ class Run:
         return self._dataset.open_split(split_named(name))
 
     def evaluate(self, split: str = "test") -> dict[str, Any]:
-        """Evaluates a split; writes metrics and each example's prediction or error to evaluations/ in the workdir.
+        """Evaluates a split. Writes the metrics and the values of each example to evaluations/ in the workdir.
 
         Returns:
-          `split`, `examples`, `step`, the metrics, `read_count` (how often this split has now been
-          evaluated in this workdir) and `per_example` (the path of the CSV file); the last two are
-          None where the workdir cannot be written.
+          `split`, `examples`, `step`, the metrics, `read_count` (the number of evaluations of this split in this
+          workdir) and `per_example` (the path of the CSV file). The last two are None if the workdir cannot be written.
         """
         return self.evaluate_examples(split)[0]
 
     def evaluate_examples(self, split: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """`evaluate`, which it counts as, and what that writes of each example: columns by name, [examples] each."""
+        """Evaluates a split like `evaluate`, and also returns the values of each example.
+
+        Returns:
+          The result of `evaluate`, and the columns of its CSV file by name, each [examples].
+        """
         examples = self._split(split)
         evaluation = evaluate(self._steps, self.params, self._steps.device_loader(examples))
-        metrics = evaluation.metrics | self._further_metrics(split)
+        metrics = evaluation.metrics | self._extra_metrics(split)
         result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
         columns = {"example": examples.rows, **evaluation.per_example}
         return result | self._record(result, columns), columns
 
     def _record(self, result: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Writes an evaluation into the workdir and says where."""
+        """Writes an evaluation to the workdir; returns its `read_count` and `per_example` path."""
         split = result["split"]
         try:
             _require_no_links(self._workdir.path / "evaluations")
             count = self._workdir.record_evaluation(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
-            stem = self._workdir.path / "evaluations" / f"{split}-{count}"  # by count: no evaluation overwrites another
+            # The count in the name keeps an evaluation from overwriting another.
+            stem = self._workdir.path / "evaluations" / f"{split}-{count}"
             recorded = {"read_count": count, "per_example": str(_write_csv(stem.with_suffix(".csv"), columns))}
             stem.with_suffix(".json").write_text(json.dumps(result | recorded, indent=1))
             return recorded
         except OSError as error:
             console.print(
-                f"The evaluation is not recorded: {self._workdir.path} cannot be written ({error.strerror}).",
+                f"The evaluation is not recorded, because {self._workdir.path} cannot be written ({error.strerror}).",
                 markup=False,
             )
             return {"read_count": None, "per_example": None}
 
-    def _further_metrics(self, split: str) -> dict[str, float]:
-        """Computes reference metrics, such as the error of exact PCA."""
+    def _extra_metrics(self, split: str) -> dict[str, float]:
+        """Returns additional metrics of a split, such as a baseline; overridden by subclasses."""
         return {}
 
-    def draw(self, directory: Path) -> None:
-        """Writes what there is to look at after training."""
+    def save_figures(self, directory: Path) -> None:
+        """Writes the figures of a complete run to a folder; overridden by subclasses."""
 
     def encode(self, x: ArrayLike) -> Latents:
-        """Latent vectors of images; an autoencoder's."""
-        raise self.cannot("encode images")
+        """Encodes images; only for autoencoders."""
+        raise self.unsupported("encode images")
 
     def decode(self, z: ArrayLike) -> Pixels:
-        """Images of latent vectors; an autoencoder's."""
-        raise self.cannot("decode latent vectors")
+        """Decodes latent vectors; only for autoencoders."""
+        raise self.unsupported("decode latent vectors")
 
     def reconstruct(self, x: ArrayLike) -> Pixels:
-        """Images of images; an autoencoder's."""
-        raise self.cannot("reconstruct images")
+        """Reconstructs images; only for autoencoders."""
+        raise self.unsupported("reconstruct images")
 
     def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
-        """Classes of texts; a text classifier's."""
-        raise self.cannot("classify texts")
+        """Classifies texts; only for text classifiers."""
+        raise self.unsupported("classify texts")
 
-    def cannot(self, what: str) -> UserError:
-        """The error that says what this kind of run is not for."""
+    def unsupported(self, action: str) -> UserError:
+        """Returns the error for an action, such as "encode images", that this type of run does not support."""
         model, data = type(self.config.model).__name__, self.spec.modality
         return UserError(
-            f"{self._workdir.path} cannot {what}: it is a {model} trained on {data}. "
+            f"{self._workdir.path} cannot {action}: it is a {model} trained on {data}. "
             f"Give the workdir of a run that can."
         )
 
 
 def _require_no_links(folder: Path) -> None:
-    """Refuses to write through links, which the author of a workdir could point elsewhere.
+    """Checks for links, which the author of a workdir may have pointed at files outside it.
 
     Raises:
       OSError: the folder, or a file in it, is a link.

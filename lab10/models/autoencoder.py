@@ -1,4 +1,4 @@
-"""Autoencoders of images: MLPs to a latent vector and back. The linear one learns the subspace of PCA."""
+"""Autoencoders of images: dense layers to a latent vector and back. The linear autoencoder learns PCA's subspace."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,14 +27,14 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class MLP(nn.Module):
-    """An MLP: dense layers with an activation between them and another one after the last.
+    """Dense layers with an activation after each layer.
 
     Attributes:
-      widths: widths of the layers; the last one is that of the output.
+      widths: widths of the layers; the last is the output width.
       activation: activation between layers.
       output_activation: activation after the last layer.
-      use_bias: whether the layers have a bias.
-      kernel_init: initializer of the kernels.
+      use_bias: whether layers add a bias.
+      kernel_init: initializer of the matrices.
       dtype: dtype of the computation.
     """
 
@@ -47,9 +47,9 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
-        for i, width in enumerate(self.widths):
-            x = nn.Dense(width, self.use_bias, self.dtype, kernel_init=self.kernel_init, name=f"dense_{i}")(x)
-            x = ACTIVATIONS[self.activation if i < len(self.widths) - 1 else self.output_activation](x)
+        for layer, width in enumerate(self.widths):
+            x = nn.Dense(width, self.use_bias, self.dtype, kernel_init=self.kernel_init, name=f"dense_{layer}")(x)
+            x = ACTIVATIONS[self.activation if layer < len(self.widths) - 1 else self.output_activation](x)
         return x
 
 
@@ -57,13 +57,13 @@ class Autoencoder(nn.Module):
     """An encoder and a decoder.
 
     Attributes:
-      encoder_widths: of the encoder's layers, the last one the latent size.
-      decoder_widths: of the decoder's layers, the last one the pixels.
-      activation: between layers.
-      output_activation: after the decoder's last layer.
+      encoder_widths: widths of the encoder's layers; the last is the latent size.
+      decoder_widths: widths of the decoder's layers; the last is the number of pixels.
+      activation: activation between layers.
+      output_activation: activation after the decoder's last layer.
       use_bias: whether layers add a bias.
-      kernel_init: initialiser of the matrices.
-      dtype: of the computation.
+      kernel_init: initializer of the matrices.
+      dtype: dtype of the computation.
     """
 
     encoder_widths: tuple[int, ...]
@@ -83,21 +83,21 @@ class Autoencoder(nn.Module):
         )
 
     def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent_dim"]:
-        """Encodes images to latent vectors, float32."""
+        """Returns latent vectors, float32."""
         return self.encoder(pixels).astype(jnp.float32)
 
     def decode(self, latents: Float[Array, "batch latent_dim"]) -> Float[Array, "batch pixels"]:
-        """Decodes latent vectors to images, float32; with a linear output, pixels may leave [0, 1]."""
+        """Returns images, float32; a linear output may leave [0, 1]."""
         return self.decoder(latents).astype(jnp.float32)
 
     def __call__(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
-        """Reconstructs images, float32."""
+        """Returns reconstructions, float32."""
         return self.decode(self.encode(pixels))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoencoderModel(Model):
-    """The base class of autoencoder configs."""
+    """Base class of autoencoders."""
 
     output_type: ClassVar[Literal["logits", "pixels"]] = "pixels"
 
@@ -107,7 +107,7 @@ class AutoencoderModel(Model):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LinearAutoencoder(AutoencoderModel):
-    """Two matrices without bias: z = E x, x' = D z. The optimal loss is that of PCA without centering."""
+    """Two matrices without bias: z = E x, x' = D z. The minimal loss is that of PCA without centering."""
 
     def __post_init__(self):
         require_at_least(1, self, "latent_dim", prefix="model.")
@@ -115,7 +115,7 @@ class LinearAutoencoder(AutoencoderModel):
 
     def build(self, spec: Spec) -> Autoencoder:
         images = require_spec(self, spec, ImageSpec)
-        # The lab's: rnorm(sd = sqrt(6 / (latent_size + input_size))).
+        # The lab's initialization: rnorm(sd = sqrt(6 / (latent_size + input_size))).
         normal = nn.initializers.normal((6 / (self.latent_dim + images.pixels)) ** 0.5)
         return Autoencoder(
             (self.latent_dim,), (images.pixels,), "identity", "identity", False, normal, self.compute_dtype()

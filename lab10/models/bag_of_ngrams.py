@@ -1,4 +1,4 @@
-"""A text classifier of words and n-grams."""
+"""A text classifier on words and n-grams: the strongest model without recurrence."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -17,10 +17,10 @@ from lab10.models.text_classifiers import keras_uniform, num_logits
 
 
 class BagOfNgramsClassifier(nn.Module):
-    """The mean of the embeddings of all n-grams → logits (Joulin et al. 2017, fastText).
+    """Maps the mean embedding of all n-grams to logits (fastText, Joulin et al. 2017).
 
     Attributes:
-      config: widths and choices.
+      config: the config of the model.
       logits: number of outputs.
     """
 
@@ -31,11 +31,11 @@ class BagOfNgramsClassifier(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch time"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
+        """Returns logits, float32, for rows of ids; `PADDING_ID` is no token.
 
         Args:
-          tokens: the ids.
-          token_weights: how far each token is there, where it is asked which tokens matter; None: 1.
+          tokens: ids of the words.
+          token_weights: weight of each token, to measure its effect on the logits; None: 1.
         """
         config, dtype = self.config, self.config.compute_dtype()
         embedding = nn.Embed(
@@ -54,18 +54,18 @@ class BagOfNgramsClassifier(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BagOfNgrams(Model):
-    """A bag of words and n-grams, hashed into buckets."""
+    """Words and n-grams, hashed into buckets. Word order matters only within an n-gram."""
 
     output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     max_ngram: int = 2
-    """Longest n-gram; 1: words alone."""
+    """Number of words in the longest n-gram; 1: only words."""
     buckets: int = 2**18
-    """Rows of the embedding, which n-grams share by their hash."""
+    """Rows of the embedding; n-grams with the same hash share a row."""
     embedding_dim: int = 16
     """Size of the embeddings."""
     dropout: float = traced_field(0.0)
-    """Dropout rate of the mean embedding."""
+    """Fraction of the mean's features that are set to zero in training."""
 
     def __post_init__(self):
         require_at_least(1, self, "max_ngram", "buckets", "embedding_dim", prefix="model.")

@@ -1,4 +1,4 @@
-"""Dropout whose rate may be data."""
+"""Dropout with a rate that may be traced."""
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +8,13 @@ from lab10.config.fields import is_static_zero
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014), like Flax's, except that the rate may be traced.
+    """Inverted dropout (Srivastava et al. 2014). Unlike Flax's, the rate may be a traced array.
 
-    It is on where `apply` is given an rng named `dropout`.
+    Dropout is active if `apply` has an rng named `dropout`.
 
     Attributes:
-      rate: share that is set to zero; a float, or float32 [] on the device.
-      broadcast: dimensions along which all share one mask.
+      rate: fraction that is set to zero; a float, or float32 [] on the device.
+      broadcast: dimensions along which the mask is the same.
     """
 
     rate: float | jax.Array
@@ -22,7 +22,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns an array of the same shape and dtype."""
+        """Applies dropout; keeps the shape and the dtype."""
         if is_static_zero(self.rate) or not self.has_rng("dropout"):
             return x
         shape = [1 if dimension in self.broadcast else size for dimension, size in enumerate(x.shape)]

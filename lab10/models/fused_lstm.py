@@ -1,16 +1,17 @@
-"""The masked LSTM with a custom derivative: the fast twin of `nn.scan` over `LSTMCell`.
+"""A masked LSTM with a custom derivative: the fast twin of `nn.scan` over `LSTMCell`.
 
-What autodiff makes of a scanned cell spends most of its time on the backward scan. Here
+Autodiff of a scanned cell spends most of its time in the backward scan. Here:
 
-- the input projection is one matrix product before the scan, its gradients are products after it;
-- the backward scan yields the gradients of the gates and nothing else; that of the recurrent kernel
-  is one matrix product over all steps after it;
-- whatever the backward scan needs of the forward values is computed for all steps at once before it;
-- all four gates are one tanh over contiguous memory, by sigmoid(x) = (1 + tanh(x / 2)) / 2, the
-  halves folded into the kernels, which is exact for a power of two.
+- The input projection is one matrix product before the scan; its gradients are products after the
+  backward scan.
+- The backward scan computes only the gradients of the gates. The gradient of the recurrent kernel is
+  one matrix product over all steps after the scan.
+- The factors that the backward scan needs are computed for all steps at once before the scan.
+- All four gates are one tanh over contiguous memory: sigmoid(x) = (1 + tanh(x / 2)) / 2. The factor
+  1/2 is folded into the kernels, which is exact for a power of two.
 
-Matrix products are taken in the dtype of the features, and summed in float32, in which everything
-else is computed: a gate near its end does not survive a tanh rounded to bfloat16.
+Matrix products take inputs in the dtype of the features and accumulate in float32. Everything else
+is float32: rounding tanh to bfloat16 would lose a gate that is nearly 0 or 1.
 """
 
 import jax
@@ -32,11 +33,11 @@ def fused_lstm(
     """Reads sequences from a zero state.
 
     Args:
-      features: what each step reads; its dtype is that of the matrix products and of what is returned.
-      mask: true where there is a step; elsewhere the state passes unchanged.
-      input_kernel: gates in the order input, forget, candidate, output; float32, as the other two.
-      recurrent_kernel: likewise.
-      bias: likewise.
+      features: inputs of each step. Their dtype is the dtype of the matrix products and the outputs.
+      mask: true for steps, false for padding, which keeps the state.
+      input_kernel: float32, gates in the order input, forget, candidate, output.
+      recurrent_kernel: float32, gates in the same order.
+      bias: float32, gates in the same order.
 
     Returns:
       The last (cell, hidden), and the hidden state after every step.
@@ -46,35 +47,35 @@ def fused_lstm(
 
 
 def _matmul(left: jax.Array, right: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """The product of `left` and `right` rounded to a dtype, float32."""
+    """Returns the product, float32, of `left` and `right` rounded to `dtype`."""
     return jnp.matmul(left.astype(dtype), right.astype(dtype), preferred_element_type=jnp.float32)
 
 
 def _gate_scale(recurrent_kernel: Float[Array, "hidden gates"]) -> Float[Array, "1 gates"]:
-    """1 for the candidate, whose activation is tanh itself; 1/2 for the gates with a sigmoid."""
+    """Returns 1 for the candidate, whose activation is tanh, and 1/2 for the gates, whose activation is sigmoid."""
     half = jnp.full((1, recurrent_kernel.shape[0]), 0.5, recurrent_kernel.dtype)
     return jnp.concatenate([half, half, 2 * half, half], axis=1)
 
 
 def _gates(tanhs: Float[Array, "*shape gates"]) -> list[Float[Array, "*shape hidden"]]:
-    """Input gate, forget gate, candidate and output gate."""
+    """Returns the input gate, the forget gate, the candidate and the output gate."""
     input_gate, forget_gate, candidate, output_gate = jnp.split(tanhs, 4, axis=-1)
     return [0.5 * input_gate + 0.5, 0.5 * forget_gate + 0.5, candidate, 0.5 * output_gate + 0.5]
 
 
 def _forward(features, mask, input_kernel, recurrent_kernel, bias) -> tuple[Carry, tuple[jax.Array, ...]]:
-    """Last (cell, hidden); for every step the four tanhs [time, batch, 4 hidden], the cell and the hidden state."""
+    """Returns the last (cell, hidden); for every step the tanhs [time, batch, 4 hidden], cell and hidden state."""
     scale = _gate_scale(recurrent_kernel)
     kernel = recurrent_kernel * scale
     projected = _matmul(features, input_kernel * scale, features.dtype) + (bias[None] * scale)[None]
 
     def step(carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, tuple[jax.Array, ...]]:
         cell, hidden = carry
-        projection, kept = inputs
+        projection, is_step = inputs
         tanhs = jnp.tanh(projection + _matmul(hidden, kernel, features.dtype))
         input_gate, forget_gate, candidate, output_gate = _gates(tanhs)
-        new_cell = jnp.where(kept, forget_gate * cell + input_gate * candidate, cell)
-        new_hidden = jnp.where(kept, output_gate * jnp.tanh(new_cell), hidden)
+        new_cell = jnp.where(is_step, forget_gate * cell + input_gate * candidate, cell)
+        new_hidden = jnp.where(is_step, output_gate * jnp.tanh(new_cell), hidden)
         return (new_cell, new_hidden), (tanhs, new_cell, new_hidden)
 
     zeros = jnp.zeros((features.shape[1], recurrent_kernel.shape[0]))
@@ -95,7 +96,7 @@ def _forward_with_residuals(*primals):
 
 def _backward(residuals, cotangents):
     (features, mask, input_kernel, recurrent_kernel, _), (tanhs, cells, hiddens) = residuals
-    # What no loss reads costs nothing.
+    # A symbolic zero, for an output that the loss does not use, becomes None and costs nothing.
     (d_cell, d_hidden), d_hiddens = jax.tree.map(
         lambda leaf: None if isinstance(leaf, SymbolicZero) else leaf,
         cotangents,
@@ -105,15 +106,15 @@ def _backward(residuals, cotangents):
     cells_before, hiddens_before = (jnp.concatenate([zeros, states[:-1]]) for states in (cells, hiddens))
     input_gate, forget_gate, candidate, output_gate = _gates(tanhs)
     tanh_cells = jnp.tanh(cells)
-    kept, scale = mask[..., None], _gate_scale(recurrent_kernel)
+    is_step, scale = mask[..., None], _gate_scale(recurrent_kernel)
 
-    # With c = f c' + i g and h = o tanh(c), the gradient of each tanh is `to_gates` times that of the
-    # cell (for i, f and g) or of the hidden state (for o). A masked step has no gates, and passes both on.
+    # With c = f c' + i g and h = o tanh(c), the gradient of each tanh's argument is `to_gates` times the
+    # gradient of the cell (for i, f and g) or of the hidden state (for o). Masked steps pass both gradients on.
     factors = jnp.concatenate([candidate, cells_before, input_gate, tanh_cells], axis=-1)
-    to_gates = jnp.where(kept, factors * (1 - tanhs * tanhs) * scale[None], 0)
-    hidden_to_cell = jnp.where(kept, output_gate * (1 - tanh_cells * tanh_cells), 0)
-    cell_to_cell = jnp.where(kept, forget_gate, 1)
-    passed = 1 - kept.astype(cells.dtype)
+    to_gates = jnp.where(is_step, factors * (1 - tanhs * tanhs) * scale[None], 0)
+    hidden_to_cell = jnp.where(is_step, output_gate * (1 - tanh_cells * tanh_cells), 0)
+    cell_to_cell = jnp.where(is_step, forget_gate, 1)
+    passed = 1 - is_step.astype(cells.dtype)
     transposed = (recurrent_kernel * scale).T
 
     def step(carry, inputs):

@@ -14,17 +14,17 @@ Implementation = Literal["reference", "fused"]
 
 
 def forget_gate_one(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Zero biases but for the forget gate's, one (Jozefowicz et al. 2015, section 2.2; Keras's `unit_forget_bias`)."""
+    """Returns zeros, ones for the forget gate (Jozefowicz et al. 2015, section 2.2; Keras's `unit_forget_bias`)."""
     input_gate, forget_gate, candidate, output_gate = jnp.split(jnp.zeros(shape, dtype), 4)
     return jnp.concatenate([input_gate, forget_gate + 1, candidate, output_gate])
 
 
 class LSTMCell(nn.Module):
-    """One LSTM step. The gates in each kernel are ordered input, forget, candidate, output, as in Keras.
+    """One time step of an LSTM. Each kernel has the gates in the order input, forget, candidate, output, as in Keras.
 
     Attributes:
       hidden_size: width of the state.
-      dtype: of the computation; the parameters are float32.
+      dtype: dtype of the computation; parameters are float32.
     """
 
     hidden_size: int
@@ -32,8 +32,8 @@ class LSTMCell(nn.Module):
 
     @nn.compact
     def kernels(self, features: int) -> list[jax.Array]:
-        """`input_kernel` [features, 4 hidden], `recurrent_kernel` [hidden, 4 hidden] and `bias` [4 hidden]."""
-        # One orthogonal [hidden, 4 hidden] matrix, not one for each gate: Keras draws it so.
+        """Returns `input_kernel` [features, 4 hidden], `recurrent_kernel` [hidden, 4 hidden] and `bias` [4 hidden]."""
+        # One orthogonal [hidden, 4 hidden] matrix, not one matrix per gate, as in Keras.
         input_kernel = self.param("input_kernel", nn.initializers.glorot_uniform(), (features, 4 * self.hidden_size))
         recurrent_kernel = self.param(
             "recurrent_kernel", nn.initializers.orthogonal(), (self.hidden_size, 4 * self.hidden_size)
@@ -44,7 +44,7 @@ class LSTMCell(nn.Module):
     def __call__(
         self, carry: Carry, inputs: tuple[Float[Array, "batch features"], Bool[Array, " batch"]]
     ) -> tuple[Carry, Float[Array, "batch hidden"]]:
-        """Advances the state by one step if the mask is true, and leaves it unchanged otherwise.
+        """Advances the state by one step where the mask is true, and keeps the state elsewhere.
 
         Returns:
           The new (cell, hidden), and the hidden state again as this step's output.
@@ -59,18 +59,18 @@ class LSTMCell(nn.Module):
         new_cell = nn.sigmoid(forget_gate) * cell + nn.sigmoid(input_gate) * jnp.tanh(candidate)
         new_hidden = nn.sigmoid(output_gate) * jnp.tanh(new_cell)
 
-        kept = mask[:, None]
-        new_cell, new_hidden = jnp.where(kept, new_cell, cell), jnp.where(kept, new_hidden, hidden)
+        is_step = mask[:, None]
+        new_cell, new_hidden = jnp.where(is_step, new_cell, cell), jnp.where(is_step, new_hidden, hidden)
         return (new_cell, new_hidden), new_hidden
 
 
 class MaskedLSTM(nn.Module):
-    """A masked LSTM over time. Both implementations have the same parameters.
+    """An LSTM over time, scanned with one compiled step. Both implementations have the same parameters.
 
     Attributes:
       hidden_size: width of the state.
-      dtype: of the computation.
-      implementation: `reference` scans the cell; `fused` computes the same faster (`fused_lstm`).
+      dtype: dtype of the computation.
+      implementation: `reference` scans the cell; `fused` computes the same result faster (`fused_lstm`).
     """
 
     hidden_size: int
@@ -81,11 +81,11 @@ class MaskedLSTM(nn.Module):
     def __call__(
         self, features: Float[Array, "time batch features"], mask: Bool[Array, "time batch"]
     ) -> tuple[Carry, Float[Array, "time batch hidden"]]:
-        """Reads sequences from a zero state; time comes first.
+        """Reads sequences, time first, from a zero state.
 
         Args:
-          features: what each step reads.
-          mask: true where there is a step; elsewhere the state passes unchanged and no gradient flows to `features`.
+          features: inputs of each step.
+          mask: true for steps, false for padding, which keeps the state and passes no gradient to `features`.
 
         Returns:
           The last (cell, hidden), and the hidden state after every step.

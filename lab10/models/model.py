@@ -1,4 +1,4 @@
-"""The base class of models: a config that builds a Flax module."""
+"""Base class of models: a config that builds a Flax module."""
 
 import abc
 import dataclasses
@@ -12,38 +12,38 @@ from lab10.errors import UserError
 
 S = TypeVar("S", bound=Spec)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
-# Of a layer: two of these already make no matrix that any device holds.
+# Maximal width of a layer: a matrix between two such layers already fits on no device.
 MAX_WIDTH = 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(abc.ABC):
-    """A model. To add one, add a subclass in a file in this folder."""
+    """The config of a model. A new model is a new subclass, in a file in this folder."""
 
-    # What the module returns: the task must take it.
+    # The type of the module's outputs, which the task must accept.
     output_type: ClassVar[Literal["logits", "pixels"]]
 
     dtype: ComputeDtype = "float32"
-    """Dtype of the computation; parameters, losses and metrics are float32."""
+    """Dtype of the computation; parameters, losses and metrics stay float32."""
 
     @abc.abstractmethod
     def build(self, spec: Spec) -> nn.Module:
-        """The module for this dataset. Its `__call__` takes a batch's `inputs` and returns outputs for the task.
+        """Builds the module for a dataset. Its `__call__` maps a batch's `inputs` to outputs for the task.
 
         Raises:
-          UserError: the model does not take such data.
+          UserError: the model does not accept this type of examples.
         """
 
     def compute_dtype(self) -> jnp.dtype:
-        """`dtype` as a numpy dtype."""
+        """Returns `dtype` as a NumPy dtype."""
         return jnp.dtype(self.dtype)
 
 
 def require_spec(model: Model, spec: Spec, expected: type[S]) -> S:
-    """The spec, if it is of the kind that the model reads.
+    """Returns the spec, checked to have the type that the model reads.
 
     Raises:
-      UserError: it is of another kind.
+      UserError: the spec has another type.
     """
     if not isinstance(spec, expected):
         raise UserError(

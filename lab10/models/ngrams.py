@@ -1,4 +1,4 @@
-"""Short sequences of words as ids of their own, by hashing (Weinberger et al. 2009)."""
+"""Hashes n-grams of words to ids (feature hashing, Weinberger et al. 2009)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,21 +6,24 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lab10.data.tokenizer import PADDING_ID
 
-# Beyond these an n-gram occurs once, and an embedding of its buckets fits no device.
+# Longer n-grams hardly occur twice, and an embedding with more buckets fits on no device.
 MAX_NGRAM, MAX_NGRAM_BUCKETS = 8, 2**24
 
 
 def windows(rows: jax.Array, length: int) -> jax.Array:
-    """Returns each position and the ones before it, [length, batch, time]; zeros before the first."""
-    return jnp.stack([jnp.pad(rows, [(0, 0), (back, 0)])[:, : rows.shape[1]] for back in range(length)])
+    """Returns the entries at each position and at the `length` - 1 positions before, [length, batch, time].
+
+    Entry i is the row shifted right by i; the shift fills with zeros.
+    """
+    return jnp.stack([jnp.pad(rows, [(0, 0), (shift, 0)])[:, : rows.shape[1]] for shift in range(length)])
 
 
 def ngram_buckets(
     tokens: Int[Array, "batch time"], length: int, buckets: int
 ) -> tuple[Int[Array, "batch time"], Bool[Array, "batch time"]]:
-    """Returns the bucket of the n-gram ending at each position, and whether it consists of tokens only.
+    """Returns the bucket of the n-gram ending at each position, and whether all its words are tokens.
 
-    The hash is FNV-1a's with whole ids in place of bytes (Fowler, Noll and Vo 1991), then mixed by its upper half.
+    The hash is FNV-1a (Fowler, Noll and Vo 1991) over whole ids instead of bytes, XORed with its upper half.
     """
     parts = windows(tokens, length)
     hashed = jnp.full(tokens.shape, 2166136261, jnp.uint32)
@@ -33,6 +36,6 @@ def ngram_buckets(
 def ngram_weights(
     complete: Bool[Array, "batch time"], length: int, token_weights: Float[Array, "batch time"] | None
 ) -> Float[Array, "batch time"]:
-    """Weight of the n-gram ending at each position: the product of the weights of its tokens, if given."""
-    there = complete.astype(jnp.float32)
-    return there if token_weights is None else there * jnp.prod(windows(token_weights, length), axis=0)
+    """Returns the weight of the n-gram ending at each position: the product of its token weights, 0 if incomplete."""
+    weights = complete.astype(jnp.float32)
+    return weights if token_weights is None else weights * jnp.prod(windows(token_weights, length), axis=0)

@@ -1,4 +1,4 @@
-"""Text classifiers: the lab's LSTM, and the bag of words it is compared with."""
+"""Text classifiers: the lab's LSTM, and a bag of words as the baseline."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -20,23 +20,23 @@ from lab10.models.ngrams import MAX_NGRAM, MAX_NGRAM_BUCKETS, ngram_buckets, ngr
 
 
 def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Uniform in ±0.05, Keras's initialiser of embeddings."""
+    """Samples uniformly from [-0.05, 0.05), as Keras's initializer of embeddings."""
     return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
 
 
 def num_logits(spec: TextSpec) -> int:
-    """One logit for two classes, else one a class."""
+    """Returns the number of logits: one for two classes, otherwise one per class."""
     return 1 if len(spec.class_names) <= 2 else len(spec.class_names)
 
 
 class LSTMClassifier(nn.Module):
-    """Embedding → masked LSTM → pooling over time → logits. Padding is masked, so its amount does not matter.
+    """Embedding → masked LSTM → pooling over time → logits. Padding is masked and has no effect.
 
-    Dropout is on where `apply` is given an rng named `dropout`.
+    Dropout is active if `apply` has an rng named `dropout`.
 
     Attributes:
-      num_embeddings: rows of the embedding; ids lie below.
-      config: widths and choices.
+      num_embeddings: rows of the embedding; all ids are below.
+      config: the config of the model.
       logits: number of outputs.
     """
 
@@ -48,22 +48,24 @@ class LSTMClassifier(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch time"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
+        """Returns logits, float32, for rows of ids; `PADDING_ID` is no token.
 
         Args:
-          tokens: the ids.
-          token_weights: what each token's embedding is multiplied by, where it is asked which tokens matter; None: 1.
+          tokens: ids of the words.
+          token_weights: factor of each token's embedding, to measure its effect on the logits; None: 1.
         """
         config, dtype = self.config, self.config.compute_dtype()
-        mask = (tokens != PADDING_ID).T  # time comes first in all that follows
+        mask = (tokens != PADDING_ID).T  # time is the first dimension from here on
         embedded = [self._embed("embedding", self.num_embeddings, config.embedding_dim, tokens, token_weights)]
         for length in range(2, config.max_ngram + 1):
             buckets, complete = ngram_buckets(tokens, length, config.ngram_buckets)
-            there = ngram_weights(complete, length, token_weights)
-            embedded.append(self._embed(f"embedding_{length}", config.ngram_buckets, config.ngram_dim, buckets, there))
+            weights = ngram_weights(complete, length, token_weights)
+            embedded.append(
+                self._embed(f"embedding_{length}", config.ngram_buckets, config.ngram_dim, buckets, weights)
+            )
         features = self.perturb("features", jnp.concatenate(embedded, axis=-1))
-        # Time is the first dimension: a mask that is broadcast along it is the same at every step.
-        features = self._dropout(features, config.input_dropout, broadcast=(0,) if config.shared_dropout_mask else ())
+        # Broadcast along time: the same mask at every step.
+        features = Dropout(config.input_dropout, broadcast=(0,) if config.shared_dropout_mask else ())(features)
         forward = MaskedLSTM(config.hidden_size, dtype, config.implementation, name="lstm")
         (_, last), states = forward(features, mask)
         if config.bidirectional:
@@ -76,10 +78,7 @@ class LSTMClassifier(nn.Module):
         else:
             pooled = last if config.pooling == "last" else pool(states, mask, config.pooling)
         dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
-        return dense(self._dropout(pooled, config.output_dropout)).astype(jnp.float32)
-
-    def _dropout(self, x: jax.Array, rate: float | jax.Array, broadcast: tuple[int, ...] = ()) -> jax.Array:
-        return Dropout(rate, broadcast)(x)
+        return dense(Dropout(config.output_dropout)(pooled)).astype(jnp.float32)
 
     def _embed(
         self,
@@ -89,37 +88,37 @@ class LSTMClassifier(nn.Module):
         ids: Int[Array, "batch time"],
         token_weights: Float[Array, "batch time"] | None,
     ) -> Float[Array, "time batch features"]:
-        """Embedded ids; dropout takes rows of the embedding, so that an id is gone wherever it stands in the batch."""
+        """Embeds ids. Dropout zeroes rows of the embedding, so a dropped id is dropped everywhere in the batch."""
         embedding = nn.Embed(rows, width, self.config.compute_dtype(), embedding_init=keras_uniform, name=name)
-        ids = ids.T  # before the embedding makes them large
+        ids = ids.T  # transposing the ids is cheaper than transposing their embeddings
         embedded = embedding(ids)
         if token_weights is not None:
             embedded = embedded * token_weights.T[..., None].astype(embedded.dtype)
         if not is_static_zero(self.config.embedding_dropout):
-            kept = self._dropout(jnp.ones(rows, embedded.dtype), self.config.embedding_dropout)
+            kept = Dropout(self.config.embedding_dropout)(jnp.ones(rows, embedded.dtype))
             embedded = embedded * kept[ids][..., None]
         return embedded
 
 
 def pool(
-    states: Float[Array, "time batch features"], mask: Bool[Array, "time batch"], how: Literal["max", "mean"]
+    states: Float[Array, "time batch features"], mask: Bool[Array, "time batch"], pooling: Literal["max", "mean"]
 ) -> Float[Array, "batch features"]:
-    """The largest or the mean of each feature over the steps of the mask; zeros where there is none."""
-    kept = mask[..., None]
-    if how == "mean":
-        return jnp.sum(jnp.where(kept, states, 0), axis=0) / jnp.maximum(jnp.sum(kept, axis=0), 1)
-    largest = jnp.max(jnp.where(kept, states, -jnp.inf), axis=0)
-    return jnp.where(jnp.any(kept, axis=0), largest, 0)
+    """Returns the maximum or the mean of each feature over the steps of the mask; zeros for rows without steps."""
+    is_step = mask[..., None]
+    if pooling == "mean":
+        return jnp.sum(jnp.where(is_step, states, 0), axis=0) / jnp.maximum(jnp.sum(is_step, axis=0), 1)
+    largest = jnp.max(jnp.where(is_step, states, -jnp.inf), axis=0)
+    return jnp.where(jnp.any(is_step, axis=0), largest, 0)
 
 
 class BagOfWordsClassifier(nn.Module):
-    """Which words occur (multi-hot) → dense layers → logits. Neither order nor repetition counts.
+    """Multi-hot vector of words → dense layers → logits. Order and repetition have no effect.
 
     Attributes:
       num_ids: width of the multi-hot vector.
-      widths: of the hidden layers, ReLU; () makes it logistic regression.
+      widths: widths of the hidden layers, ReLU; () is logistic regression.
       logits: number of outputs.
-      dtype: of the computation.
+      dtype: dtype of the computation.
     """
 
     num_ids: int
@@ -131,27 +130,26 @@ class BagOfWordsClassifier(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch time"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
-        """Reads rows of ids, in which `PADDING_ID` is no token; returns logits, float32.
+        """Returns logits, float32, for rows of ids; `PADDING_ID` is no token.
 
         Args:
-          tokens: the ids.
-          token_weights: how far each token is there, where it is asked which tokens matter; None: 1.
+          tokens: ids of the words.
+          token_weights: weight of each token, to measure its effect on the logits; None: 1.
         """
         x = multi_hot(tokens, self.num_ids, token_weights).astype(self.dtype)
-        for i, width in enumerate(self.widths):
-            x = nn.relu(
-                nn.Dense(width, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=f"dense_{i}")(x)
-            )
-        dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
+        glorot = nn.initializers.glorot_uniform()
+        for layer, width in enumerate(self.widths):
+            x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=glorot, name=f"dense_{layer}")(x))
+        dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=glorot, name="dense")
         return dense(x).astype(jnp.float32)
 
 
 def multi_hot(
     tokens: Int[Array, "batch time"], num_ids: int, token_weights: Float[Array, "batch time"] | None = None
 ) -> Float[Array, "batch num_ids"]:
-    """1 in the columns of the ids that a row holds, 0 elsewhere; padding has no column set.
+    """Returns 1 in the columns of the ids that occur in a row and 0 elsewhere; the column of padding is 0.
 
-    With `token_weights`, the mean token_weights of the tokens that have the id takes the place of the 1.
+    With `token_weights`, an id's column contains the mean weight of the tokens with this id instead of 1.
     """
     rows = jnp.arange(tokens.shape[0])[:, None]
     blank = jnp.zeros((tokens.shape[0], num_ids))
@@ -164,7 +162,7 @@ def multi_hot(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LSTM(Model):
-    """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE), layer_lstm(32), layer_dense(1)`: 652,513 parameters."""
+    """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE), layer_lstm(32), layer_dense(1)`. 652,513 parameters."""
 
     output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
@@ -173,25 +171,25 @@ class LSTM(Model):
     hidden_size: int = 32
     """Size of the LSTM's state, in each direction."""
     max_ngram: int = 1
-    """Longest n-gram with an embedding of its own at each position; 1: words alone."""
+    """Number of words in the longest n-gram. Each n-gram has an embedding next to its last word's; 1: only words."""
     ngram_dim: int = 16
-    """Size of the n-gram embeddings, for each length."""
+    """Width of the embedding of n-grams, per n-gram length."""
     ngram_buckets: int = 2**18
-    """Rows of the n-gram embeddings, which n-grams share by their hash."""
+    """Rows of the embedding of n-grams, per n-gram length; n-grams with the same hash share a row."""
     bidirectional: bool = False
-    """Whether a second LSTM reads the text backwards (Graves and Schmidhuber 2005)."""
+    """Add a second LSTM that reads backwards (Graves and Schmidhuber 2005)."""
     pooling: Literal["last", "max", "mean", "concat"] = "last"
-    """Pooling over time: max as in Johnson and Zhang 2016; concat of all three as in Howard and Ruder 2018."""
+    """Pooling of the states: max as in Johnson and Zhang 2016; concat is all three, as in Howard and Ruder 2018."""
     embedding_dropout: float = traced_field(0.0)
-    """Dropout rate of words, each at all its positions in a batch (Gal and Ghahramani 2016)."""
+    """Fraction of the words that are dropped in training, everywhere in a batch (Gal and Ghahramani 2016)."""
     input_dropout: float = traced_field(0.0)
-    """Dropout rate of the LSTM's inputs."""
+    """Fraction of the LSTM's inputs that are set to zero in training."""
     shared_dropout_mask: bool = True
-    """Whether input dropout uses the same mask at every time step (Gal and Ghahramani 2016)."""
+    """Use the same input dropout mask at every time step of a text (Gal and Ghahramani 2016)."""
     output_dropout: float = traced_field(0.0)
-    """Dropout rate of the pooled features."""
+    """Fraction of the pooled features that are set to zero in training."""
     implementation: Implementation = "fused"
-    """Implementation of the LSTM; reference is the plain scan that fused is tested against."""
+    """Implementation of the LSTM: fused, or reference, the plain scan that fused is tested against."""
 
     def __post_init__(self):
         widths = ("embedding_dim", "ngram_dim", "hidden_size")
@@ -203,18 +201,18 @@ class LSTM(Model):
 
     def build(self, spec: Spec) -> LSTMClassifier:
         texts = require_spec(self, spec, TextSpec)
-        # The lab's embedding has one row more than there are ids; so has this one, to compare parameter by parameter.
+        # Like the lab's, the embedding has one row more than ids, so that the numbers of parameters agree.
         return LSTMClassifier(texts.num_ids + 1, self, num_logits(texts))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BagOfWords(Model):
-    """A multi-hot vector and dense layers."""
+    """Dense layers on a multi-hot vector of words."""
 
     output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     widths: tuple[int, ...] = (16,)
-    """Widths of the hidden layers (ReLU); none: logistic regression."""
+    """Widths of the hidden layers, ReLU; empty is logistic regression."""
 
     def __post_init__(self):
         require_at_least(1, self, "widths", prefix="model.")

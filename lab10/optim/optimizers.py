@@ -1,10 +1,11 @@
-"""Optimizers: configs that build optax transformations, with Keras's constants as defaults.
+"""Optimizers: configs that build Optax transformations, with the constants of Keras, which the labs use.
 
-A new optimizer is a new subclass of `Optimizer`.
+To add an optimizer, subclass `Optimizer`.
 """
 
 import abc
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,50 +18,51 @@ from lab10.optim.schedules import Constant, Schedule
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer(abc.ABC):
-    """The fields that all optimizers share."""
+    """Base class of the optimizers: learning rate, schedule, clipping and weight decay around an update rule."""
 
     learning_rate: float = traced_field(1e-3)
-    """Learning rate, before the schedule."""
+    """Factor of each update, before the schedule is applied."""
     schedule: Schedule = Constant()
-    """Learning-rate schedule."""
+    """Schedule of the learning rate over the run."""
     clip_norm: float | None = traced_field(None)
-    """Maximum global norm of the gradients; None: no clipping."""
+    """Maximum global norm of the gradients; larger gradients are scaled down to it. None: no clipping."""
     weight_decay: float = traced_field(0.0)
-    """Decoupled weight decay of matrices (Loshchilov and Hutter 2019); biases do not decay."""
+    """Decoupled weight decay (Loshchilov and Hutter 2019) of matrices; biases are not decayed."""
 
     def __post_init__(self):
         require_at_least(0, self, "learning_rate", "clip_norm", "weight_decay", prefix="optimizer.")
         if self.clip_norm == 0:
-            raise UserError("--optimizer.clip-norm is 0, with which nothing is learned; expected above 0, or None.")
+            raise UserError(
+                "--optimizer.clip-norm is 0, so nothing would be learned; expected a value above 0, or None."
+            )
 
     @abc.abstractmethod
     def rule(self) -> optax.GradientTransformation:
-        """Returns the update rule, with learning rate 1 and without the sign of descent."""
+        """Builds the transformation from gradients to updates with unit learning rate, in the direction of ascent."""
 
     def build(self, total_steps: int) -> optax.GradientTransformation:
-        """Builds the whole transformation for a run of `total_steps`: clipping, rule, weight decay, learning rate."""
+        """Builds the full transformation for a run of `total_steps` steps: clip, rule, decay, learning rate."""
         factor = self.schedule.build(total_steps)
-        parts = [self.rule(), optax.scale_by_learning_rate(lambda step: self.learning_rate * factor(step))]
+        transformations = [
+            self.rule(),
+            optax.scale_by_learning_rate(lambda step: self.learning_rate * factor(step)),
+        ]
         if self.clip_norm is not None:
-            parts.insert(0, optax.clip_by_global_norm(self.clip_norm))
+            transformations.insert(0, optax.clip_by_global_norm(self.clip_norm))
         if not is_static_zero(self.weight_decay):
-            parts.insert(
-                -1,
-                optax.add_decayed_weights(
-                    self.weight_decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
-                ),
-            )
-        return optax.chain(*parts)
+            decay = optax.add_decayed_weights(self.weight_decay, mask=_matrix_mask)
+            transformations.insert(-1, decay)
+        return optax.chain(*transformations)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RMSprop(Optimizer):
-    """Hinton's RMSprop with Keras's constants and, as in Keras, epsilon inside the square root."""
+    """Hinton's RMSprop with the constants of Keras. As in Keras, epsilon is added inside the square root."""
 
     decay: float = 0.9
     """Decay of the running mean of squared gradients."""
     epsilon: float = 1e-7
-    """Added to the running mean."""
+    """Constant added to the running mean of squared gradients."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -73,10 +75,10 @@ class RMSprop(Optimizer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Kingma and Ba 2015 in the form that ends their section 2, which is Keras's and TensorFlow's.
+    """Adam (Kingma and Ba 2015) in the form at the end of their section 2, as in Keras and TensorFlow.
 
-    Bias correction scales the step and not the two means, so epsilon counts for more in the first steps
-    than in algorithm 1, and there is one division a parameter less to do.
+    Bias correction scales the step instead of the two means. Epsilon therefore weighs more in the first
+    steps than in algorithm 1, and each parameter needs one division less.
     """
 
     b1: float = 0.9
@@ -84,7 +86,7 @@ class Adam(Optimizer):
     b2: float = 0.999
     """Decay of the running mean of squared gradients."""
     epsilon: float = 1e-7
-    """Added to the square root."""
+    """Constant added to the square root of the mean of squared gradients."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -97,10 +99,10 @@ class Adam(Optimizer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum where asked."""
+    """Stochastic gradient descent, with optional momentum."""
 
     momentum: float = 0.0
-    """Momentum (Polyak 1964); 0: none."""
+    """Decay of the running sum of gradients (Polyak 1964); 0: no momentum."""
     nesterov: bool = False
     """Whether to use Nesterov momentum."""
 
@@ -112,8 +114,12 @@ class SGD(Optimizer):
         return optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()
 
 
+def _matrix_mask(params: optax.Params) -> Any:
+    return jax.tree.map(lambda param: param.ndim > 1, params)
+
+
 def _scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
-    """m √(1 - b2^t) / (1 - b1^t) / (√v + epsilon), with the running means m of gradients and v of their squares."""
+    """Updates m √(1 - b2^t) / (1 - b1^t) / (√v + epsilon); m and v are running means of gradients and their squares."""
 
     def init(params: optax.Params) -> optax.ScaleByAdamState:
         zeros = [jax.tree.map(jnp.zeros_like, params) for _ in range(2)]

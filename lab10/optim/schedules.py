@@ -1,6 +1,6 @@
-"""Learning-rate schedules: factors of the learning rate as functions of the step, built with optax.
+"""Learning-rate schedules: factors of the learning rate as functions of the step, built with Optax.
 
-A new schedule is a new subclass of `Schedule`.
+To add a schedule, subclass `Schedule`.
 """
 
 import abc
@@ -14,43 +14,42 @@ from lab10.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schedule(abc.ABC):
-    """The base class of schedules: a factor of the learning rate, after a linear warm-up."""
+    """Base class of the schedules: a linear warm-up, followed by the factor that a subclass defines."""
 
     warmup_steps: int = 0
-    """Steps of linear warm-up from 0."""
+    """Number of steps over which the learning rate rises linearly from 0."""
 
-    # Whether the factor at a step depends on how long the run is.
+    # Whether the factor at a step depends on the length of the run. If not, a finished run can be extended.
     depends_on_duration = True
 
     def __post_init__(self):
         require_at_least(0, self, "warmup_steps", prefix="optimizer.schedule.")
 
     def build(self, total_steps: int) -> optax.Schedule:
-        """Returns the factor, float32, as a function of the step.
+        """Builds the function from the step to the factor, float32.
 
         Raises:
-          UserError: the warm-up does not end before the run.
+          UserError: the warm-up is not shorter than the run.
         """
         if self.warmup_steps >= total_steps and self.warmup_steps > 0:
             raise UserError(
                 f"--optimizer.schedule.warmup-steps is {self.warmup_steps}; "
                 f"expected fewer than the run's {total_steps} steps."
             )
-        after = self.after_warmup(total_steps - self.warmup_steps)
-        return (
-            optax.join_schedules([optax.linear_schedule(0.0, 1.0, self.warmup_steps), after], [self.warmup_steps])
-            if self.warmup_steps
-            else after
-        )
+        after_warmup = self.after_warmup(total_steps - self.warmup_steps)
+        if not self.warmup_steps:
+            return after_warmup
+        warmup = optax.linear_schedule(0.0, 1.0, self.warmup_steps)
+        return optax.join_schedules([warmup, after_warmup], [self.warmup_steps])
 
     @abc.abstractmethod
     def after_warmup(self, steps: int) -> optax.Schedule:
-        """Returns the factor for the `steps` steps after the warm-up, starting at 1."""
+        """Builds the factor, starting at 1, over the `steps` steps after the warm-up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-    """A constant learning rate."""
+    """Constant learning rate."""
 
     depends_on_duration = False
 
@@ -60,10 +59,10 @@ class Constant(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Half a cosine from 1 to `end_factor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+    """Cosine decay from 1 to `end_factor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
 
     end_factor: float = 0.0
-    """Factor at the end of the run."""
+    """Factor of the learning rate at the end of the run."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,10 +74,10 @@ class Cosine(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Linear(Schedule):
-    """A straight line from 1 to `end_factor`."""
+    """Linear decay from 1 to `end_factor`."""
 
     end_factor: float = 0.0
-    """Factor at the end of the run."""
+    """Factor of the learning rate at the end of the run."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -90,20 +89,22 @@ class Linear(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """Exponential decay: the factor is multiplied by `decay_rate` every `transition_steps`, smoothly."""
+    """Exponential decay by `decay_rate` per `transition_steps` steps, without stairs."""
 
     depends_on_duration = False
 
     decay_rate: float = 0.5
-    """Factor of one interval."""
+    """Factor by which the learning rate falls in `transition_steps` steps, above 0 and at most 1."""
     transition_steps: int = 1000
-    """Steps in one interval."""
+    """Number of steps in which the learning rate falls by `decay_rate`."""
 
     def __post_init__(self):
         super().__post_init__()
         require_at_least(1, self, "transition_steps", prefix="optimizer.schedule.")
         if not 0 < self.decay_rate <= 1:
-            raise UserError(f"--optimizer.schedule.decay-rate is {self.decay_rate}; expected above 0 and at most 1.")
+            raise UserError(
+                f"--optimizer.schedule.decay-rate is {self.decay_rate}; expected a value above 0 and at most 1."
+            )
 
     def after_warmup(self, steps: int) -> optax.Schedule:
         return optax.exponential_decay(1.0, self.transition_steps, self.decay_rate)
@@ -111,14 +112,14 @@ class Exponential(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PiecewiseConstant(Schedule):
-    """A step function: the factor is multiplied by `factor` at each boundary."""
+    """Piecewise constant: the learning rate is multiplied by `factor` at each of `boundaries`."""
 
     depends_on_duration = False
 
     boundaries: tuple[int, ...] = ()
     """Steps at which the learning rate changes, counted from the end of the warm-up."""
     factor: float = 0.1
-    """Factor at each boundary."""
+    """Factor of the learning rate at each boundary."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,7 +1,7 @@
-"""Joins several processes, on one host or many, into one run by `jax.distributed`.
+"""Runs on several processes, on one host or many, with `jax.distributed`.
 
-A process that is lost is JAX's to notice: the coordinator misses its heartbeat, names it in the log, and JAX aborts the
-other processes. Checkpoints stay whole, so the same command resumes the run.
+JAX detects a lost process: the coordinator misses its heartbeat and names it in the log, and JAX aborts the other
+processes. Checkpoints stay intact, so the same command resumes the run.
 """
 
 import contextlib
@@ -19,30 +19,30 @@ from lab10.config.fields import require_at_least
 from lab10.errors import Diverged, Interrupted, UserError
 from lab10.parallel.multihost import is_lead_process
 
-BY_HAND = "--distributed.coordinator-address, --distributed.num-processes and --distributed.process-id"
+MANUAL_OPTIONS = "--distributed.coordinator-address, --distributed.num-processes and --distributed.process-id"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distributed:
-    """Which processes make up the run. Without a launcher that JAX knows, the first three are needed."""
+    """The processes of a run. The first three fields are required unless JAX detects the launcher."""
 
     coordinator_address: str | None = None
-    """Address of process 0 as host:port, with a free port on that host."""
+    """Address of process 0 as host:port, with a port that is free on its host."""
     num_processes: int | None = None
     """Number of processes."""
     process_id: int | None = None
     """Index of this process, from 0."""
     detect: bool | None = None
-    """Whether to ask the launcher; None: only if Slurm, Open MPI or Kubernetes has started several processes."""
+    """Whether to ask the launcher; None: only if Slurm, Open MPI or Kubernetes started several processes."""
     connect_timeout_seconds: int = 300
-    """Time within which all processes have to connect."""
+    """Seconds within which all processes must connect."""
     heartbeat_timeout_seconds: int = 60
-    """Time without a heartbeat after which a process counts as lost and the others end."""
+    """Seconds without a heartbeat before a process counts as lost and the others end."""
 
     def __post_init__(self):
-        by_hand = (self.coordinator_address, self.num_processes, self.process_id)
-        if None in by_hand and by_hand != (None, None, None):
-            raise UserError(f"{BY_HAND} belong together; give all three, or none where a launcher does.")
+        manual = (self.coordinator_address, self.num_processes, self.process_id)
+        if None in manual and manual != (None, None, None):
+            raise UserError(f"{MANUAL_OPTIONS} belong together; give all three, or none under a launcher.")
         at_least_one = ("num_processes", "connect_timeout_seconds", "heartbeat_timeout_seconds")
         require_at_least(1, self, *at_least_one, prefix="distributed.")
         require_at_least(0, self, "process_id", prefix="distributed.")
@@ -54,12 +54,12 @@ class Distributed:
         if self.process_id is not None and self.num_processes is not None and self.process_id >= self.num_processes:
             raise UserError(
                 f"--distributed.process-id is {self.process_id}; "
-                f"expected one from 0 to {self.num_processes - 1}, of --distributed.num-processes."
+                f"expected 0 to {self.num_processes - 1}, less than --distributed.num-processes."
             )
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether this process is one of several, by options or by the variables of a launcher that JAX can ask."""
+    def is_enabled(self) -> bool:
+        """Whether to connect to other processes, as the options or a launcher's environment variables say."""
         if self.coordinator_address is not None:
             return True
         if self.detect is not None:
@@ -71,30 +71,34 @@ class Distributed:
 
 @contextlib.contextmanager
 def joined(settings: Distributed) -> Iterator[None]:
-    """Makes this process part of the run while entered. Enter it before the first use of a JAX device.
+    """Connects this process to the others of the run inside a `with` block; enter it before JAX uses a device.
 
     Raises:
-      UserError: the coordinator cannot be reached, or no launcher tells of the other processes.
+      UserError: the coordinator cannot be reached, or no launcher describes the other processes.
     """
-    if not settings.is_wanted:
+    if not settings.is_enabled:
         yield
         return
     connect(settings)
     try:
         yield
-        multihost_utils.sync_global_devices("end of the run")  # unlike the shutdown, waits for a slow process
+        multihost_utils.sync_global_devices("end of the run")  # waits for a slow process; the shutdown does not
     except (UserError, Interrupted, Diverged):
-        # All processes raise these together, so they meet in the shutdown and each keeps its exit status.
+        # All processes raise these errors together, so all reach the shutdown and keep their exit statuses.
         jax.distributed.shutdown()
         raise
-    # Other errors are one process's own. They are printed before JAX shuts down at exit, which aborts this process
-    # and the others if they do not come to the shutdown.
+    # Other errors are raised by a single process and skip this line: they are printed before JAX shuts down at exit,
+    # which aborts this process, and the other processes unless they reach the shutdown too.
     jax.distributed.shutdown()
 
 
 def connect(settings: Distributed) -> None:
-    """Connects to the other processes by `jax.distributed.initialize`."""
-    # JAX's preemption service would take SIGTERM away from `lab10.training.signals`.
+    """Connects to the other processes with `jax.distributed.initialize`.
+
+    Raises:
+      UserError: the connection fails.
+    """
+    # JAX's preemption service would replace the SIGTERM handler of `lab10.training.signals`.
     jax.config.update("jax_enable_preemption_service", False)
     if settings.process_id and settings.coordinator_address is not None:
         wait_for_coordinator(settings.coordinator_address, settings.connect_timeout_seconds)
@@ -105,21 +109,23 @@ def connect(settings: Distributed) -> None:
             settings.process_id,
             initialization_timeout=settings.connect_timeout_seconds,
             heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
-            # In the shutdown, a process waits for others that may be stuck in a collective because of it.
+            # A process that shuts down waits for others, which may be stuck in a collective that needs this process.
             shutdown_timeout_seconds=settings.heartbeat_timeout_seconds,
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"The processes of this run cannot be joined: {reason}\nGive {BY_HAND}.") from error
+        raise UserError(
+            f"Cannot connect to the other processes of this run: {reason}\nGive {MANUAL_OPTIONS}."
+        ) from error
     console.quiet = not is_lead_process()
     console.print(f"{jax.process_count()} processes, {jax.device_count()} devices", markup=False)
 
 
 def wait_for_coordinator(address: str, timeout_seconds: float) -> None:
-    """Waits until the coordinator accepts connections; JAX would abort the process if it never does.
+    """Waits until the coordinator accepts connections; on a timeout, JAX would abort the process.
 
     Raises:
-      UserError: it does not in time.
+      UserError: the coordinator does not accept a connection in time.
     """
     host, _, port = address.rpartition(":")
     deadline, reason = time.monotonic() + timeout_seconds, ""

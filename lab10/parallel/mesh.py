@@ -1,4 +1,4 @@
-"""The devices of a run as a mesh, and what lies on it whole or in parts."""
+"""The device mesh of a run, and the sharding of arrays over it."""
 
 import dataclasses
 
@@ -9,49 +9,51 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from lab10.config.fields import field, require_at_least
 from lab10.errors import UserError
 
-# The mesh's one axis, along which the rows of a batch lie.
+# Name of the only mesh axis, over which the rows of a batch are sharded.
 DATA = "data"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeviceMesh:
-    """The devices of a run, over all its processes. They affect the result only by rounding."""
+    """The devices of a run, over all processes. The choice changes results only by rounding."""
 
     data: int | None = field(None, affects_result=False)
-    """Number of devices that share each batch, the same for every process; None: all devices."""
+    """Devices that each batch is sharded over, the same number in every process; None: all devices."""
     shard_optimizer: bool = field(False, affects_result=False)
-    """Whether to shard the optimizer's state over the devices (Rajbhandari et al. 2020, ZeRO stage 1)."""
+    """Whether to shard the optimizer state over the devices (ZeRO stage 1, Rajbhandari et al. 2020)."""
 
     def __post_init__(self):
         require_at_least(1, self, "data", prefix="mesh.")
 
     def build(self) -> Mesh:
-        """The mesh, each process's devices side by side.
+        """Builds the mesh; the devices of each process are adjacent.
 
         Raises:
-          UserError: there are not so many devices, or the processes cannot have equally many of them.
+          UserError: fewer devices are available, or the number is not a multiple of the number of processes.
         """
         devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-        wanted, processes = len(devices) if self.data is None else self.data, jax.process_count()
-        of_each, left = divmod(wanted, processes)
-        if left or of_each > jax.local_device_count():
+        requested, processes = len(devices) if self.data is None else self.data, jax.process_count()
+        per_process, remainder = divmod(requested, processes)
+        if remainder or per_process > jax.local_device_count():
             raise UserError(
-                f"--mesh.data is {wanted}; expected at most the {len(devices)} devices that there are"
+                f"--mesh.data is {requested}; expected at most {len(devices)}, the number of available devices"
                 + (f", and a multiple of the {processes} processes." if processes > 1 else ".")
             )
-        per_process = np.array(devices).reshape(processes, -1)
-        return Mesh(per_process[:, :of_each].reshape(-1), (DATA,))
+        return Mesh(np.array(devices).reshape(processes, -1)[:, :per_process].reshape(-1), (DATA,))
 
 
 def local_mesh() -> Mesh:
-    """All devices of this process: what inspection uses."""
+    """Returns a mesh of all devices of this process, as inspection uses."""
     return Mesh(np.array(jax.local_devices()), (DATA,))
 
 
-def in_parts(mesh: Mesh | AbstractMesh, leaf: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
-    """An array cut along the largest dimension that the devices divide; whole on each where there is none."""
-    fitting = [axis for axis, size in enumerate(leaf.shape) if size >= mesh.size and size % mesh.size == 0]
-    if not fitting:
+def largest_axis_sharding(mesh: Mesh | AbstractMesh, array: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
+    """Returns a sharding along the largest axis of an array that the number of devices divides.
+
+    An array without such an axis is replicated.
+    """
+    divisible = [axis for axis, size in enumerate(array.shape) if size >= mesh.size and size % mesh.size == 0]
+    if not divisible:
         return NamedSharding(mesh, PartitionSpec())
-    cut = max(fitting, key=leaf.shape.__getitem__)
-    return NamedSharding(mesh, PartitionSpec(*[DATA if axis == cut else None for axis in range(len(leaf.shape))]))
+    sharded = max(divisible, key=array.shape.__getitem__)
+    return NamedSharding(mesh, PartitionSpec(*[DATA if axis == sharded else None for axis in range(len(array.shape))]))

@@ -1,7 +1,7 @@
-"""What the processes of a run tell each other, on top of `jax.experimental.multihost_utils`.
+"""Communication between the processes of a run, on top of `jax.experimental.multihost_utils`.
 
-All functions but `is_lead_process` are collective: every process calls them, in the same order. In a run of one
-process they involve no communication.
+All functions except `is_lead_process` are collective: every process must call them, in the same order. In a run with
+a single process, none of them communicates.
 """
 
 import json
@@ -18,23 +18,23 @@ T = TypeVar("T")
 
 
 def is_lead_process() -> bool:
-    """Whether this is the process that writes the files that only one process may write."""
+    """Returns whether this is process 0, which writes the files that only one process may write."""
     return jax.process_index() == 0
 
 
 def run_on_all(function: Callable[[], T]) -> T:
-    """Calls a function in every process, waits until it has returned in all of them, and returns its result here.
+    """Calls a function in every process, waits until all calls have returned, and returns this process's result.
 
     Raises:
-      UserError: in every process, if the function raised it in any.
+      UserError: in every process, if the function raised it in any process.
     """
     if jax.process_count() == 1:
         return function()
     try:
-        result, problem = function(), ""
+        result, message = function(), ""
     except UserError as error:
-        problem = str(error)
-    raise_on_all(problem)
+        message = str(error)
+    raise_on_all(message)
     return result
 
 
@@ -47,50 +47,51 @@ def run_on_lead(function: Callable[[], object]) -> None:
     run_on_all(function if is_lead_process() else lambda: None)
 
 
-def raise_on_all(problem: str) -> None:
-    """Raises in every process if any has a problem; an empty string means that there is none.
+def raise_on_all(message: str) -> None:
+    """Raises an error in every process if any process passes a message; an empty string means no error.
 
     Raises:
-      UserError: in every process, with the problem of the first process that has one.
+      UserError: in every process, with the message of the first process that has one.
     """
-    # The usual answer, none, costs one collective of fixed shape, which is compiled once.
-    if all_max(len(problem)) > 0:
-        raise UserError(next(filter(None, gather_texts(problem))))
+    # Usually no process has a message; this costs one collective of fixed shape, which is compiled once.
+    if all_max(len(message)) > 0:
+        raise UserError(next(filter(None, gather_texts(message))))
 
 
 def require_same_on_all(describe: Callable[[], dict[str, Any]]) -> None:
-    """Raises in every process unless all of them give the same description.
+    """Checks that all processes have the same description.
 
-    `multihost_utils.assert_equal` would say neither which field differs nor in which process.
+    `multihost_utils.assert_equal` names neither the field nor the process that differs.
 
     Args:
-      describe: returns JSON values by option or other name. Not called in a run of one process.
+      describe: returns JSON values by option or other name. Not called in a run with a single process.
 
     Raises:
-      UserError: in every process, with the names that differ in the first process that differs from process 0.
+      UserError: in every process, with the names whose values differ between process 0 and the first process unlike it.
     """
     if jax.process_count() == 1:
         return
     lead, *others = map(json.loads, gather_texts(json.dumps(describe(), sort_keys=True, default=str)))
-    for number, other in enumerate(others, start=1):
-        differing = [name for name in sorted(lead.keys() | other.keys()) if lead.get(name) != other.get(name)]
+    for index, description in enumerate(others, start=1):
+        names = sorted(lead.keys() | description.keys())
+        differing = [name for name in names if lead.get(name) != description.get(name)]
         if differing:
-            values = "; ".join(f"{name} ({lead.get(name)} and {other.get(name)})" for name in differing[:5])
+            values = "; ".join(f"{name} ({lead.get(name)} and {description.get(name)})" for name in differing[:5])
             raise UserError(
-                f"Processes 0 and {number} of this run differ in {values}. Expected the same command on every "
-                "host, the same data and one --workdir that all share.\nIf each is meant to be a run of its own, give "
-                "each --distributed.detect False and its own --workdir."
+                f"Processes 0 and {index} of this run differ in {values}. Expected the same command on every "
+                "host, the same data and one shared --workdir.\nTo start separate runs instead, give each "
+                "--distributed.detect False and its own --workdir."
             )
 
 
 def all_max(number: int) -> int:
-    """Returns the largest of the numbers given by all processes."""
+    """Returns the maximum of the numbers that the processes pass."""
     return number if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.int32(number)).max())
 
 
 def gather_texts(text: str) -> list[str]:
-    """Returns the texts given by all processes, ordered by process index."""
+    """Returns the texts that the processes pass, ordered by process index."""
     encoded = text.encode()
-    size = max(1, all_max(len(encoded)))  # collectives need arrays of one shape, and not an empty one
+    size = max(1, all_max(len(encoded)))  # collectives need arrays of equal, nonzero size
     rows = multihost_utils.process_allgather(np.frombuffer(encoded.ljust(size, b"\0"), np.uint8))
     return [row.tobytes().rstrip(b"\0").decode() for row in rows]

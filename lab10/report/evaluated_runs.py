@@ -137,7 +137,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def group_runs(runs: Sequence[EvaluatedRun]) -> list[Group]:
-    """Runs grouped by their config but for the seeds, in the order in which they were given."""
+    """Groups runs by their config without the seeds, in the given order."""
     groups: dict[Any, list[EvaluatedRun]] = {}
     for run in runs:
         fields = flatten(run.run.config)

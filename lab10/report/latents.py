@@ -29,7 +29,7 @@ class Projection:
 
 def project(latents: Float[np.ndarray, "examples latent"]) -> Projection:
     """The latent vectors' two principal components."""
-    pca = fit_pca([latents], 2, centred=True)
+    pca = fit_pca([latents], 2, center=True)
     points = np.zeros((len(latents), 2))
     points[:, : len(pca.components)] = pca.encode(latents.astype(np.float64))
     total = float(latents.var(axis=0, dtype=np.float64).sum()) or 1.0
@@ -50,7 +50,7 @@ def traverse(
       directions: how many ways, that of the greatest variance first; at most as many as latent numbers.
       deviations: places on each way, in standard deviations along it from the mean.
     """
-    pca = fit_pca([latents], directions, centred=True)
+    pca = fit_pca([latents], directions, center=True)
     along = pca.encode(latents.astype(np.float64)).std(axis=0)
     ways = pca.mean + deviations[None, :, None] * (along[:, None] * pca.components)[:, None, :]
     images = decode(ways.reshape(-1, latents.shape[1]).astype(np.float32))

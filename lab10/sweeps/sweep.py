@@ -157,4 +157,7 @@ def _read_once(workdir: Path) -> dict[str, Any]:
 
 
 def _readings(workdir: Path) -> int:
-    return sum(line.get("split") == "test" for line in read_json_lines(workdir / "evaluations" / "log.jsonl"))
+    return sum(
+        line.get("split") == "test"
+        for line in read_json_lines(workdir / "evaluations" / "log.jsonl", skip_invalid=True)
+    )

@@ -76,7 +76,7 @@ def train_trials(sweep: Sweep, study: optuna.Study, trials: list[optuna.Trial], 
             (diverged,) = (run.trial for run in batch if run.workdir == Path(error.workdir))
             diverged.set_user_attr("error", str(error))
             study.tell(diverged, state=TrialState.FAIL)
-            del best[diverged.number]  # the others go on from their last checkpoint
+            del best[diverged.number]  # the others resume from their last checkpoint
         else:
             runs = runs[max_vmapped:]
             for run, result in zip(batch, results, strict=True):

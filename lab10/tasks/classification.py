@@ -15,13 +15,13 @@ from lab10.tasks.task import PerExample, Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classification(Task):
-    """One logit for two classes (sigmoid), else one a class (softmax)."""
+    """Classification. Two classes may share one logit (sigmoid); otherwise each class has its own (softmax)."""
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "accuracy": True}
     output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
 
     adversarial_radius: float = traced_field(0.0)
-    """Norm of the perturbation of a text's embedded words that is trained against (Miyato et al. 2017); 0: none."""
+    """Norm of the adversarial perturbation of a text's word embeddings (Miyato et al. 2017); 0: none."""
 
     def __post_init__(self):
         require_at_least(0, self, "adversarial_radius", prefix="task.")
@@ -36,17 +36,17 @@ class Classification(Task):
         return {"loss": loss, "accuracy": accuracy}
 
     def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        of_classes = probabilities(outputs)
+        class_probabilities = probabilities(outputs)
         return {
             "label": batch["targets"],
-            "predicted": of_classes.argmax(axis=-1),
-            "probability": of_classes.max(axis=-1),
+            "predicted": class_probabilities.argmax(axis=-1),
+            "probability": class_probabilities.max(axis=-1),
         }
 
 
 def probabilities(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:
-    """The probability of each class, float32; one logit is that of the second of two classes."""
+    """Probability of each class, float32. A single logit is the logit of the second of two classes."""
     if logits.shape[-1] == 1:
-        second = jax.nn.sigmoid(logits[:, 0])
-        return jnp.stack([jax.nn.sigmoid(-logits[:, 0]), second], axis=-1)
+        # sigmoid(-z) instead of 1 - sigmoid(z), which would round small probabilities to 0.
+        return jnp.stack([jax.nn.sigmoid(-logits[:, 0]), jax.nn.sigmoid(logits[:, 0])], axis=-1)
     return jax.nn.softmax(logits)

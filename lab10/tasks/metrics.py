@@ -1,4 +1,4 @@
-"""Metrics as sums and counts, which can be merged over batches and devices."""
+"""Metrics as sums and counts, which can be merged over batches, devices, and the parts of a split."""
 
 import math
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-# On the device, fetched to the host, or added up there.
+# On the device, fetched to the host, or summed on the host.
 Scalar = jax.Array | np.ndarray | np.floating | float
 
 
 class Metrics(struct.PyTreeNode):
-    """Sums over examples, and their number.
+    """Sums of metrics over examples, and the number of examples.
 
     Attributes:
-      totals: the sum of each metric over the examples.
-      count: the number of examples.
+      totals: sum of each metric over the examples.
+      count: number of examples.
     """
 
     totals: Mapping[str, Scalar]
@@ -26,24 +26,24 @@ class Metrics(struct.PyTreeNode):
 
     @classmethod
     def of(cls, per_example: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> "Metrics":
-        """Sums per-example values over the rows of a batch that are examples, float32."""
+        """Sums over the rows of a batch where `mask` is true, float32."""
         totals = {name: jnp.sum(jnp.where(mask, values, 0.0)) for name, values in per_example.items()}
         return cls(totals, jnp.sum(mask, dtype=jnp.float32))
 
     @classmethod
     def empty(cls) -> "Metrics":
-        """Returns the metrics of no examples; merging them changes nothing."""
+        """Metrics of no examples; merging them changes nothing."""
         return cls({}, 0.0)
 
     def merge(self, other: "Metrics") -> "Metrics":
-        """Returns the metrics of both sets of examples."""
+        """Returns the metrics of both sets of examples together."""
         names = self.totals.keys() | other.totals.keys()
         return Metrics(
             {name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names}, self.count + other.count
         )
 
     def means(self) -> dict[str, float]:
-        """Returns the mean of each metric over the examples; NaN if there are none."""
+        """Mean of each metric over the examples, the loss first; NaN if there are no examples."""
         count = float(self.count)
-        names = sorted(self.totals, key=lambda name: (name != "loss", name))  # the loss first
+        names = sorted(self.totals, key=lambda name: (name != "loss", name))
         return {name: float(self.totals[name]) / count if count else math.nan for name in names}

@@ -1,4 +1,4 @@
-"""Reconstruction: the lab's squared error."""
+"""Reconstruction: the squared error of the autoencoder lab."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -12,7 +12,10 @@ from lab10.tasks.task import PerExample, Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reconstruction(Task):
-    """Squared error summed over pixels in [0, 1]; the images' mean compares with Hinton and Salakhutdinov 2006."""
+    """Squared error summed over pixels in [0, 1].
+
+    The mean over images is comparable with the errors that Hinton and Salakhutdinov (2006) report.
+    """
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "reconstruction_error": False}
     output_type: ClassVar[Literal["logits", "pixels"]] = "pixels"

@@ -1,4 +1,4 @@
-"""The base class of tasks: the loss and metrics of each example."""
+"""Base class of the tasks: the loss and the metrics of each example, from the outputs of a model and a batch."""
 
 import abc
 import dataclasses
@@ -16,28 +16,29 @@ PerExample = dict[str, Float[Array, " batch"]]
 class Task(abc.ABC):
     """A loss and metrics, as pure functions.
 
-    Every metric is a mean over examples, so it merges over batches and devices, and what evaluation
-    writes for each example is what it averages.
+    Every metric is a mean over examples, so that metrics can be merged over batches and devices, and
+    evaluation averages the same values that it writes for each example.
 
     Attributes:
-      metrics: the names that `per_example` gives, `loss` first; the value says whether higher is better.
-      takes: what the model must return.
+      metrics: names of the metrics that `per_example` returns, `loss` first; the value says whether higher is better.
+      output_type: type of output that the model must return.
+      adversarial_radius: norm of the perturbation added to each example inside the model to increase its
+        loss, as in `lab10.training.adversarial`. 0 unless a task has such a field.
     """
 
     metrics: ClassVar[dict[str, bool]]
     output_type: ClassVar[Literal["logits", "pixels"]]
-    # Norm of what is added to each example inside the model to make its loss worse, where a task has a field for it.
     adversarial_radius = 0.0
 
     @abc.abstractmethod
     def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
-        """Returns the loss and the metrics of each example, float32 [batch].
+        """Computes the loss and the metrics of each example, float32 [batch] each.
 
         Args:
-          outputs: what the model's module returned for `batch["inputs"]`.
-          batch: with `targets`.
+          outputs: outputs of the model's module for `batch["inputs"]`.
+          batch: the preprocessed batch, with `targets`.
         """
 
     def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        """Returns what evaluation writes for each example next to its metrics, [batch] each."""
+        """Values that evaluation writes for each example next to the metrics, [batch] each."""
         return {}

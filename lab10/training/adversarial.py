@@ -36,14 +36,14 @@ def adversarial_grad(
 
     def grad(params: Params) -> tuple[Params, Any]:
         (clean, ascent), aux = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, zeros)
-        worst = jax.tree.map(lambda direction: radius * normalised(direction), ascent)
+        worst = jax.tree.map(lambda direction: radius * normalize(direction), ascent)
         adversarial, _ = jax.grad(loss, has_aux=True)(params, worst)
         return jax.tree.map(jnp.add, clean, adversarial), aux
 
     return grad
 
 
-def normalised(direction: Float[Array, "time batch features"]) -> Float[Array, "time batch features"]:
+def normalize(direction: Float[Array, "time batch features"]) -> Float[Array, "time batch features"]:
     """Scales each example to norm 1; zeros stay zero."""
     norm = jnp.sqrt(jnp.sum(direction**2, axis=(0, 2), keepdims=True))
     return direction / jnp.maximum(norm, jnp.finfo(direction.dtype).tiny)

@@ -1,8 +1,9 @@
-"""Checkpoints, saved and restored with Orbax.
+"""Checkpoints, saved and restored with Orbax. No other module imports Orbax.
 
-A checkpoint is one folder, `checkpoints/STEP`, which a rename makes appear complete. It contains the
-parameters and the optimizer's state and, as metadata, the validation metrics, the pending sums of the next
-line of metrics, the state of early stopping, and digests of the arrays and of the metadata.
+A checkpoint is one folder, `checkpoints/STEP`, which a rename makes visible only once it is complete. It
+holds the parameters and the optimizer's state. Its metadata hold the validation metrics, the partial
+sums of the next line of metrics, the state of early stopping, and digests of the arrays and of the
+metadata themselves.
 """
 
 import dataclasses
@@ -29,17 +30,26 @@ from lab10.tasks.metrics import Metrics
 from lab10.training.early_stopping import EarlyStopping
 
 FORMAT_VERSION = 3
-METADATA_FILE = "_CHECKPOINT_METADATA"  # Orbax's, with what was given as custom_metadata
+METADATA_FILE = "_CHECKPOINT_METADATA"  # written by Orbax; contains the custom_metadata
+# Errors that damaged metadata cause.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
 KEEP_LATEST = 2
 DROPPED = ".dropped"
-# Suffixes of what a process leaves behind if it is killed while it saves or drops a checkpoint.
+# Suffixes of the folders left by a process that died while it saved or removed a checkpoint.
 LEFTOVERS = (".orbax-checkpoint-tmp", DROPPED)
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """The content of a checkpoint: pytrees by name, and the metadata saved with them."""
+    """Contents of a restored checkpoint.
+
+    Attributes:
+      step: number of steps taken.
+      trees: pytrees of arrays by name.
+      pending_metrics: metrics of the steps since the last line of metrics.
+      validation: validation metrics at this step; empty if there was no evaluation.
+      early_stopping: the best evaluation so far.
+    """
 
     step: int
     trees: dict[str, Any]
@@ -49,20 +59,20 @@ class Restored:
 
 
 class UnsupportedFormat(UserError):
-    """A checkpoint in an unsupported format. It may be valid, so it is left untouched."""
+    """A valid checkpoint in the format of another version of lab10; it is left untouched."""
 
 
 class Checkpoints:
-    """The checkpoints of a run. The latest two and the best are kept.
+    """Saves and restores the checkpoints of a run, of which it keeps the latest two and the best.
 
     Args:
-      directory: the folder of all checkpoints; created on the first save, inside an existing workdir.
-      monitor: the validation metric of which the best value is kept.
-      higher_is_better: whether the highest value of that metric is the best.
-      alone: whether this process reads on its own, even if it is one of several.
+      directory: folder of all checkpoints. `save` creates it, but not the workdir around it.
+      monitor: validation metric that decides which checkpoint is the best.
+      higher_is_better: whether higher values of `monitor` are better.
+      alone: whether this process reads without the other processes of a multi-process run.
 
     Attributes:
-      directory: as given.
+      directory: folder of all checkpoints.
     """
 
     def __init__(self, directory: Path, monitor: str, higher_is_better: bool, alone: bool = False):
@@ -70,13 +80,14 @@ class Checkpoints:
         self._monitor = monitor
         self._processes = {jax.process_index()} if alone else None
         self._sign = 1.0 if higher_is_better else -1.0
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs with a traceback what it raises as well
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs the errors that it raises, with traceback
 
-    def _goodness(self, metrics: dict[str, float]) -> float:
+    def _score(self, metrics: dict[str, float]) -> float:
+        """The monitored metric, with its sign such that higher is better."""
         return self._sign * metrics[self._monitor]
 
     def steps(self) -> list[int]:
-        """Returns the steps of all complete checkpoints, ascending."""
+        """Lists the steps of the complete checkpoints, ascending."""
         if not self.directory.is_dir():
             return []
         return sorted(
@@ -86,29 +97,37 @@ class Checkpoints:
         )
 
     def best_step(self) -> int | None:
-        """Returns the step of the best checkpoint, the later one of ties; the latest if none has validation metrics.
+        """Returns the step of the best checkpoint, or None if there are no checkpoints.
+
+        Of equally good checkpoints, the later one is the best. If none has validation metrics, the latest is.
+        Damaged checkpoints are ignored, with a message.
 
         Raises:
-          UnsupportedFormat: a checkpoint was written by another version of lab10.
+          UnsupportedFormat: a checkpoint was saved by another version of lab10.
         """
-        measured, steps = [], self.steps()
+        scores, steps = [], self.steps()
         for step in steps:
             try:
                 metrics = self.validation(step)
                 if self._monitor in metrics:
-                    measured.append((self._goodness(metrics), step))
+                    scores.append((self._score(metrics), step))
             except UnsupportedFormat:
                 raise
             except UserError as error:
-                console.print(f"{error}\nIt is left out of the choice of the best.", markup=False)
-        return max(measured)[1] if measured else max(steps, default=None)
+                console.print(f"{error}\nThe choice of the best checkpoint ignores it.", markup=False)
+        return max(scores)[1] if scores else max(steps, default=None)
 
     def validation(self, step: int) -> dict[str, float]:
-        """Returns the validation metrics saved with a checkpoint; empty if there are none."""
+        """Reads the validation metrics saved with a checkpoint; empty if there was no evaluation.
+
+        Raises:
+          UserError: the metadata are damaged.
+          UnsupportedFormat: the checkpoint was saved by another version of lab10.
+        """
         return self._read_info(step).validation
 
     def find(self, which: str) -> int:
-        """Returns the step that `best`, `latest` or a number refers to.
+        """Returns the step of the checkpoint that `which` names: `best`, `latest` or a step.
 
         Raises:
           UserError: there is no such checkpoint.
@@ -116,7 +135,8 @@ class Checkpoints:
         steps = self.steps()
         if not steps:
             raise UserError(
-                f"{self.directory.parent} has no checkpoint yet; train first, or longer: python scripts/train.py"
+                f"{self.directory.parent} has no checkpoint yet. "
+                "Train the run first, or for more steps: python scripts/train.py"
             )
         if which == "latest":
             return steps[-1]
@@ -137,42 +157,42 @@ class Checkpoints:
         validation: dict[str, float] | None,
         early_stopping: EarlyStopping | None = None,
     ) -> None:
-        """Saves a checkpoint, which appears complete or not at all, and removes those that are no longer kept.
+        """Saves a checkpoint atomically, and removes the checkpoints that are no longer kept.
 
         Args:
-          step: steps taken so far.
+          step: number of steps taken.
           trees: pytrees of arrays by name.
-          pending_metrics: the metrics of the steps since the last line of metrics.
-          validation: the validation metrics at this step, if measured.
-          early_stopping: the best evaluation so far; None if there was none.
+          pending_metrics: metrics of the steps since the last line of metrics.
+          validation: validation metrics at this step; None if there was no evaluation.
+          early_stopping: the best evaluation so far; None if there was no evaluation.
 
         Raises:
-          OSError: the checkpoint could not be written; earlier checkpoints are unchanged.
-          UnsupportedFormat: an earlier checkpoint was written by another version of lab10.
+          OSError: the checkpoint could not be written; the earlier checkpoints are unchanged.
+          UnsupportedFormat: an earlier checkpoint was saved by another version of lab10.
         """
-        beside = {
+        metadata = {
             "format": FORMAT_VERSION,
             "validation": validation or {},
             "pending_metrics": {"totals": pending_metrics.totals, "count": pending_metrics.count},
             "early_stopping": dataclasses.asdict(early_stopping or EarlyStopping()),
             "sha256": {name: digest(tree) for name, tree in trees.items()},
         }
-        beside["own_sha256"] = digest_of_json(beside)
-        run_on_lead(self._make_ready)
+        metadata["own_sha256"] = digest_of_json(metadata)
+        run_on_lead(self._prepare_directory)
         path = self.directory.absolute() / str(step)
         try:
-            # A copy: Orbax adds to the dictionary that it is given.
-            ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=beside)
-        except (ValueError, RuntimeError) as error:  # so fails what is written by C++
+            # A copy of the dictionary, because Orbax adds entries to it.
+            ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=metadata)
+        except (ValueError, RuntimeError) as error:  # raised by the C++ code that writes arrays
             raise OSError(errno.EIO, _first_line(error), str(path)) from error
-        run_on_lead(self._drop_old)
+        run_on_lead(self._remove_old)
 
-    def _make_ready(self) -> None:
-        self.directory.mkdir(exist_ok=True)  # not its parents: a run whose workdir was taken away has nowhere to save
+    def _prepare_directory(self) -> None:
+        self.directory.mkdir(exist_ok=True)  # without parents, so that saving fails if the workdir was removed
         self._remove_leftovers()
 
-    def _drop_old(self) -> None:
-        """Removes the checkpoints that are no longer kept; a rename first, so no reader sees an incomplete one."""
+    def _remove_old(self) -> None:
+        """Removes the checkpoints that are no longer kept. Renames them first, so that no reader sees a part of one."""
         best = self.best_step()
         for step in self.steps()[:-KEEP_LATEST]:
             if step != best:
@@ -187,20 +207,16 @@ class Checkpoints:
     def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
         """Restores pytrees of a checkpoint with the given shapes, dtypes and shardings.
 
+        Args:
+          step: step of the checkpoint.
+          abstract_trees: pytrees of `jax.ShapeDtypeStruct` by name, for all pytrees or only some.
+
         Raises:
-          UserError: the checkpoint is damaged, or was written by another model or version.
+          UserError: the checkpoint is damaged, or its model or its version of lab10 differs.
         """
         path = self.directory.absolute() / str(step)
-        beside, shapes = self._read_info(step), self._read_shapes(step)
-        # Orbax notices this only while reading, and does not name the array.
-        for name, tree in abstract_trees.items():
-            for leaf, shape in _shapes(tree).items():
-                saved = shapes.get(name, {}).get(leaf, shape)
-                if saved != shape:
-                    raise UserError(
-                        f"{path} cannot be read as a checkpoint of this model: "
-                        f"{name}/{leaf} is of shape {saved}; expected {shape}."
-                    )
+        info = self._read_info(step)
+        self._check_shapes(step, abstract_trees)
         try:
             processes = ocp.options.MultiprocessingOptions(
                 primary_host=min(self._processes or {0}), active_processes=self._processes
@@ -212,48 +228,48 @@ class Checkpoints:
             cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
             raise UserError(f"{path} cannot be read as a checkpoint of this model: {_first_line(cause)}") from error
         for name, tree in trees.items():
-            if digest(tree) != beside.sha256.get(name):
+            if digest(tree) != info.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
-        return Restored(step, trees, beside.pending_metrics, beside.validation, beside.early_stopping)
+        return Restored(step, trees, info.pending_metrics, info.validation, info.early_stopping)
 
     def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> Restored | None:
-        """Restores the latest undamaged checkpoint, to resume from; None if there is no checkpoint.
+        """Restores the latest undamaged checkpoint, to resume from it; returns None if there are no checkpoints.
 
-        Remains of an interrupted save are removed, and damaged checkpoints are renamed to `STEP.damaged`.
+        Later checkpoints that are damaged are renamed to `STEP.damaged`, and the leftovers of a process that
+        died while saving are removed.
 
         Args:
           abstract_trees: as for `restore`.
           at_most: the latest step to restore; None for no limit.
 
         Raises:
-          UserError: all checkpoints are damaged, or the latest was written by another version of lab10.
+          UserError: all checkpoints are damaged, or one was saved by another version of lab10.
         """
-        problems: dict[int, UserError] = {}
+        errors: dict[int, UserError] = {}
         for step in reversed([step for step in self.steps() if at_most is None or step <= at_most]):
             try:
                 restored = self.restore(step, abstract_trees)
             except UnsupportedFormat:
                 raise
             except UserError as error:
-                problems[step] = error
-                console.print(f"{error}\nTrying the checkpoint before it.", markup=False)
+                errors[step] = error
+                console.print(f"{error}\nTrying the previous checkpoint.", markup=False)
                 continue
-            run_on_lead(functools.partial(self._tidy, list(problems)))
+            run_on_lead(functools.partial(self._clean_up, list(errors)))
             return restored
-        if problems:
+        if errors:
             raise UserError(
-                f"No checkpoint in {self.directory} can be restored. "
-                f"The last problem: {next(reversed(problems.values()))}"
+                f"No checkpoint in {self.directory} can be restored. The last error: {next(reversed(errors.values()))}"
             )
         return None
 
-    def _tidy(self, damaged: list[int]) -> None:
-        for step in damaged:
-            self._set_aside(step)
-        self._drop_old()
+    def _clean_up(self, damaged_steps: list[int]) -> None:
+        for step in damaged_steps:
+            self._rename_damaged(step)
+        self._remove_old()
 
-    def _set_aside(self, step: int) -> None:
-        """Renames a damaged checkpoint to a name that is still free."""
+    def _rename_damaged(self, step: int) -> None:
+        """Renames a damaged checkpoint to `STEP.damaged`, with a number appended if that name is taken."""
         names = (
             self.directory / f"{step}.damaged{suffix}"
             for suffix in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
@@ -263,52 +279,73 @@ class Checkpoints:
     def _read_info(self, step: int) -> "SavedRunInfo":
         path = self.directory.absolute() / str(step)
         try:
-            # Orbax's own reader also reads the metadata of every array, which takes some 30 ms.
-            found = dict(json.loads((path / METADATA_FILE).read_text())["custom_metadata"])
-            own_sha256 = found.pop("own_sha256", None)
-            undigested = own_sha256 is None and found["format"] != FORMAT_VERSION  # as the first format was
-            if not undigested and own_sha256 != digest_of_json(found):
-                raise ValueError("they are not what was saved")
-            if found["format"] == FORMAT_VERSION:
-                pending_metrics = Metrics(
-                    _numbers(found["pending_metrics"]["totals"]), float(found["pending_metrics"]["count"])
-                )
-                early_stopping = EarlyStopping(**found["early_stopping"])
-                return SavedRunInfo(
-                    pending_metrics, _numbers(found["validation"]), dict(found["sha256"]), early_stopping
-                )
+            # Not read with Orbax, which would also read the metadata of every array, in about 30 ms.
+            metadata = dict(json.loads((path / METADATA_FILE).read_text())["custom_metadata"])
+            own_sha256 = metadata.pop("own_sha256", None)
+            has_no_digest = own_sha256 is None and metadata["format"] != FORMAT_VERSION  # as in format 1
+            if not has_no_digest and own_sha256 != digest_of_json(metadata):
+                raise ValueError("they differ from what was saved")
+            if metadata["format"] == FORMAT_VERSION:
+                return SavedRunInfo.from_json(metadata)
         except UNREADABLE as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
         raise UnsupportedFormat(
-            f"{path} has the checkpoint format {found['format']}; this version of lab10 reads format {FORMAT_VERSION}. "
-            "Take the revision that config.json names under provenance, or train anew with another --workdir."
+            f"{path} has the checkpoint format {metadata['format']}; this version of lab10 reads format "
+            f"{FORMAT_VERSION}. Use the revision that config.json records under provenance, "
+            "or train again with another --workdir."
         )
 
-    def _read_shapes(self, step: int) -> dict[str, dict[str, tuple[int, ...]]]:
-        """Returns the shapes of the arrays in a checkpoint, by name of the pytree and path of the leaf."""
+    def _check_shapes(self, step: int, abstract_trees: dict[str, Any]) -> None:
+        """Compares shapes. Orbax would do so only while reading, and without naming the array."""
         path = self.directory.absolute() / str(step)
         try:
-            return {name: _shapes(tree) for name, tree in ocp.checkpointables_metadata(path).metadata.items()}
+            saved = {name: _shapes(tree) for name, tree in ocp.checkpointables_metadata(path).metadata.items()}
         except UNREADABLE as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
+        for name, tree in abstract_trees.items():
+            for leaf, shape in _shapes(tree).items():
+                saved_shape = saved.get(name, {}).get(leaf, shape)
+                if saved_shape != shape:
+                    raise UserError(
+                        f"{path} cannot be read as a checkpoint of this model: "
+                        f"{name}/{leaf} has shape {saved_shape}; expected {shape}."
+                    )
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedRunInfo:
-    """The metadata of a checkpoint. `sha256` holds a digest for each pytree by name."""
+    """Contents of a checkpoint other than arrays, as stored in its metadata.
+
+    Attributes:
+      pending_metrics: metrics of the steps since the last line of metrics.
+      validation: validation metrics at this step; empty if there was no evaluation.
+      sha256: digest of each pytree of arrays, by name.
+      early_stopping: the best evaluation so far.
+    """
 
     pending_metrics: Metrics
     validation: dict[str, float]
     sha256: dict[str, str]
     early_stopping: EarlyStopping
 
+    @classmethod
+    def from_json(cls, metadata: dict[str, Any]) -> "SavedRunInfo":
+        """Reads the custom metadata of a checkpoint in the current format."""
+        pending = metadata["pending_metrics"]
+        return cls(
+            Metrics(_floats(pending["totals"]), float(pending["count"])),
+            _floats(metadata["validation"]),
+            dict(metadata["sha256"]),
+            EarlyStopping(**metadata["early_stopping"]),
+        )
 
-def _numbers(found: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in found.items()}
+
+def _floats(values: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each array of a pytree by path."""
+    """Shapes of the arrays of a pytree, by path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
@@ -322,20 +359,20 @@ def _first_line(error: Exception) -> str:
 
 
 def digest(tree: Any) -> str:
-    """Returns the SHA-256 of the paths, dtypes, shapes and bytes of a pytree's arrays, hexadecimal."""
+    """Computes the SHA-256 of the paths, dtypes, shapes and bytes of the arrays of a pytree, in hexadecimal."""
     sha256 = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf) if _is_whole(leaf) else multihost_utils.process_allgather(leaf, tiled=True)
+        array = np.asarray(leaf) if _is_local(leaf) else multihost_utils.process_allgather(leaf, tiled=True)
         sha256.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
         sha256.update(np.ascontiguousarray(array).tobytes())
     return sha256.hexdigest()
 
 
-def _is_whole(leaf: Any) -> bool:
-    """Whether this process holds all of an array."""
+def _is_local(leaf: Any) -> bool:
+    """Whether this process has the entire array."""
     return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
 
 
 def digest_of_json(value: dict[str, Any]) -> str:
-    """Returns the SHA-256 of a JSON object with sorted keys, hexadecimal."""
+    """Computes the SHA-256 of a JSON object, serialized with sorted keys, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

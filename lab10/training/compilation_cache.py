@@ -1,17 +1,17 @@
-"""Compiled programs are kept between processes, so that a run that was killed or changed a little starts in seconds."""
+"""Keeps compiled programs between processes, so that a resumed or slightly changed run starts within seconds."""
 
 from pathlib import Path
 
 import jax
 
 DIRECTORY = "~/.cache/lab10_compiled"
-MAX_BYTES = 2**30  # beyond, the least recently used programs go
+MAX_BYTES = 2**30  # beyond this, JAX removes the least recently used programs
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in `DIRECTORY`, unless JAX_COMPILATION_CACHE_DIR names another place.
+    """Stores compiled programs in `DIRECTORY`, unless JAX_COMPILATION_CACHE_DIR names another folder.
 
-    They are code, so they lie apart from the datasets' arrays, which people may hand to each other.
+    Compiled programs are code, so they are stored apart from the cached datasets, which users may share.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(Path(DIRECTORY).expanduser()))

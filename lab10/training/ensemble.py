@@ -66,7 +66,7 @@ class Ensemble:
     def restore(self, steps: StepFunctions, params: Params | None) -> TrainState:
         """Restores the runs that are not finished, at the latest step of which all of them have a checkpoint."""
         functions = [StepFunctions(run.experiment, steps.spec, steps.total_steps, steps.mesh) for run in self.runs]
-        states = [run.restore(of_run, params) for run, of_run in zip(self.runs, functions, strict=True)]
+        states = [run.restore(run_steps, params) for run, run_steps in zip(self.runs, functions, strict=True)]
         while True:
             ongoing = [i for i, run in enumerate(self.runs) if not (run.finished or run.step >= steps.total_steps)]
             common = min((self.runs[i].step for i in ongoing), default=0)
@@ -121,9 +121,9 @@ class Ensemble:
 def stack(experiments: Sequence[Experiment], states: Sequence[TrainState]) -> TrainState:
     """The train state of several runs as one, with the values in which their experiments differ as `hyperparams`."""
     values = [traced_fields_of(experiment) for experiment in experiments]
-    differing = [name for name in values[0] if len({of_run[name] for of_run in values}) > 1]
+    differing = [name for name in values[0] if len({fields[name] for fields in values}) > 1]
     hyperparams = {
-        name: jnp.array([of_run[name] for of_run in values], jnp.uint32 if name == "seed" else jnp.float32)
+        name: jnp.array([fields[name] for fields in values], jnp.uint32 if name == "seed" else jnp.float32)
         for name in differing
     }
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states).replace(hyperparams=hyperparams)

@@ -1,8 +1,8 @@
-"""TensorBoard's event files, written so that a run which was killed and resumed shows every step once.
+"""TensorBoard event files, in which every step appears once even if the run was killed and resumed.
 
-A process writes one file, named for the step that it starts from: `events.out.tfevents.0000001200`.
-The names sort as the steps do, whatever the clock says. A file is a sequence of TFRecords, each
-an `Event` message:
+Each process writes one file, named after the step from which it starts: `events.out.tfevents.0000001200`.
+The names sort in the order of the steps, independently of the clock. A file is a sequence of TFRecords,
+each with one `Event` message:
 
     length uint64 | masked CRC of the length uint32 | message [length] | masked CRC of the message uint32
 
@@ -22,10 +22,10 @@ _CRC_BYTES = 4
 
 
 class EventWriter:
-    """Adds events to the file of a process that starts from `start`; an earlier file of that name is replaced."""
+    """Writes the event file of a process that starts from step `start`, replacing a file of the same name."""
 
     def __init__(self, directory: Path, start: int):
-        # They import PyTorch where that is installed, which takes seconds.
+        # Imported here, because tensorboardX imports PyTorch if it is installed, which takes seconds.
         from tensorboardX import summary
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.record_writer import RecordWriter
@@ -36,42 +36,42 @@ class EventWriter:
         self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
 
     def add(self, name: str, value: float, step: int) -> None:
-        """One point of the curve of that name."""
+        """Adds a point to the curve `name`."""
         event = self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value))
         self._records.write(event.SerializeToString())
 
     def flush(self) -> None:
-        """Hands what was added to the system."""
+        """Passes the buffered events to the operating system."""
         self._records.flush()
 
     def close(self) -> None:
-        """Flushes, and closes the file."""
+        """Flushes and closes the file."""
         self._records.close()
 
 
 def drop_events_after(directory: Path, step: int) -> None:
-    """Takes the events of later steps, and what follows a torn one, out of all files of a folder."""
+    """Removes events of later steps, and everything from a truncated event on, from all event files of a folder."""
     for path in sorted(directory.glob(f"{PREFIX}*")):
         content = path.read_bytes()
-        kept = b"".join(record for record, of_step in _records(content) if of_step <= step)
+        kept = b"".join(record for record, event_step in _records(content) if event_step <= step)
         if kept != content:
             write_atomically(path, kept)
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, int]]:
-    """Each record and the step of its event, up to the first that is torn."""
+    """Yields each record and the step of its event, up to the first truncated record."""
     from google.protobuf.message import DecodeError
     from tensorboardX.proto.event_pb2 import Event
 
     start = 0
     while start + _LENGTH.size <= len(content):
         (length,) = _LENGTH.unpack_from(content, start)
-        message = start + _LENGTH.size + _CRC_BYTES
-        end = message + length + _CRC_BYTES
+        message_start = start + _LENGTH.size + _CRC_BYTES
+        end = message_start + length + _CRC_BYTES
         if end > len(content):
             return
         try:
-            event = Event.FromString(content[message : message + length])
+            event = Event.FromString(content[message_start : message_start + length])
         except DecodeError:
             return
         yield content[start:end], event.step

@@ -13,14 +13,14 @@ def load_params(directory: str, dataset: OpenDataset, abstract_params: Params) -
     Raises:
       UserError: there is no such run, or its model or vocabulary differs.
     """
-    other = Workdir(directory)
-    experiment = other.read_experiment()
-    if dataset.vocabulary is not None and list(other.read_vocabulary()) != list(dataset.vocabulary):
+    workdir = Workdir(directory)
+    experiment = workdir.read_experiment()
+    if dataset.vocabulary is not None and list(workdir.read_vocabulary()) != list(dataset.vocabulary):
         raise UserError(
             f"--init-from {directory}: that run has another vocabulary, so its embedding means other words."
         )
     higher_is_better = experiment.task.metrics[experiment.monitor]
-    checkpoints = Checkpoints(other.checkpoints_path, experiment.monitor, higher_is_better)
+    checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, higher_is_better)
     try:
         trees = checkpoints.restore(checkpoints.find("best"), {"eval_params": abstract_params}).trees
     except UserError as error:

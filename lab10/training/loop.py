@@ -1,7 +1,10 @@
 """The training loop: step, log, evaluate, save, resume. It is the same for every task."""
 
+import functools
 import time
 from typing import Any, NamedTuple
+
+import jax
 
 from lab10.config.experiment import Experiment
 from lab10.data.batching import TrainingBatches
@@ -42,6 +45,7 @@ def train(run: RunWriter | Ensemble) -> Any:
         due = Due(experiment, batches.steps_per_epoch, total)
         in_flight = StepsInFlight(experiment.steps_per_execution)
         loader = steps.device_loader(train_split, in_flight.tuner.capacity)
+        empty_metrics = jax.jit(functools.partial(body.empty_metrics, loader.capacity))
         validation = steps.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
         with (
@@ -53,8 +57,7 @@ def train(run: RunWriter | Ensemble) -> Any:
             while step < total and not run.finished:
                 indices = batches.indices(step, min(step + in_flight.tuner.steps, due.next_step(step)))
                 loaded = loader.load(indices)
-                metrics = body.empty_metrics(loader.capacity)
-                state, metrics = run_steps(0, loaded.count, body.with_batches(loaded), (state, metrics))
+                state, metrics = run_steps(0, loaded.count, body.with_batches(loaded), (state, empty_metrics()))
                 in_flight.add(step, len(indices), metrics)
                 step += len(indices)
                 progress.step(step)
@@ -82,7 +85,7 @@ class SetUp(NamedTuple):
 
 
 def set_up(run: RunWriter | Ensemble) -> SetUp:
-    """Opens the dataset, and restores or initialises the train state.
+    """Opens the dataset, and restores or initializes the train state.
 
     Raises:
       UserError: the data is missing, or the workdir holds another run.

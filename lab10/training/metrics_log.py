@@ -1,4 +1,4 @@
-"""The log of metrics: metrics.jsonl, and the same as TensorBoard events."""
+"""The metrics of a run, written to metrics.jsonl for programs and as TensorBoard events for people."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from lab10.training.workdir import Workdir, write_atomically
 
 
 class MetricsLog:
-    """Appends lines to metrics.jsonl and to TensorBoard.
+    """Appends lines to metrics.jsonl and to TensorBoard's events.
 
-    Lines after `step` are taken out first: the run goes on from there and writes them again.
+    Lines after `step` are removed first, because the run resumes from `step` and writes them again.
     """
 
     def __init__(self, workdir: Workdir, step: int):
@@ -33,24 +33,24 @@ class MetricsLog:
             self._events.close()
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
-        """Adds a line.
+        """Writes a line of metrics.
 
         Args:
-          step: steps taken.
-          epoch: passes over the train split so far, with the fraction.
+          step: number of steps taken.
+          epoch: number of passes over the train split, with the fraction of the current pass.
           split: `train` or `validation`.
-          metrics: means since the line before (train) or over the split.
+          metrics: means over the steps since the last line (train) or over the split (validation).
         """
         self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split} | metrics) + "\n")
         self._file.flush()
-        if self._events is None:  # only now, so that a finished run that is started again adds no file
+        if self._events is None:  # created here, so that restarting a finished run adds no file
             self._events = EventWriter(self._events_path, self._step)
         for name, value in metrics.items():
             self._events.add(f"{split}/{name}", value, step)
         self._events.flush()
 
     def commit(self) -> None:
-        """Returns when all that was written would outlive the machine's loss of power."""
+        """Flushes all lines, and returns when those of metrics.jsonl would survive a power failure."""
         self._file.flush()
         os.fsync(self._file.fileno())
         if self._events is not None:
@@ -58,7 +58,7 @@ class MetricsLog:
 
 
 class NoLog:
-    """The log of every process except the first: it writes nothing."""
+    """Writes nothing. Used by all processes except the lead process."""
 
     def __enter__(self) -> "NoLog":
         return self
@@ -67,7 +67,7 @@ class NoLog:
         pass
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
-        """Adds nothing."""
+        """Writes nothing."""
 
     def commit(self) -> None:
-        """Returns at once."""
+        """Returns immediately."""

@@ -1,4 +1,4 @@
-"""A trace of some training steps for TensorBoard's profiler."""
+"""Traces of training steps for TensorBoard's profiler."""
 
 from pathlib import Path
 
@@ -6,15 +6,16 @@ import jax
 
 from lab10.training.state import TrainState
 
-# Steps before the trace begins: compilation and the first transfers are no part of it.
-WARM_UP = 10
+# Steps before the trace starts, so that it shows neither compilation nor the first transfers.
+WARMUP_STEPS = 10
 
 
 class Profile:
-    """Traces at least `steps` steps into `directory`, whole dispatches of them; none where that is 0."""
+    """Traces at least `steps` steps, in whole calls of `run_steps`, into `directory`; none if `steps` is 0."""
 
     def __init__(self, directory: Path, steps: int):
-        self._directory, self._left, self._waited, self._tracing = directory, steps, 0, False
+        self._directory, self._remaining = directory, steps
+        self._steps_seen, self._tracing = 0, False
 
     def __enter__(self) -> "Profile":
         return self
@@ -24,17 +25,22 @@ class Profile:
             jax.profiler.stop_trace()
 
     def steps(self, count: int, state: TrainState) -> None:
-        """Called after each dispatch with its number of steps and its result."""
-        if self._left <= 0:
+        """Starts or stops the trace if due.
+
+        Args:
+          count: number of steps in the last call of `run_steps`.
+          state: the result of that call.
+        """
+        if self._remaining <= 0:
             return
-        self._waited += count
+        self._steps_seen += count
         if self._tracing:
-            self._left -= count
-            if self._left <= 0:
+            self._remaining -= count
+            if self._remaining <= 0:
                 jax.block_until_ready(state)
                 jax.profiler.stop_trace()
                 self._tracing = False
-        elif self._waited >= WARM_UP:
+        elif self._steps_seen >= WARMUP_STEPS:
             jax.block_until_ready(state)
             jax.profiler.start_trace(str(self._directory))
             self._tracing = True

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar with loss and remaining time in a terminal, lines elsewhere."""
+"""Progress of a run on the console: a progress bar with loss and ETA in a terminal, lines of metrics elsewhere."""
 
 import datetime
 import time
@@ -14,7 +14,7 @@ from lab10.training.state import Params, count_parameters
 
 
 class Progress:
-    """Progress of a run of `total` steps, resumed at `start`."""
+    """Shows the progress of a run of `total` steps that starts or resumes at step `start`."""
 
     def __init__(self, total: int, start: int):
         self._total, self._start, self._began = total, start, time.monotonic()
@@ -41,17 +41,19 @@ class Progress:
         self._bar.stop()
 
     def step(self, step: int) -> None:
-        """Says that so many steps are taken or under way."""
+        """Moves the bar to `step`, the number of steps taken or in flight."""
         self._bar.update(self._task, completed=step)
 
     def line(self, step: int, split: str, metrics: dict[str, float]) -> None:
-        """Says a line of metrics; those of training only move the bar where there is one."""
+        """Prints a line of metrics. In a terminal, training metrics only update the bar."""
         if split == "train":
             self._bar.update(self._task, loss=f"loss {metrics['loss']:.4f}")
         if split != "train" or not console.is_terminal:
-            console.print(f"step {step}/{self._total}  {split}: {describe(metrics)}{self._left(step)}", markup=False)
+            console.print(
+                f"step {step}/{self._total}  {split}: {describe(metrics)}{self._time_left(step)}", markup=False
+            )
 
-    def _left(self, step: int) -> str:
+    def _time_left(self, step: int) -> str:
         if console.is_terminal or step >= self._total or step <= self._start:
             return ""
         seconds = (time.monotonic() - self._began) / (step - self._start) * (self._total - step)
@@ -59,11 +61,11 @@ class Progress:
 
 
 def print_layers(module: nn.Module, params: Params) -> None:
-    """Prints each parameter's path, shape and size, and the total, as Keras's summary does."""
+    """Prints the path, shape and size of each parameter, and the total, like `Model.summary` in Keras."""
     table = Table("parameter", "shape", "count", title=type(module).__name__, title_justify="left")
     table.columns[2].justify = "right"
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        table.add_row("/".join(str(part.key) for part in path), " × ".join(map(str, leaf.shape)), f"{leaf.size:,}")
+        table.add_row("/".join(str(entry.key) for entry in path), " × ".join(map(str, leaf.shape)), f"{leaf.size:,}")
     table.add_section()
     table.add_row("total", "", f"{count_parameters(params):,}")
     console.print(table)

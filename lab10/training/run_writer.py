@@ -83,13 +83,13 @@ class RunWriter:
         """
         restored = self.checkpoints.restore_latest(steps.abstract_checkpoint(), at_most)
         if restored is None:
-            self._take_up(Restored(0, {}, Metrics.empty(), {}, EarlyStopping()))
+            self._set_restored(Restored(0, {}, Metrics.empty(), {}, EarlyStopping()))
             return steps.init_state(steps.init_params() if params is None else params)
-        self._take_up(restored)
+        self._set_restored(restored)
         console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
         return steps.place(TrainState.from_checkpoint(restored.step, restored.trees))
 
-    def _take_up(self, restored: Restored) -> None:
+    def _set_restored(self, restored: Restored) -> None:
         self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation
         self._early_stopping = restored.early_stopping
         self.finished = self._early_stopping.should_stop(self.experiment.patience)
@@ -170,8 +170,8 @@ class RunWriter:
         return f"The checkpoint of step {saved[-1]} in {self.workdir.checkpoints_path} is the last good one."
 
     def identity(self) -> dict[str, Any]:
-        """Returns what all processes of a run must have in common: everything except where each finds its data."""
-        fields = {option(path): value for path, value in flatten(self.experiment, running=True).items()}
+        """What all processes of a run must have in common: everything except where each finds its data."""
+        fields = {option(path): value for path, value in flatten(self.experiment, all_fields=True).items()}
         elsewhere = {"--data.dir", "--data.cache-dir"}
         software = {name: value for name, value in provenance().items() if name not in ("device", "devices")}
         shared = {name: value for name, value in fields.items() if name not in elsewhere}
@@ -181,9 +181,9 @@ class RunWriter:
         self._progress.line(step, split, metrics)
         self._log.write(step, step / self._steps_per_epoch, split, metrics)
 
-    def _diverged(self, what: str, step: int) -> Diverged:
+    def _diverged(self, subject: str, step: int) -> Diverged:
         return Diverged(
-            f"{what} is not finite at step {step}. {self.last_good()} "
+            f"{subject} is not finite at step {step}. {self.last_good()} "
             "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir.",
             self.workdir.path,
         )

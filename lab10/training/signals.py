@@ -1,13 +1,15 @@
-"""Stopping between two steps when asked to: Ctrl-C, SIGTERM of a scheduler."""
+"""Requests to stop between two steps: Ctrl-C, or SIGTERM from a scheduler."""
 
 import signal
 
 
 class StopRequest:
-    """While entered, SIGINT and SIGTERM are noted instead of obeyed; a second SIGINT interrupts at once.
+    """Context manager that records SIGINT and SIGTERM instead of stopping the process.
+
+    A SIGINT after a recorded signal raises `KeyboardInterrupt` immediately.
 
     Attributes:
-      signal_number: the signal that came, or None.
+      signal_number: number of the last signal received, or None.
     """
 
     def __init__(self):
@@ -16,14 +18,14 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
+            self._previous[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(self, *_) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def _note(self, number: int, frame: object) -> None:
+    def _record(self, number: int, frame: object) -> None:
         if self.signal_number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal_number = number

@@ -10,7 +10,7 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lab10.data.dataset import Spec
-from lab10.parallel.mesh import in_parts
+from lab10.parallel.mesh import largest_axis_sharding
 
 Params = dict[str, jax.Array | dict]
 
@@ -58,7 +58,7 @@ class TrainState(struct.PyTreeNode):
         replicated = NamedSharding(mesh, PartitionSpec())
         shardings = jax.tree.map(lambda _: replicated, self)
         if shard_optimizer:
-            opt_state = jax.tree.map(lambda leaf: in_parts(mesh, leaf), self.opt_state)
+            opt_state = jax.tree.map(lambda leaf: largest_axis_sharding(mesh, leaf), self.opt_state)
             shardings = shardings.replace(opt_state=opt_state)
         return shardings
 

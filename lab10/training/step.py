@@ -23,7 +23,7 @@ from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, adversarial_grad
 from lab10.training.state import Params, TrainState, ema_update, init_params
 
-# Random streams, `fold_in(fold_in(key(seed), stream), step)`. Stream 0 initialises the parameters.
+# Random streams, `fold_in(fold_in(key(seed), stream), step)`. Stream 0 initializes the parameters.
 TRANSFORM, DROPOUT, SAMPLE, EVALUATION = 1, 2, 3, 4
 
 
@@ -177,9 +177,9 @@ class LoopBody:
     def empty_metrics(self, capacity: int) -> Metrics:
         """Zeros for the metrics of `capacity` steps, [capacity] or [capacity, members]."""
         shape = (capacity,) if self.num_members is None else (capacity, self.num_members)
-        zeros = np.zeros(shape, np.float32)
-        metrics = Metrics(dict.fromkeys(self.steps.experiment.task.metrics, zeros), zeros)
-        return jax.device_put(metrics, NamedSharding(self.steps.mesh, PartitionSpec()))
+        totals = {name: jnp.zeros(shape) for name in self.steps.experiment.task.metrics}
+        metrics = Metrics(totals, jnp.zeros(shape))
+        return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.steps.mesh, PartitionSpec()))
 
 
 # Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), (state, metrics))`, and returns the
@@ -202,13 +202,13 @@ def require_compatible(experiment: Experiment, spec: Spec) -> None:
     model, task, transform = experiment.model, experiment.task, experiment.data.transform
     if model.output_type != task.output_type:
         raise UserError(
-            f"The task {type(task).__name__} takes {task.output_type}, "
-            f"and the model {type(model).__name__} gives {model.output_type}."
+            f"The task {type(task).__name__} needs a model that outputs {task.output_type}, "
+            f"but the model {type(model).__name__} outputs {model.output_type}."
         )
     if transform.modality not in (None, spec.modality):
         raise UserError(
-            f"The transform {type(transform).__name__} changes {transform.modality}, "
-            f"and the dataset holds {spec.modality}."
+            f"The transform {type(transform).__name__} transforms {transform.modality}, "
+            f"but the dataset contains {spec.modality}."
         )
 
 

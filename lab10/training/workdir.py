@@ -1,11 +1,11 @@
-"""The workdir of a run: its files, and the lock of the process that trains there.
+"""The folder of a run: its files, the experiment it belongs to, and the lock of the process that trains in it.
 
-config.json      the experiment, the description of the dataset, and the provenance (versions and devices)
+config.json      the experiment, the description of the dataset, and the provenance of the run
 vocabulary.txt   the words of a text dataset, most frequent first, one per line
-metrics.jsonl    one JSON object per line; tensorboard/ has the same as events
+metrics.jsonl    the metrics, one JSON object per line; tensorboard/ has the same as events
 checkpoints/     one folder per checkpoint
 history.png      the learning curves
-evaluations/     metrics, and predictions or errors per example, two files per evaluation
+evaluations/     metrics, and the prediction or error of every example, one pair of files per evaluation
 """
 
 import contextlib
@@ -32,18 +32,18 @@ from lab10.errors import UserError
 from lab10.training.json_lines import read_json_lines
 
 FORMAT_VERSION = 2  # of config.json; raised whenever fields are renamed
-# Within this time a file written by another host should be visible:
-# NFS clients look again after 30 s to 60 s (nfs(5), acdirmax).
+# Time within which a file written by another host should be visible; NFS clients cache a folder for 30 s to 60 s
+# (nfs(5), acdirmax).
 SHARED_SECONDS = 90
-# Files that a process may leave if it is killed before config.json is written.
+# Files left by a process that died before it wrote config.json.
 _OWN_BEFORE_CONFIG = ("lock", ".config.json.partial")
 
 
 class Workdir:
-    """The workdir of a run.
+    """The folder of a run.
 
     Attributes:
-      path: the folder, as given by the user.
+      path: path to the folder, as given by the user.
     """
 
     def __init__(self, path: str | Path):
@@ -67,24 +67,25 @@ class Workdir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Locks the folder for one training process; the operating system releases the lock if the process dies.
+        """Locks the folder for one training process. The operating system releases the lock if the process dies.
 
         Raises:
-          UserError: another process trains there, or the folder cannot be written.
+          UserError: another process trains in the folder, or the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / "lock", "a")  # noqa: SIM115 (closed below)
         except OSError as error:
             raise UserError(
-                f"The workdir {self.path} cannot be written ({error.strerror}). Name another with --workdir."
+                f"The workdir {self.path} cannot be written ({error.strerror}). Choose another with --workdir."
             ) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(
-                    f"Another process is training in {self.path}. Wait for it, or name another --workdir."
+                    f"Another process is training in {self.path}. "
+                    "Wait until it ends, or choose another folder with --workdir."
                 ) from error
             self._lock = file
             try:
@@ -93,28 +94,28 @@ class Workdir:
                 self._lock = None
 
     def require_still_there(self) -> None:
-        """Checks that the folder is still the one this process has locked.
+        """Checks that the folder is still the one that this process locked.
 
         Raises:
-          FileNotFoundError: the folder was moved, removed or replaced.
+          FileNotFoundError: the folder was moved or removed; another may have taken its name.
         """
         with contextlib.suppress(FileNotFoundError):
             if self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / "lock")):
                 return
-        raise FileNotFoundError(errno.ENOENT, "the folder was moved or removed while it was trained in", str(self.path))
+        raise FileNotFoundError(errno.ENOENT, "the folder was moved or removed during training", str(self.path))
 
     def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
-        """Writes config.json, or checks that the recorded experiment computes the same result.
+        """Records the experiment, or checks that the recorded experiment computes the same result.
 
         Raises:
-          UserError: the folder holds a run with a different config, or files that are not a run.
+          UserError: the folder holds a run with another config, or files that are not from a run.
         """
         if self.config_path.exists():
             self._require_same(experiment, dataset)
         elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name not in _OWN_BEFORE_CONFIG):
             raise UserError(
-                f"{self.path} is no run of lab10, yet holds {', '.join(unexpected[:5])}. "
-                f"Name a new folder with --workdir."
+                f"{self.path} is not a run of lab10, but contains {', '.join(unexpected[:5])}. "
+                "Choose a new folder with --workdir."
             )
         value = {
             "format": FORMAT_VERSION,
@@ -124,39 +125,45 @@ class Workdir:
                 "content_sha256": dataset.content_sha256,
                 "spec": to_json(dataset.spec, Spec),
             },
-            "provenance": self._made_with(),
+            "provenance": self._provenance_history(),
         }
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
 
     def shared_filesystem_error(self) -> str:
-        """Returns an error message if this process does not see the config of process 0; else an empty string."""
+        """Returns an error message if this process cannot see the config.json of the lead process, else `""`."""
         deadline = time.monotonic() + SHARED_SECONDS
         while not self.config_path.exists():
             if time.monotonic() > deadline:
                 return (
-                    f"Process {jax.process_index()} (on {platform.node()}) does not see what process 0 wrote to "
-                    f"{self.path.absolute()}. Give a --workdir in a folder that all hosts share."
+                    f"Process {jax.process_index()} (on {platform.node()}) does not see the files that process 0 wrote "
+                    f"to {self.path.absolute()}. Choose a --workdir on a filesystem that all hosts share."
                 )
             time.sleep(0.1)
         return ""
 
-    def _made_with(self) -> list[dict[str, Any]]:
-        """Returns the provenance of the run so far, with an entry for this process if it differs from the last one."""
-        before = self._read().get("provenance", []) if self.config_path.exists() else []
-        before = [entry for entry in before if isinstance(entry, dict)] if isinstance(before, list) else []
-        now = provenance()
-        if before and before[-1] != now:
-            changed = ", ".join(sorted(name for name in now if before[-1].get(name) != now[name]))
-            console.print(f"This run was made with another {changed}: its bits may differ from here on.", markup=False)
-        return before if before and before[-1] == now else [*before, now]
+    def _provenance_history(self) -> list[dict[str, Any]]:
+        """The recorded provenance, with that of this process appended if it differs from the last entry."""
+        recorded = self._read().get("provenance", []) if self.config_path.exists() else []
+        history = [entry for entry in recorded if isinstance(entry, dict)] if isinstance(recorded, list) else []
+        current = provenance()
+        if not history:
+            return [current]
+        if history[-1] == current:
+            return history
+        changed = ", ".join(sorted(name for name in current if history[-1].get(name) != current[name]))
+        console.print(
+            f"Changed since this run was last trained: {changed}. Its results may differ in their bits from here on.",
+            markup=False,
+        )
+        return [*history, current]
 
     def _require_same(self, experiment: Experiment, dataset: OpenDataset) -> None:
         recorded = self.read_experiment()
         differing = differing_fields(recorded, experiment)
-        # A longer run is the same run gone on, unless the schedule would have been another from the start.
-        if not experiment.optimizer.schedule.depends_on_duration and self._longer(recorded, experiment):
+        # A run may be extended, unless its schedule depends on its length.
+        if not experiment.optimizer.schedule.depends_on_duration and self._is_extended(recorded, experiment):
             differing = [field for field in differing if field not in ("--epochs", "--steps")]
         if (experiment.patience or math.inf) >= (recorded.patience or math.inf):
             differing = [field for field in differing if field != "--patience"]
@@ -164,23 +171,23 @@ class Workdir:
             differing.append("the dataset's content")
         if differing:
             raise UserError(
-                f"{self.path} holds a run of another config; these differ: {', '.join(differing)}.\n"
-                "Name a new folder with --workdir, or give the fields the values in its config.json to go on with it."
+                f"{self.path} holds a run with another config; these differ: {', '.join(differing)}.\n"
+                "Choose a new folder with --workdir, or use the values in its config.json to resume this run."
             )
 
     @staticmethod
-    def _longer(before: Experiment, now: Experiment) -> bool:
-        if before.steps is not None and now.steps is not None:
-            return now.steps >= before.steps
-        if before.epochs is not None and now.epochs is not None:
-            return now.epochs >= before.epochs
+    def _is_extended(recorded: Experiment, experiment: Experiment) -> bool:
+        if recorded.steps is not None and experiment.steps is not None:
+            return experiment.steps >= recorded.steps
+        if recorded.epochs is not None and experiment.epochs is not None:
+            return experiment.epochs >= recorded.epochs
         return False
 
     def read_experiment(self) -> Experiment:
         """Reads the recorded experiment.
 
         Raises:
-          UserError: the folder is no run of this version of lab10.
+          UserError: the folder is not a run of this version of lab10.
         """
         return from_json(self._read()["experiment"], Experiment)
 
@@ -188,21 +195,25 @@ class Workdir:
         """Reads the recorded description of the dataset.
 
         Raises:
-          UserError: the folder is no run of this version of lab10.
+          UserError: the folder is not a run of this version of lab10.
         """
         return from_json(self._read()["dataset"]["spec"], Spec)  # type: ignore[type-abstract]
 
     def read_content_sha256(self) -> str:
-        """Reads the recorded digest of the train split."""
+        """Reads the recorded digest of the train split of the dataset."""
         return str(self._read()["dataset"].get("content_sha256", ""))
 
     def read_vocabulary(self) -> Sequence[bytes]:
-        """Reads the words of a text dataset, most frequent first."""
+        """Reads the recorded words of a text dataset, most frequent first.
+
+        Raises:
+          UserError: vocabulary.txt cannot be read.
+        """
         try:
             words = (self.path / "vocabulary.txt").read_bytes()
         except OSError as error:
             raise UserError(
-                f"{self.path} has no vocabulary.txt ({error.strerror}); copy the run's folder whole."
+                f"{self.path} has no vocabulary.txt ({error.strerror}). Copy all files of the run."
             ) from error
         return words.split(b"\n") if words else []
 
@@ -211,8 +222,8 @@ class Workdir:
             value = json.loads(self.config_path.read_bytes())
         except FileNotFoundError as error:
             raise UserError(
-                f"{self.path} is no run: it has no config.json. "
-                f"Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
+                f"{self.path} is not a run: it has no config.json. "
+                "Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
             ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{self.config_path} cannot be read ({error}).") from error
@@ -229,7 +240,7 @@ class Workdir:
         return value
 
     def record_evaluation(self, split: str, entry: dict[str, Any]) -> int:
-        """Records an evaluation of a split, and returns how often the split has now been evaluated.
+        """Records that a split was read, and returns how often it has been read so far, including this time.
 
         Raises:
           OSError: the folder cannot be written.
@@ -238,14 +249,15 @@ class Workdir:
         path.parent.mkdir(exist_ok=True)
         with open(path, "a+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            before = sum(line.get("split") == split for line in read_json_lines(path))
-            torn = not path.read_bytes().endswith((b"\n", b"")) if path.stat().st_size else False
-            file.write("\n" * torn + json.dumps({"split": split} | entry) + "\n")
-        return before + 1
+            previous = sum(line.get("split") == split for line in read_json_lines(path, skip_invalid=True))
+            content = path.read_bytes()
+            is_truncated = bool(content) and not content.endswith(b"\n")  # by a crash during the last write
+            file.write("\n" * is_truncated + json.dumps({"split": split} | entry) + "\n")
+        return previous + 1
 
 
 def provenance() -> dict[str, Any]:
-    """Returns the versions of packages, and the device, to compare runs."""
+    """Describes what may change the bits of a run: the revision, the versions of packages, and the devices."""
     packages = ("lab10", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
     device = jax.devices()[0]
     return {
@@ -258,20 +270,20 @@ def provenance() -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """Returns the git revision of lab10, with `-dirty` if files differ from it; None outside a checkout."""
+    """The git revision of the project, with `-dirty` if files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:
         command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return result.stdout.strip() or None
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file atomically: readers, and a crash, see the old content or the new."""
+    """Replaces a file atomically: a reader, also after a crash, sees all of the old or all of the new content."""
     partial = path.with_name(f".{path.name}.partial")
     with open(partial, "wb") as file:
         file.write(content)

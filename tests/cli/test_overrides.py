@@ -1,4 +1,4 @@
-"""The command line as changes to an experiment: typed, the closest named on a typo."""
+"""Setting the fields of an experiment from the command line."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from lab10.optim.schedules import Cosine, PiecewiseConstant
 
 @pytest.fixture
 def parse(text_experiment):
-    """The experiment that arguments make of one with `epochs=8` and RMSprop."""
+    """Returns a function that applies arguments to an experiment with `epochs=8` and RMSprop."""
     default = text_experiment(steps=None, epochs=8, optimizer=RMSprop(learning_rate=0.5, clip_norm=2.0))
     return lambda *arguments: apply_overrides(default, "lstm", list(arguments))[0]
 
@@ -26,16 +26,16 @@ def refusal(parse, *arguments):
     return message
 
 
-def test_without_arguments_the_experiment_is_its_page(parse, text_experiment):
+def test_without_arguments_the_experiment_is_unchanged(parse, text_experiment):
     assert parse() == text_experiment(steps=None, epochs=8, optimizer=RMSprop(learning_rate=0.5, clip_norm=2.0))
 
 
-def test_steps_displace_the_default_of_epochs_and_the_other_way_round(parse, text_experiment):
+def test_steps_replace_the_default_of_epochs_and_vice_versa(parse, text_experiment):
     by_steps, by_epochs = parse("--steps", "7"), parse("--epochs", "3")
     assert (by_steps.steps, by_steps.epochs) == (7, None)
     assert (by_epochs.steps, by_epochs.epochs) == (None, 3)
-    other_way, *_ = apply_overrides(text_experiment(steps=7), "lstm", ["--epochs=2"])
-    assert (other_way.steps, other_way.epochs) == (None, 2)
+    epochs_over_steps, *_ = apply_overrides(text_experiment(steps=7), "lstm", ["--epochs=2"])
+    assert (epochs_over_steps.steps, epochs_over_steps.epochs) == (None, 2)
 
 
 def test_steps_and_epochs_together_are_refused(parse):
@@ -61,16 +61,16 @@ def test_steps_and_epochs_together_are_refused(parse):
     ],
 )
 def test_every_field_is_set_by_its_path(parse, arguments, path, value):
-    found = parse(*arguments)
+    parsed = parse(*arguments)
     for name in path.split("."):
-        found = getattr(found, name)
-    assert found == value
-    assert type(found) is type(value)
+        parsed = getattr(parsed, name)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
-def test_another_kind_is_chosen_by_its_name_and_its_fields_set(parse):
+def test_a_component_is_replaced_by_name_and_its_fields_are_set(parse):
     optimizer = parse("--optimizer", "adam", "--optimizer.b1", "0.8").optimizer
-    assert optimizer == Adam(b1=0.8, learning_rate=0.5, clip_norm=2.0), "what both kinds have stays"
+    assert optimizer == Adam(b1=0.8, learning_rate=0.5, clip_norm=2.0), "fields of the base class keep their values"
     assert parse("--optimizer.momentum", "0.5", "--optimizer", "SGD").optimizer == SGD(
         momentum=0.5, learning_rate=0.5, clip_norm=2.0
     )
@@ -78,14 +78,14 @@ def test_another_kind_is_chosen_by_its_name_and_its_fields_set(parse):
     assert parse("--model", "bagofwords", "--model.widths", "8", "4").model == BagOfWords(widths=(8, 4))
 
 
-def test_parts_of_parts_have_kinds_too(parse):
+def test_nested_components_are_replaced(parse):
     assert parse(
         "--optimizer.schedule", "cosine", "--optimizer.schedule.end-factor", "0.1"
     ).optimizer.schedule == Cosine(end_factor=0.1)
     assert parse(
         "--optimizer.schedule", "piecewiseconstant", "--optimizer.schedule.boundaries", "10", "20"
     ).optimizer.schedule == PiecewiseConstant(boundaries=(10, 20))
-    both = parse(
+    experiment = parse(
         "--optimizer",
         "adam",
         "--optimizer.schedule",
@@ -95,12 +95,12 @@ def test_parts_of_parts_have_kinds_too(parse):
         "--data.transform.rate",
         "0.2",
     )
-    assert both.optimizer.schedule == Cosine()
-    assert both.data.transform == WordDropout(rate=0.2)
+    assert experiment.optimizer.schedule == Cosine()
+    assert experiment.data.transform == WordDropout(rate=0.2)
     assert parse("--data.transform", "notransform").data.transform == NoTransform()
 
 
-def test_a_misspelt_field_is_answered_with_the_closest(parse):
+def test_a_misspelled_field_is_answered_with_the_closest(parse):
     for typo, meant in (
         ("--bach-size", "--batch-size"),
         ("--optimizer.learning-rat", "--optimizer.learning-rate"),
@@ -111,14 +111,14 @@ def test_a_misspelt_field_is_answered_with_the_closest(parse):
         assert meant in message
 
 
-def test_an_unknown_kind_is_answered_with_the_closest(parse):
+def test_an_unknown_component_is_answered_with_the_closest(parse):
     message = refusal(parse, "--optimizer", "adm")
     assert "did you mean 'adam'" in message
     assert "RMSprop" in message
     assert "--optimizer needs a value" in refusal(parse, "--optimizer")
 
 
-def test_a_field_of_the_kind_that_was_left_is_unknown(parse):
+def test_a_field_of_the_replaced_component_is_unknown(parse):
     assert "--optimizer.decay" in refusal(parse, "--optimizer", "adam", "--optimizer.decay", "0.5")
 
 
@@ -157,24 +157,24 @@ def test_a_value_of_the_wrong_type_is_refused_and_its_option_named(parse, option
     assert value in message
 
 
-def test_the_workdir_is_named_for_the_experiment_unless_given(text_experiment):
+def test_the_workdir_defaults_to_the_name_of_the_experiment(text_experiment):
     assert apply_overrides(text_experiment(), "lstm", [])[1] == "runs/lstm"
     assert apply_overrides(text_experiment(), "lstm", ["--workdir", "elsewhere/x"])[1] == "elsewhere/x"
 
 
-def test_a_page_is_found_by_name_or_by_path(tmp_path):
+def test_an_experiment_is_found_by_name_or_by_path(tmp_path):
     experiment, name = load_experiment("mnist_autoencoder_lab")
     assert isinstance(experiment.model, MLPAutoencoder)
     assert name == "mnist_autoencoder_lab"
-    page = tmp_path / "mine.py"
-    page.write_text("from lab10.cli.overrides import load_experiment\nexperiment = load_experiment('mnist_pca')[0]\n")
-    assert load_experiment(str(page)) == (load_experiment("mnist_pca")[0], "mine")
-    page.write_text("experiment = 3\n")
+    path = tmp_path / "mine.py"
+    path.write_text("from lab10.cli.overrides import load_experiment\nexperiment = load_experiment('mnist_pca')[0]\n")
+    assert load_experiment(str(path)) == (load_experiment("mnist_pca")[0], "mine")
+    path.write_text("experiment = 3\n")
     with pytest.raises(UserError, match="defines no experiment"):
-        load_experiment(str(page))
+        load_experiment(str(path))
 
 
-def test_a_misspelt_experiment_is_answered_with_the_closest():
+def test_a_misspelled_experiment_is_answered_with_the_closest():
     with pytest.raises(UserError, match="no experiment 'imdb_lsmt'; did you mean 'imdb_lstm'"):
         load_experiment("imdb_lsmt")
     for arguments in ([], ["--seed", "3"]):
@@ -182,11 +182,11 @@ def test_a_misspelt_experiment_is_answered_with_the_closest():
             parse_training_arguments(arguments)
 
 
-def test_every_field_is_in_the_help_with_its_meaning(parse, capsys):
+def test_the_help_lists_every_field_with_its_docstring(parse, capsys):
     with pytest.raises(SystemExit) as stop:
         parse("--help")
     assert not stop.value.code
-    said = capsys.readouterr().out
+    help_text = capsys.readouterr().out
     for words in (
         "--batch-size",
         "--optimizer.learning-rate",
@@ -195,4 +195,4 @@ def test_every_field_is_in_the_help_with_its_meaning(parse, capsys):
         "--workdir",
         "Examples per training step",
     ):
-        assert words in said
+        assert words in help_text

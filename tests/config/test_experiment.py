@@ -1,4 +1,4 @@
-"""Experiments: what is refused, how long they run; properties/test_config.py has JSON and differences."""
+"""Validation and length of experiments; properties/test_config.py covers JSON and differing fields."""
 
 import dataclasses
 import inspect
@@ -34,10 +34,10 @@ def test_counts_below_one_are_refused(image_experiment, field):
         image_experiment(**{field: 0})
 
 
-def test_selection_is_by_a_metric_of_the_task(image_experiment, text_experiment):
+def test_monitor_is_a_metric_of_the_task(image_experiment, text_experiment):
     assert text_experiment(monitor="accuracy").monitor == "accuracy"
     with pytest.raises(
-        UserError, match="--monitor is 'accuracy'; Reconstruction has the metrics loss, reconstruction_error"
+        UserError, match="--monitor is 'accuracy'; expected a metric of Reconstruction: loss, reconstruction_error"
     ):
         image_experiment(monitor="accuracy")
 
@@ -47,8 +47,8 @@ def test_a_config_cannot_be_changed_in_place(image_experiment):
         image_experiment().batch_size = 3
 
 
-def test_every_field_says_what_it_means():
-    """The command line's help is made of these; tyro reads them from the source."""
+def test_every_field_has_a_docstring():
+    """The help text of an option is its field's docstring, which tyro reads from the source."""
     for cls in (Experiment, *components_of(Optimizer).values()):
         source = inspect.getsource(cls)
         for name in cls.__annotations__:
@@ -68,11 +68,11 @@ def test_every_field_says_what_it_means():
     ],
 )
 def test_a_config_of_another_version_is_refused(image_experiment, damage):
-    with pytest.raises(UserError, match="holds no Experiment that this version of lab10 can read"):
+    with pytest.raises(UserError, match="contains no Experiment that this version of lab10 can read"):
         from_json(damage(to_json(image_experiment(), Experiment)), Experiment)
 
 
-def test_values_that_no_run_can_have_are_refused_from_json_too(image_experiment):
+def test_invalid_values_are_refused_from_json_too(image_experiment):
     with pytest.raises(UserError, match="--batch-size is 0"):
         from_json(to_json(image_experiment(), Experiment) | {"batch_size": 0}, Experiment)
 
@@ -82,7 +82,7 @@ def test_specs_are_written_and_read_like_configs(image_spec, text_spec):
         assert from_json(to_json(spec, Spec), Spec) == spec
 
 
-def test_a_kind_is_found_by_its_name_in_any_case():
+def test_a_component_is_found_by_its_name_in_any_case():
     assert (
         find_component(Optimizer, "RMSPROP")
         is find_component(Optimizer, "rmsprop")

@@ -66,9 +66,9 @@ def test_a_negative_seed_is_refused(field):
 
 
 def test_an_empty_split_is_refused_with_its_name_and_the_reason():
-    with pytest.raises(UserError, match="The validation split of mnist has no example of at most 1 ids"):
+    with pytest.raises(UserError, match="The validation split of mnist has no examples of at most 1 ids"):
         ImageDataset().refuse_empty("validation", np.arange(0), " of at most 1 ids")
-    with pytest.raises(UserError, match=r"--data\.validation-fraction 0"):
+    with pytest.raises(UserError, match=r"--data\.validation-fraction is 0"):
         ImageDataset(validation_fraction=0.0).refuse_empty("validation", np.arange(0))
     ImageDataset().refuse_empty("validation", np.arange(1))
 

@@ -13,8 +13,8 @@ from lab10.errors import UserError
 class Records(list):
     """Records as TFDS's data sources give them."""
 
-    def __getitems__(self, places):
-        return [self[place] for place in places]
+    def __getitems__(self, indices):
+        return [self[i] for i in indices]
 
 
 def random_images(count, shape=(2, 3, 1), dtype=np.uint8, seed=0):
@@ -49,9 +49,7 @@ def opened(monkeypatch, tmp_path):
 
 def test_images_become_rows_in_their_own_integers(opened):
     images = random_images(8)
-    dataset = opened(
-        [{"image": image, "label": place % 2} for place, image in enumerate(images)], validation_fraction=0.25
-    )
+    dataset = opened([{"image": image, "label": i % 2} for i, image in enumerate(images)], validation_fraction=0.25)
     assert dataset.spec == ImageSpec(height=2, width=3, largest=255, class_names=("a", "b"))
     assert dataset.vocabulary is None
     train, validation = dataset.open_split("train"), dataset.open_split("validation")
@@ -122,15 +120,15 @@ def test_the_sample_opens_by_its_name_and_again_from_the_cache(monkeypatch):
     monkeypatch.setattr(Source, "chunks", lambda *_: pytest.fail("the images were read again"))
     again = ImageDataset(name="mnist_sample", shuffle_seed=3).open_dataset()
     assert again.content_sha256 == dataset.content_sha256
-    places = np.array([7, 2])
+    examples = np.array([7, 2])
     np.testing.assert_array_equal(
-        again.open_split("train").batch(places)["inputs"], dataset.open_split("train").batch(places)["inputs"]
+        again.open_split("train").batch(examples)["inputs"], dataset.open_split("train").batch(examples)["inputs"]
     )
 
 
 def test_a_dataset_of_texts_is_refused():
     with pytest.raises(
         UserError,
-        match="synthetic_reviews is no dataset of images that can be told apart: its fields with images are none",
+        match="synthetic_reviews does not have the expected image feature: its image features are none",
     ):
         ImageDataset(name="synthetic_reviews").open_dataset()

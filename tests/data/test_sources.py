@@ -59,7 +59,7 @@ def test_preparing_without_tensorflow_names_the_extra(empty_root, monkeypatch):
 
 def test_preparing_from_a_folder_that_is_none_says_so(empty_root, monkeypatch):
     monkeypatch.setattr(preparation.importlib.util, "find_spec", lambda name: object())
-    with pytest.raises(UserError, match=r"--manual-dir .* is no folder"):
+    with pytest.raises(UserError, match=r"--manual-dir .* is not a folder"):
         preparation.prepare("mnist", None, empty_root / "absent")
 
 

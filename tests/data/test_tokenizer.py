@@ -13,8 +13,8 @@ WORDS = [b"the", b"film", b"was", b"br", b"end", b"ending", b"good", b"it", b"no
 
 
 def encode(text, **changes):
-    rank = {word: place for place, word in enumerate(build_vocabulary(TRAIN), start=1)}
-    return ids_of(ranks_of(text, rank), **(LAB | changes)).tolist()
+    ranks = {word: rank for rank, word in enumerate(build_vocabulary(TRAIN), start=1)}
+    return ids_of(ranks_of(text, ranks), **(LAB | changes)).tolist()
 
 
 def test_the_vocabulary_is_ranked_by_count_and_then_by_bytes():

@@ -111,7 +111,7 @@ MODELS = {
     # Every dropout that there is, and batches of two lengths.
     "lstm": (
         *("imdb_lstm", *TEXTS, "--data.length-buckets", 2, "--model.hidden-size", 6, "--model.embedding-dim", 8),
-        *("--model.input-dropout", 0.2, "--model.embedding-dropout", 0.1, "--model.output-activation-dropout", 0.3),
+        *("--model.input-dropout", 0.2, "--model.embedding-dropout", 0.1, "--model.output-dropout", 0.3),
     ),
 }
 

@@ -24,7 +24,7 @@ wait $other && exit $status
 
 
 def test_the_slurm_script_is_clean():
-    # SavedRunInfo this Python, where pip puts what a package ships.
+    # Next to this Python, where pip installs the programs of packages.
     done = subprocess.run([Path(sys.executable).with_name("shellcheck"), SBATCH], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

@@ -29,7 +29,7 @@ def test_several_processes_are_recognised(monkeypatch, environment, settings, ex
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert Distributed(**settings).is_wanted == expected
+    assert Distributed(**settings).is_enabled == expected
 
 
 COMPLETE = {"coordinator_address": "host:80", "num_processes": 2, "process_id": 0}
@@ -43,7 +43,7 @@ COMPLETE = {"coordinator_address": "host:80", "num_processes": 2, "process_id": 
         (COMPLETE | {"coordinator_address": "host"}, "'host'; expected host:port"),
         (COMPLETE | {"coordinator_address": "host:http"}, "expected host:port"),
         (COMPLETE | {"coordinator_address": "host:70000"}, "expected host:port"),
-        (COMPLETE | {"process_id": 2}, "--distributed.process-id is 2; expected one from 0 to 1"),
+        (COMPLETE | {"process_id": 2}, "--distributed.process-id is 2; expected 0 to 1"),
         (COMPLETE | {"process_id": -1}, "--distributed.process-id is -1"),
         (COMPLETE | {"num_processes": 0}, "--distributed.num-processes is 0"),
         ({"connect_timeout_seconds": 0}, "--distributed.connect-timeout-seconds is 0"),

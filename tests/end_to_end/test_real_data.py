@@ -87,8 +87,8 @@ def test_exact_pca_of_mnist_has_the_known_errors(directories):
         ]
 
     train, test = pixels("train") + pixels("validation"), pixels("test")
-    for latent, centred, expected in ((64, False, 7.0974), (64, True, 7.0927), (30, True, 13.8663)):
-        pca = fit_pca(train, latent, centred=centred)
+    for latent, centered, expected in ((64, False, 7.0974), (64, True, 7.0927), (30, True, 13.8663)):
+        pca = fit_pca(train, latent, center=centered)
         assert np.mean(np.concatenate([pca.errors(chunk) for chunk in test])) == pytest.approx(expected, abs=5e-5)
 
 

@@ -100,7 +100,7 @@ def test_a_torn_line_in_the_log_of_evaluations_is_no_obstacle(scripts, linear_ru
     shutil.copytree(linear_run[0], workdir)
     (workdir / "evaluations").mkdir(exist_ok=True)
     (workdir / "evaluations" / "log.jsonl").write_text('{"split": "test"}\n{"split": "te')
-    assert scripts.answer("evaluate", workdir)["read_count"] == 2
+    assert [scripts.answer("evaluate", workdir)["read_count"] for _ in range(2)] == [2, 3]
 
 
 def test_a_second_run_on_a_workdir_is_refused(scripts, tmp_path):

@@ -82,7 +82,7 @@ def test_other_data_than_the_run_was_trained_on_are_noticed(lstm_run):
         lab10.load(lstm_run[0], index_from=10)
     run = lab10.load(lstm_run[0])
     run.config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, train_split="test"))
-    with pytest.raises(UserError, match="its content differs"):
+    with pytest.raises(UserError, match="differs in content"):
         run.evaluate("validation")
     with pytest.raises(UserError, match="tset"):
         lab10.load(lstm_run[0]).evaluate("tset")

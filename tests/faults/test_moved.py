@@ -69,7 +69,7 @@ def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, bef
         assert status == 0, said
     else:
         _, said = runs.train(tmp_path / "run")
-    assert "made with another devices" in said
+    assert "Changed since this run was last trained: devices." in said
     there, here = load(tmp_path / "run", "latest"), load(whole[0], "latest")
     assert there.step == here.step == 30
     for ours, theirs in zip(jax.tree.leaves(there.params), jax.tree.leaves(here.params), strict=True):

@@ -41,9 +41,9 @@ def test_another_revision_is_warned_of_and_recorded(runs, copied):
     config["provenance"][-1]["revision"] = "0" * 40
     path.write_text(json.dumps(config))
     _, said = runs.train(copied, "--steps", 32)
-    assert "This run was made with another revision: its bits may differ from here on." in said
+    assert "Changed since this run was last trained: revision." in said
     revisions = [entry["revision"] for entry in json.loads(path.read_text())["provenance"]]
     assert len(revisions) == 2
     assert revisions[0] == "0" * 40
     _, said = runs.train(copied, "--steps", 32)
-    assert "another revision" not in said
+    assert "Changed since" not in said

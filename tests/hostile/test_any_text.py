@@ -21,7 +21,7 @@ def test_any_bytes_are_words(case, cases):
         assert tokenize(text.upper()) == tokenize(text.lower()) == words, "whatever the case"
         assert tokenize(text + b" " + other) == words + tokenize(other), "a space keeps texts apart"
         vocabulary = build_vocabulary([text])
-        ranks = ranks_of(text + b"\n" + other, {word: place for place, word in enumerate(vocabulary, start=1)})
+        ranks = ranks_of(text + b"\n" + other, {word: rank for rank, word in enumerate(vocabulary, start=1)})
         assert ranks.dtype == np.int32
         assert np.all((ranks[: len(words)] >= 1) & (ranks[: len(words)] <= len(vocabulary)))
         assert np.all((ranks >= 0) & (ranks <= len(vocabulary)))

@@ -172,14 +172,14 @@ def test_a_prepared_dataset_cannot_name_code_to_import(module, marker, tmp_path,
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps({"name": "planted", "version": "1.0.0"}))
     (folder / "features.json").write_text(json.dumps({"pythonClassName": f"{module}.Feature", "featuresDict": {}}))
-    with pytest.raises(UserError, match=r"only TFDS's own features are read"):
+    with pytest.raises(UserError, match=r"only TFDS's own features are supported"):
         find_builder("planted", tmp_path / "data")
     assert not marker.exists()
 
 
 @pytest.mark.parametrize("name", ["huggingface:planted", "kaggle:planted", "someone:planted/config:1.0.0"])
 def test_a_dataset_of_a_namespace_is_refused_before_its_code_is_fetched(name, tmp_path):
-    with pytest.raises(UserError, match="only TFDS's own datasets are read"):
+    with pytest.raises(UserError, match="only TFDS's own datasets are supported"):
         find_builder(name, tmp_path)
 
 

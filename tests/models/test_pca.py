@@ -8,30 +8,30 @@ from lab10.models.pca import fit_pca
 
 def test_the_components_of_points_along_an_axis_are_that_axis():
     x = np.array([[3.0, 0.1, 0.0], [-2.0, 0.1, 0.0], [1.0, -0.1, 0.0], [-4.0, -0.1, 0.0]])
-    pca = fit_pca([x], 2, centred=False)
+    pca = fit_pca([x], 2, center=False)
     np.testing.assert_allclose(np.abs(pca.components), [[1, 0, 0], [0, 1, 0]], atol=0.02)
     np.testing.assert_array_equal(pca.mean, np.zeros(3))
 
 
-def test_only_centred_pca_takes_out_the_mean():
+def test_only_centered_pca_takes_out_the_mean():
     x = np.array([[10.0, 1.0], [10.0, -1.0], [10.0, 2.0], [10.0, -2.0]])
-    centred, uncentred = (fit_pca([x], 1, centred=which) for which in (True, False))
-    np.testing.assert_allclose(centred.mean, [10, 0])
-    np.testing.assert_allclose(np.abs(centred.components), [[0, 1]], atol=1e-12)
-    np.testing.assert_allclose(centred.errors(x), np.zeros(4), atol=1e-12)
-    np.testing.assert_allclose(np.abs(uncentred.components), [[1, 0]], atol=1e-12)
-    np.testing.assert_allclose(uncentred.errors(x), [1, 1, 4, 4])
+    centered, uncentered = (fit_pca([x], 1, center=which) for which in (True, False))
+    np.testing.assert_allclose(centered.mean, [10, 0])
+    np.testing.assert_allclose(np.abs(centered.components), [[0, 1]], atol=1e-12)
+    np.testing.assert_allclose(centered.errors(x), np.zeros(4), atol=1e-12)
+    np.testing.assert_allclose(np.abs(uncentered.components), [[1, 0]], atol=1e-12)
+    np.testing.assert_allclose(uncentered.errors(x), [1, 1, 4, 4])
 
 
 def test_errors_agree_with_the_singular_values_that_are_left_out():
     x = np.random.default_rng(0).normal(size=(30, 6)) + 3
-    pca = fit_pca([x], 2, centred=False)
+    pca = fit_pca([x], 2, center=False)
     np.testing.assert_allclose(pca.errors(x).sum(), np.sum(np.linalg.svd(x, compute_uv=False)[2:] ** 2), rtol=1e-9)
 
 
 def test_encoding_and_reconstructing_rows():
     x = np.random.default_rng(1).normal(size=(20, 5))
-    pca = fit_pca([x.astype(np.float32)], 3, centred=True)
+    pca = fit_pca([x.astype(np.float32)], 3, center=True)
     latents = pca.encode(x)
     assert latents.shape == (20, 3)
     assert pca.components.dtype == np.float64
@@ -41,9 +41,9 @@ def test_encoding_and_reconstructing_rows():
 
 def test_integers_are_not_summed_in_their_own_small_type():
     x = np.full((10, 2), 200, np.uint8)
-    np.testing.assert_allclose(fit_pca([x.astype(np.float64)], 1, centred=True).mean, [200, 200])
+    np.testing.assert_allclose(fit_pca([x.astype(np.float64)], 1, center=True).mean, [200, 200])
 
 
 def test_no_rows_have_no_components():
     with pytest.raises(ValueError, match="no rows"):
-        fit_pca([], 2, centred=False)
+        fit_pca([], 2, center=False)

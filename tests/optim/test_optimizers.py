@@ -1,4 +1,4 @@
-"""What every optimizer has around its rule: clipping, decay, schedule; training/test_step.py has the rules."""
+"""Clipping, weight decay and schedule of every optimizer; training/test_step.py tests the update rules."""
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,11 @@ def test_gradients_of_a_large_norm_are_scaled_down_to_it():
 
 
 def test_decay_is_decoupled_and_spares_biases():
-    for kind in components_of(Optimizer).values():
-        (plain,), (decayed,) = updates(kind(learning_rate=0.1)), updates(kind(learning_rate=0.1, weight_decay=0.5))
+    for optimizer_type in components_of(Optimizer).values():
+        (plain,), (decayed,) = (
+            updates(optimizer_type(learning_rate=0.1)),
+            updates(optimizer_type(learning_rate=0.1, weight_decay=0.5)),
+        )
         np.testing.assert_allclose(decayed["kernel"], plain["kernel"] - 0.1 * 0.5 * PARAMS["kernel"], rtol=1e-5)
         np.testing.assert_array_equal(decayed["bias"], plain["bias"])
 
@@ -47,7 +50,7 @@ def test_the_schedule_scales_each_step():
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_goes_on_with_a_share_of_the_last_update(nesterov):
+def test_momentum_accumulates_gradients(nesterov):
     made = [
         update["bias"][0].item() for update in updates(SGD(learning_rate=1.0, momentum=0.5, nesterov=nesterov), steps=3)
     ]
@@ -55,14 +58,14 @@ def test_momentum_goes_on_with_a_share_of_the_last_update(nesterov):
     np.testing.assert_allclose(made, -(0.5 * velocity + 4.0 if nesterov else velocity), rtol=1e-6)
 
 
-def test_the_constants_are_kerass():
+def test_the_constants_are_those_of_keras():
     assert (RMSprop().decay, RMSprop().epsilon) == (0.9, 1e-7)
     assert (Adam().b1, Adam().b2, Adam().epsilon) == (0.9, 0.999, 1e-7)
 
 
 def test_updates_of_zero_gradients_are_zero():
-    for kind in components_of(Optimizer).values():
-        transformation = kind().build(5)
+    for optimizer_type in components_of(Optimizer).values():
+        transformation = optimizer_type().build(5)
         update, _ = transformation.update(jax.tree.map(jnp.zeros_like, PARAMS), transformation.init(PARAMS), PARAMS)
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(update))
 

@@ -10,12 +10,14 @@ from lab10.errors import UserError
 from lab10.optim.schedules import Constant, Cosine, Exponential, Linear, PiecewiseConstant, Schedule
 
 TOTAL = 100
-kinds = st.sampled_from(sorted(components_of(Schedule).values(), key=lambda kind: kind.__name__))
+schedule_types = st.sampled_from(
+    sorted(components_of(Schedule).values(), key=lambda schedule_type: schedule_type.__name__)
+)
 
 
-@given(kinds, st.integers(0, TOTAL - 1))
-def test_every_schedule_is_one_where_the_warm_up_ends_and_rises_to_it(kind, warmup):
-    factor = kind(warmup_steps=warmup).build(TOTAL)
+@given(schedule_types, st.integers(0, TOTAL - 1))
+def test_every_schedule_is_one_where_the_warm_up_ends_and_rises_to_it(schedule_type, warmup):
+    factor = schedule_type(warmup_steps=warmup).build(TOTAL)
     np.testing.assert_allclose(factor(warmup), 1.0)
     for step in {0, warmup // 2} - {warmup}:
         np.testing.assert_allclose(factor(step), step / warmup, rtol=1e-5)
@@ -40,10 +42,12 @@ def test_factors_are_those_of_the_formula(schedule, factors):
         np.testing.assert_allclose(factor(step), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_the_ones_that_do_not_look_at_the_duration_say_so():
-    for kind in components_of(Schedule).values():
-        same = all(np.allclose(kind().build(50)(step), kind().build(500)(step)) for step in range(0, 50, 7))
-        assert kind.depends_on_duration != same
+def test_depends_on_duration_is_declared_correctly():
+    for schedule_type in components_of(Schedule).values():
+        same = all(
+            np.allclose(schedule_type().build(50)(step), schedule_type().build(500)(step)) for step in range(0, 50, 7)
+        )
+        assert schedule_type.depends_on_duration != same
 
 
 def test_a_warm_up_as_long_as_the_run_is_refused():
@@ -54,7 +58,7 @@ def test_a_warm_up_as_long_as_the_run_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields"),
+    ("schedule_type", "fields"),
     [
         (Constant, {"warmup_steps": -1}),
         (Exponential, {"decay_rate": 0.0}),
@@ -62,6 +66,6 @@ def test_a_warm_up_as_long_as_the_run_is_refused():
         (Exponential, {"transition_steps": 0}),
     ],
 )
-def test_values_out_of_range_are_refused(kind, fields):
+def test_values_out_of_range_are_refused(schedule_type, fields):
     with pytest.raises(UserError, match="--optimizer.schedule." + next(iter(fields)).replace("_", "-")):
-        kind(**fields)
+        schedule_type(**fields)

@@ -1,4 +1,4 @@
-"""Meshes: how many devices, and which arrays lie on them in parts."""
+"""Device meshes: the number of devices, and the sharding of arrays."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from lab10.errors import UserError
-from lab10.parallel.mesh import DeviceMesh, in_parts
+from lab10.parallel.mesh import DeviceMesh, largest_axis_sharding
 
 EIGHT = AbstractMesh((8,), ("data",))
 
@@ -24,17 +24,18 @@ EIGHT = AbstractMesh((8,), ("data",))
         ((0, 3), PartitionSpec()),
     ],
 )
-def test_an_array_is_cut_along_the_largest_dimension_that_the_devices_divide(shape, expected):
-    assert in_parts(EIGHT, jax.ShapeDtypeStruct(shape, np.float32)).spec == expected
+def test_an_array_is_sharded_along_its_largest_divisible_axis(shape, expected):
+    assert largest_axis_sharding(EIGHT, jax.ShapeDtypeStruct(shape, np.float32)).spec == expected
 
 
-def test_all_devices_are_used_where_no_number_is_given():
+def test_all_devices_are_used_by_default():
     assert DeviceMesh().build().size == jax.device_count()
 
 
-def test_more_devices_than_there_are_are_refused():
-    wanted = jax.device_count() + 1
-    with pytest.raises(UserError, match=rf"--mesh.data is {wanted}; expected at most the {jax.device_count()} devices"):
-        DeviceMesh(data=wanted).build()
+def test_more_devices_than_available_are_refused():
+    requested = jax.device_count() + 1
+    message = rf"--mesh.data is {requested}; expected at most {jax.device_count()}, the number of available devices"
+    with pytest.raises(UserError, match=message):
+        DeviceMesh(data=requested).build()
     with pytest.raises(UserError, match=r"--mesh\.data is 0; expected at least 1"):
         DeviceMesh(data=0)

@@ -20,7 +20,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def images(seed: int, rows: int = ROWS) -> np.ndarray:
-    """Rows in [0, 1] in which some directions matter more than others, far from centred."""
+    """Rows in [0, 1] in which some directions matter more than others, far from centered."""
     random = np.random.default_rng(seed)
     mixed = (
         random.normal(size=(rows, SPEC.pixels))
@@ -53,8 +53,8 @@ def matrices(encoder, decoder):
     }
 
 
-def pca_loss(x, centred=False):
-    return fit_pca([x], LATENT, centred=centred).errors(x.astype(np.float64)).mean()
+def pca_loss(x, center=False):
+    return fit_pca([x], LATENT, center=center).errors(x.astype(np.float64)).mean()
 
 
 @given(seeds, seeds, st.sampled_from((0.1, 0.3, 1.0)), st.integers(0, 12))
@@ -74,7 +74,7 @@ def test_no_linear_autoencoder_beats_exact_pca_on_the_data_it_was_fitted_on(data
 def test_the_best_linear_autoencoder_is_exact_pca(data_seed, steps):
     x = images(data_seed)
     loss, init, step = autoencoder()
-    components = fit_pca([x], LATENT, centred=False).components
+    components = fit_pca([x], LATENT, center=False).components
     params = matrices(components.T, components)
     np.testing.assert_allclose(float(loss(params, x)), pca_loss(x), rtol=1e-5)
     state = init(params)
@@ -93,9 +93,9 @@ def test_least_squares_on_any_latents_does_not_beat_exact_pca(data_seed, weight_
 
 
 @given(seeds, st.lists(st.integers(0, ROWS), max_size=5), st.booleans())
-def test_the_chunks_in_which_rows_come_do_not_matter(seed, cuts, centred):
+def test_the_chunks_in_which_rows_come_do_not_matter(seed, cuts, centered):
     x = images(seed)
-    whole, chunked = fit_pca([x], LATENT, centred=centred), fit_pca(np.split(x, sorted(cuts)), LATENT, centred=centred)
+    whole, chunked = fit_pca([x], LATENT, center=centered), fit_pca(np.split(x, sorted(cuts)), LATENT, center=centered)
     np.testing.assert_allclose(chunked.mean, whole.mean, rtol=1e-9)
     x = x.astype(np.float64)
     np.testing.assert_allclose(chunked.errors(x).mean(), whole.errors(x).mean(), rtol=1e-7)
@@ -104,14 +104,14 @@ def test_the_chunks_in_which_rows_come_do_not_matter(seed, cuts, centred):
 @given(seeds)
 def test_centring_does_no_harm_on_the_data_fitted(seed):
     x = images(seed)
-    assert pca_loss(x, centred=True) <= pca_loss(x, centred=False) * (1 + 1e-9)
+    assert pca_loss(x, center=True) <= pca_loss(x, center=False) * (1 + 1e-9)
 
 
 @given(seeds, st.integers(1, SPEC.pixels + 3), st.booleans())
 @settings(max_examples=30)
-def test_components_are_orthonormal_and_ordered_by_what_they_explain(seed, latent, centred):
+def test_components_are_orthonormal_and_ordered_by_what_they_explain(seed, latent, centered):
     x = images(seed).astype(np.float64)
-    pca = fit_pca([x], latent, centred=centred)
+    pca = fit_pca([x], latent, center=centered)
     assert pca.components.shape == (min(latent, SPEC.pixels), SPEC.pixels)
     np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(len(pca.components)), atol=1e-10)
     explained = np.mean(pca.encode(x) ** 2, axis=0)

@@ -38,7 +38,7 @@ def encodings(draw):
 @given(documents, texts, encodings())
 def test_no_real_word_gets_the_id_of_padding(train, text, texts):
     words = build_vocabulary(train)
-    ids = texts.encode(ranks_of(text, {word: place for place, word in enumerate(words, start=1)}))
+    ids = texts.encode(ranks_of(text, {word: rank for rank, word in enumerate(words, start=1)}))
     assert PADDING_ID == 0
     assert ids.dtype == np.int32
     assert np.all(ids > 0)
@@ -92,7 +92,7 @@ def test_the_vocabulary_holds_every_word_once_the_most_frequent_first(train):
 @given(texts, documents)
 def test_ranks_point_into_the_vocabulary_and_unknown_words_get_none(text, train):
     words = build_vocabulary(train)
-    ranks = ranks_of(text, {word: place for place, word in enumerate(words, start=1)})
+    ranks = ranks_of(text, {word: rank for rank, word in enumerate(words, start=1)})
     for word, rank in zip(tokenize(text), ranks, strict=True):
         assert words[rank - 1] == word if rank else word not in words
 

@@ -48,7 +48,7 @@ def test_filters_are_those_of_the_last_layer_and_the_ones_that_draw_components_c
 
 def test_what_filters_can_draw_is_whole_where_they_span_the_components_in_any_basis():
     x = RANDOM.normal(size=(100, 7)) * np.arange(1, 8)
-    components = fit_pca([x], 3, centred=False).components
+    components = fit_pca([x], 3, center=False).components
     rotated = (RANDOM.normal(size=(3, 3)) @ components).astype(np.float32)
     np.testing.assert_allclose(within_span(components, rotated), components, atol=1e-5)
     drawn = within_span(components, rotated[:2])

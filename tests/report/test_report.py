@@ -212,8 +212,8 @@ def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(main, copied, 
     before = readings(linear)
     (tmp_path / "file").touch()
     for arguments, words in (
-        ((linear, tmp_path / "nothing", *page), "nothing is no run"),
-        ((tmp_path / "nothing",), "nothing is no run"),
+        ((linear, tmp_path / "nothing", *page), "nothing is not a run"),
+        ((tmp_path / "nothing",), "nothing is not a run"),
         ((linear, bag, *page), "Reconstruction, of the other Classification"),
         ((linear, f"{linear}/../{linear.name}", *page), "named twice"),
         ((linear, "--checkpoint", "7", *page), "no checkpoint '7'"),
@@ -233,7 +233,7 @@ def test_a_split_that_is_not_there_is_named(main, copied, tmp_path):
     config = json.loads((directory / "config.json").read_text())
     config["experiment"]["data"]["validation_fraction"] = 0.0
     (directory / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"--data\.validation-fraction 0"):
+    with pytest.raises(UserError, match=r"--data\.validation-fraction is 0"):
         main(directory, "--output", tmp_path / "page.html")
 
 

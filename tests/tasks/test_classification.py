@@ -46,10 +46,10 @@ def test_large_logits_stay_finite():
 
 
 def test_probabilities_of_one_logit_sum_to_one_at_both_ends():
-    of_classes = probabilities(jnp.array([[-40.0], [0.0], [40.0]]))
-    np.testing.assert_allclose(of_classes.sum(axis=-1), np.ones(3))
-    assert np.all(of_classes > 0), "the small one is not lost in 1 - p"
-    np.testing.assert_allclose(of_classes[1], [0.5, 0.5])
+    classes = probabilities(jnp.array([[-40.0], [0.0], [40.0]]))
+    np.testing.assert_allclose(classes.sum(axis=-1), np.ones(3))
+    assert np.all(classes > 0), "small probabilities must not round to 0"
+    np.testing.assert_allclose(classes[1], [0.5, 0.5])
 
 
 @pytest.mark.parametrize(

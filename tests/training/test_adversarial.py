@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from lab10.errors import UserError
 from lab10.optim.optimizers import SGD
 from lab10.tasks.classification import Classification
-from lab10.training.adversarial import adversarial_grad, normalised
+from lab10.training.adversarial import adversarial_grad, normalize
 from lab10.training.step import StepFunctions
 
 floats = st.floats(-10, 10, width=32).filter(lambda value: value == 0 or abs(value) > 1e-3)
@@ -22,7 +22,7 @@ floats = st.floats(-10, 10, width=32).filter(lambda value: value == 0 or abs(val
 
 @given(hnp.arrays(np.float32, (4, 3, 2), elements=floats))
 def test_each_example_is_scaled_to_norm_one_and_zero_stays_zero(direction):
-    norms = np.sqrt(np.sum(np.square(normalised(jnp.asarray(direction))), axis=(0, 2)))
+    norms = np.sqrt(np.sum(np.square(normalize(jnp.asarray(direction))), axis=(0, 2)))
     np.testing.assert_allclose(norms, np.any(direction, axis=(0, 2)), rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved comes back to the bit, the right ones are kept, damage is noticed."""
+"""Checkpoints: restoring is bit-exact, the right checkpoints are kept, and damage is detected."""
 
 import json
 import shutil
@@ -18,10 +18,10 @@ from lab10.training.checkpoints import Checkpoints, digest, digest_of_json
 
 
 def trees(seed=0, width=3):
-    """Parameters and an optimizer's state, with awkward numbers among them.
+    """Parameters and an optimizer's state, with a subnormal number and a negative zero.
 
-    The kernel has more than the 1,024 bytes that Orbax would put beside its checksummed metadata, and does
-    not compress, so that a flipped byte of it reads back as another number.
+    The kernel is larger than the 1,024 bytes that Orbax would store next to its checksummed metadata, and
+    does not compress, so that a flipped byte of it reads back as another number.
     """
     random = np.random.default_rng(seed)
     kernel = random.normal(size=(400, width)).astype(np.float32)
@@ -30,37 +30,34 @@ def trees(seed=0, width=3):
     return {"params": params, "opt_state": optax.adam(1e-3).init(params)}
 
 
-def abstract(of):
+def abstract(tree):
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), of)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
 
 
 def opened(directory, monitor="loss", higher_is_better=False):
     return Checkpoints(directory / "checkpoints", monitor, higher_is_better)
 
 
-def assert_same_to_the_bit(one, other):
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    for ours, theirs in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        assert (np.asarray(ours).dtype, np.asarray(ours).tobytes()) == (
-            np.asarray(theirs).dtype,
-            np.asarray(theirs).tobytes(),
-        )
+def assert_same_bits(actual, expected):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert (np.asarray(a).dtype, np.asarray(a).tobytes()) == (np.asarray(b).dtype, np.asarray(b).tobytes())
 
 
-def test_what_is_saved_is_restored_to_the_bit(tmp_path):
-    saved, since = trees(), Metrics({"loss": 0.1 + 0.2, "accuracy": 3.0}, 7.0)
+def test_restoring_is_bit_exact(tmp_path):
+    saved, pending = trees(), Metrics({"loss": 0.1 + 0.2, "accuracy": 3.0}, 7.0)
     checkpoints = opened(tmp_path)
-    checkpoints.save(5, saved, since, {"loss": 1 / 3})
+    checkpoints.save(5, saved, pending, {"loss": 1 / 3})
     checkpoints = opened(tmp_path)
     restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step == 5
-    assert_same_to_the_bit(restored.trees, trees())
-    assert (restored.pending_metrics.totals, restored.pending_metrics.count) == (since.totals, since.count)
+    assert_same_bits(restored.trees, trees())
+    assert (restored.pending_metrics.totals, restored.pending_metrics.count) == (pending.totals, pending.count)
     assert restored.validation == {"loss": 1 / 3}
 
 
-def test_saving_leaves_what_it_was_given_as_it_was(tmp_path):
+def test_saving_does_not_change_its_arguments(tmp_path):
     saved = trees()
     checkpoints = opened(tmp_path)
     checkpoints.save(5, saved, Metrics.empty(), {"loss": 0.5})
@@ -72,7 +69,7 @@ def test_the_parameters_alone_can_be_restored(tmp_path):
     checkpoints.save(1, trees(), Metrics.empty(), None)
     restored = checkpoints.restore(1, {"params": abstract(trees()["params"])})
     assert list(restored.trees) == ["params"]
-    assert_same_to_the_bit(restored.trees["params"], trees()["params"])
+    assert_same_bits(restored.trees["params"], trees()["params"])
 
 
 def test_a_run_without_checkpoints_says_so(tmp_path):
@@ -85,15 +82,15 @@ def test_a_run_without_checkpoints_says_so(tmp_path):
 
 
 def kept_after(losses, sign):
-    """The latest two, and the best of those measured, the later of equal ones."""
+    """The latest two steps and the best evaluated one, the later of equally good steps."""
     steps = range(10, 10 * (len(losses) + 1), 10)
     kept, measured = set(), {}
     for step, loss in zip(steps, losses, strict=True):
         kept.add(step)
         measured |= {step: loss} if loss is not None else {}
-        # A checkpoint that was once dropped cannot come back.
+        # A removed checkpoint cannot come back.
         best = (
-            max((sign * value, place) for place, value in measured.items() if place in kept)[1]
+            max((sign * value, step) for step, value in measured.items() if step in kept)[1]
             if measured.keys() & kept
             else None
         )
@@ -106,15 +103,15 @@ def kept_after(losses, sign):
 def test_the_latest_two_and_the_best_are_kept_and_never_more(tmp_path_factory, losses, higher_is_better):
     directory, sign = tmp_path_factory.mktemp("run"), 1 if higher_is_better else -1
     checkpoints = opened(directory, higher_is_better=higher_is_better)
-    for place, loss in enumerate(losses, start=1):
+    for i, loss in enumerate(losses, start=1):
         checkpoints.save(
-            10 * place,
-            {"params": {"x": jnp.full(2, place)}},
+            10 * i,
+            {"params": {"x": jnp.full(2, i)}},
             Metrics.empty(),
             None if loss is None else {"loss": loss},
         )
-        assert checkpoints.steps() == kept_after(losses[:place], sign)
-    measured = {10 * place: sign * loss for place, loss in enumerate(losses, start=1) if loss is not None}
+        assert checkpoints.steps() == kept_after(losses[:i], sign)
+    measured = {10 * i: sign * loss for i, loss in enumerate(losses, start=1) if loss is not None}
     checkpoints = opened(directory, higher_is_better=higher_is_better)
     assert checkpoints.find("latest") == 10 * len(losses)
     assert checkpoints.find("best") == (
@@ -125,7 +122,7 @@ def test_the_latest_two_and_the_best_are_kept_and_never_more(tmp_path_factory, l
 
 
 @pytest.mark.parametrize("asked", ["15", "-1", "bets", "", "²"])
-def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(tmp_path, asked):
+def test_an_unknown_checkpoint_is_answered_with_the_available_steps(tmp_path, asked):
     checkpoints = opened(tmp_path)
     checkpoints.save(10, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)
     with pytest.raises(UserError, match="expected best, latest or one of the steps 10"):
@@ -134,7 +131,7 @@ def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(tmp_path
 
 @pytest.fixture(scope="module")
 def saved_twice(tmp_path_factory):
-    """A run with whole checkpoints of the steps 1 and 2."""
+    """A run with complete checkpoints of steps 1 and 2."""
     directory = tmp_path_factory.mktemp("run")
     checkpoints = opened(directory)
     for step in (1, 2):
@@ -143,7 +140,7 @@ def saved_twice(tmp_path_factory):
 
 
 def array_files(checkpoint):
-    """The files that hold the bytes of arrays; the rest describes them."""
+    """The files that store the bytes of arrays; the other files describe them."""
     return sorted(path for path in checkpoint.rglob("d/*") if path.is_file())
 
 
@@ -159,7 +156,7 @@ def damageable(saved_twice, tmp_path):
 
 @given(st.data())
 @settings(max_examples=25)
-def test_a_flipped_byte_in_an_array_file_is_noticed(saved_twice, tmp_path_factory, data):
+def test_a_flipped_byte_in_an_array_file_is_detected(saved_twice, tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("damaged") / "run"
     shutil.copytree(saved_twice, directory)
     path = data.draw(st.sampled_from(array_files(directory / "checkpoints" / "2")))
@@ -171,16 +168,16 @@ def test_a_flipped_byte_in_an_array_file_is_noticed(saved_twice, tmp_path_factor
 
 @given(st.data())
 @settings(max_examples=25)
-def test_any_damage_to_any_file_is_answered_by_the_checkpoint_before(saved_twice, tmp_path_factory, data):
+def test_after_damage_to_any_file_the_previous_checkpoint_is_restored(saved_twice, tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("damaged") / "run"
     shutil.copytree(saved_twice, directory)
     path = data.draw(st.sampled_from(all_files(directory / "checkpoints" / "2")))
     content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
+    offset = data.draw(st.integers(0, len(content) - 1))
     if data.draw(st.booleans()):
-        content[place] ^= data.draw(st.integers(1, 255))
+        content[offset] ^= data.draw(st.integers(1, 255))
     else:
-        del content[place:]
+        del content[offset:]
     path.write_bytes(content)
     assert_restores_step_1_or_the_same_step_2(directory)
 
@@ -188,34 +185,34 @@ def test_any_damage_to_any_file_is_answered_by_the_checkpoint_before(saved_twice
 @pytest.mark.parametrize(
     "name", ["validation", "pending_metrics", "sha256", "totals", "params", "opt_state", "format", "own_sha256"]
 )
-def test_metadata_without_one_of_their_names_are_damage(damageable, name):
+def test_metadata_with_a_missing_key_are_damaged(damageable, name):
     path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     assert f'"{name}"' in path.read_text()
     path.write_text(path.read_text().replace(f'"{name}"', f'"{name[:-1]}?"'))
     assert_restores_step_1_or_the_same_step_2(damageable)
 
 
-def test_another_number_in_the_metadata_is_damage(damageable):
-    """A loss that one flipped bit makes the lowest would make another checkpoint the best."""
+def test_a_changed_number_in_the_metadata_is_damage(damageable):
+    """A flipped bit that lowers a loss would otherwise make another checkpoint the best."""
     path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     assert '"loss": 0.5' in path.read_text()
     path.write_text(path.read_text().replace('"loss": 0.5', '"loss": 1.5'))
     checkpoints = opened(damageable)
-    with pytest.raises(UserError, match="they are not what was saved"):
+    with pytest.raises(UserError, match="they differ from what was saved"):
         checkpoints.validation(2)
     assert checkpoints.best_step() == 1
     assert checkpoints.restore_latest(abstract(trees())).step == 1
 
 
 @pytest.mark.parametrize("version", [1, 4])
-def test_another_format_is_refused_and_neither_dropped_nor_set_aside(damageable, version):
+def test_another_format_is_refused_and_left_untouched(damageable, version):
     path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())
-    beside = {**metadata["custom_metadata"], "format": version}
-    del beside["own_sha256"]
+    custom = {**metadata["custom_metadata"], "format": version}
+    del custom["own_sha256"]
     if version > 1:
-        beside["own_sha256"] = digest_of_json(beside)
-    path.write_text(json.dumps(metadata | {"custom_metadata": beside}))
+        custom["own_sha256"] = digest_of_json(custom)
+    path.write_text(json.dumps(metadata | {"custom_metadata": custom}))
     checkpoints = opened(damageable)
     for use in (
         checkpoints.best_step,
@@ -228,14 +225,14 @@ def test_another_format_is_refused_and_neither_dropped_nor_set_aside(damageable,
 
 
 def assert_restores_step_1_or_the_same_step_2(directory):
-    """Damage may hit bytes that mean nothing; then the arrays are right all the same."""
+    """Step 2 can be restored if the damaged bytes are not used; its arrays must then be correct."""
     checkpoints = opened(directory)
     restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step in (1, 2)
-    assert_same_to_the_bit(restored.trees, trees(seed=restored.step))
+    assert_same_bits(restored.trees, trees(seed=restored.step))
 
 
-def test_a_truncated_array_file_is_noticed_and_the_checkpoint_before_taken(damageable):
+def test_a_truncated_array_file_is_detected_and_the_previous_checkpoint_restored(damageable):
     for path in array_files(damageable / "checkpoints" / "2"):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     checkpoints = opened(damageable)
@@ -244,7 +241,7 @@ def test_a_truncated_array_file_is_noticed_and_the_checkpoint_before_taken(damag
     assert checkpoints.restore_latest(abstract(trees())).step == 1
 
 
-def test_where_no_checkpoint_is_whole_the_run_does_not_start_afresh(damageable):
+def test_if_all_checkpoints_are_damaged_the_run_does_not_start_again(damageable):
     for step in ("1", "2"):
         for path in array_files(damageable / "checkpoints" / step):
             path.write_bytes(b"")
@@ -254,31 +251,31 @@ def test_where_no_checkpoint_is_whole_the_run_does_not_start_afresh(damageable):
 
 def test_another_models_shapes_are_refused(saved_twice):
     checkpoints = opened(saved_twice)
-    for other in (trees(width=5), trees() | {"params": {"other": jnp.ones(3)}}):
+    for model in (trees(width=5), trees() | {"params": {"other": jnp.ones(3)}}):
         with pytest.raises(UserError, match="cannot be read as a checkpoint of this model"):
-            checkpoints.restore(2, abstract(other))
-    with pytest.raises(UserError, match=r"/dense/bias is of shape \(3,\); expected \(5,\)"):
+            checkpoints.restore(2, abstract(model))
+    with pytest.raises(UserError, match=r"/dense/bias has shape \(3,\); expected \(5,\)"):
         checkpoints.restore(2, abstract(trees(width=5)))
 
 
 def test_a_moved_run_is_restored(damageable):
     moved = damageable.rename(damageable.with_name("elsewhere"))
     checkpoints = opened(moved)
-    assert_same_to_the_bit(checkpoints.restore(2, abstract(trees())).trees, trees(seed=2))
+    assert_same_bits(checkpoints.restore(2, abstract(trees())).trees, trees(seed=2))
 
 
 @pytest.mark.parametrize(
     "change", [lambda x: x.at[0].set(-x[0]), lambda x: x.astype(ml_dtypes.bfloat16), lambda x: x.reshape(1, -1)]
 )
-def test_the_digest_tells_values_types_and_shapes_apart(change):
+def test_the_digest_depends_on_values_dtypes_and_shapes(change):
     x = jnp.array([0.0, 1.0, 2.0])
     assert digest({"x": x}) == digest({"x": np.asarray(x)})
     assert digest({"x": change(x)}) != digest({"x": x})
     assert digest({"y": x}) != digest({"x": x})
 
 
-def test_one_that_is_dropped_is_gone_before_it_is_taken_apart(tmp_path, monkeypatch):
-    """A process that dies in between leaves no part of it under the name of a checkpoint."""
+def test_a_checkpoint_is_renamed_before_it_is_removed(tmp_path, monkeypatch):
+    """A process that dies meanwhile leaves no part of it under the name of a checkpoint."""
     checkpoints = opened(tmp_path)
     for step in (1, 2):
         checkpoints.save(step, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)

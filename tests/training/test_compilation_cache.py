@@ -1,4 +1,4 @@
-"""Compiled programs are kept, in a place of the user's own."""
+"""Compiled programs are kept in a folder of the user."""
 
 import os
 import subprocess
@@ -25,6 +25,6 @@ def test_compiled_programs_are_kept_apart_from_the_data(tmp_path, chosen):
         environment["JAX_COMPILATION_CACHE_DIR"] = str(expected)
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "Error" not in done.stderr  # JAX warns, and goes on, where it cannot write
+    assert "Error" not in done.stderr  # JAX only warns if it cannot write
     assert any(expected.iterdir())
     assert not (tmp_path / "data").exists()

@@ -34,7 +34,7 @@ from lab10.training.workdir import Workdir
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 20
-# 32 rows lie on 8 devices evenly; beside 30, two more fill the batch; of 5, three devices have none.
+# On 8 devices, 32 rows are distributed evenly, 30 rows are padded with two more, and of 5 rows three devices have none.
 RUNS = {"images-30": 30, "texts-30": 30, "texts-32": 32, "texts-5": 5}
 
 TRAIN = """
@@ -176,8 +176,8 @@ def test_the_dataset_s_version_and_the_digest_of_its_content_are_recorded(record
     arrays = json.loads(manifest.read_text())["arrays"]
     for name, described in arrays.items():
         assert described["sha256"] == hashlib.sha256((manifest.parent / f"{name}.bin").read_bytes()).hexdigest()
-    of_all = hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
-    assert recorded["dataset"]["content_sha256"] == of_all
+    digest = hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
+    assert recorded["dataset"]["content_sha256"] == digest
 
 
 def test_the_project_s_revision_is_recorded(recorded):

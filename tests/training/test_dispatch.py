@@ -1,4 +1,4 @@
-"""Dispatches of many steps: the bits of a run depend neither on their size nor on how the examples got there."""
+"""Calls of many steps: the bits of a run depend neither on the number of steps nor on where the dataset is stored."""
 
 import dataclasses
 
@@ -15,9 +15,7 @@ from lab10.training.step import LoopBody, StepFunctions, run_steps
 EXAMPLES, BATCH_SIZE, STEPS = 41, 6, 12  # the seventh step has five examples and ends the epoch
 
 
-@pytest.fixture(
-    scope="module", params=["images", "texts in front", pytest.param("texts behind", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=["images", "texts left", pytest.param("texts right", marks=pytest.mark.slow)])
 def task(request, image_experiment, image_spec, text_experiment, text_spec, split_of, texts_of):
     """Makes an experiment; its spec; its train split. Images have noise, so that each step's randomness counts."""
     if request.param == "images":
@@ -53,7 +51,7 @@ def go(task, steps_per_execution, device_dataset_max_mib):
         metrics += stepper.metrics(leave=1)
     metrics += stepper.metrics()
     assert [number for number, _ in metrics] == list(range(1, STEPS + 1))
-    return host(state), [of_step for _, of_step in metrics], sizes
+    return host(state), [step_metrics for _, step_metrics in metrics], sizes
 
 
 def assert_same_bits(one, other):
@@ -72,7 +70,7 @@ def one_by_one(task):
 @pytest.mark.parametrize(
     "steps_per_execution", [5, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 12, None))]
 )
-def test_the_bits_do_not_depend_on_dispatches_nor_on_where_the_split_lies(
+def test_the_bits_depend_neither_on_steps_per_execution_nor_on_where_the_split_is_stored(
     task, one_by_one, steps_per_execution, device_dataset_max_mib
 ):
     state, metrics, sizes = go(task, steps_per_execution, device_dataset_max_mib)
@@ -81,7 +79,7 @@ def test_the_bits_do_not_depend_on_dispatches_nor_on_where_the_split_lies(
     assert_same_bits(state, expected_state)
     assert_same_bits(metrics, expected_metrics)
     assert steps_per_execution is None or max(sizes) <= steps_per_execution
-    assert (max(sizes) > 1) == (steps_per_execution != 1), "it is dispatches that the test is about"
+    assert (max(sizes) > 1) == (steps_per_execution != 1), "several steps must run in one call"
 
 
 def test_metrics_count_the_examples_of_each_step(task, one_by_one):

@@ -30,7 +30,7 @@ def course_of(values, higher_is_better):
 
 
 @given(VALUES, st.booleans())
-def test_the_course_counts_from_the_first_of_the_best(values, higher_is_better):
+def test_early_stopping_counts_from_the_first_of_the_best(values, higher_is_better):
     best = max(values) if higher_is_better else min(values)
     assert course_of(values, higher_is_better) == EarlyStopping(best, len(values) - 1 - values.index(best))
 
@@ -141,7 +141,8 @@ def test_a_killed_run_ends_where_the_whole_one_does(experiment, validation_of, t
 
 
 def test_patience_without_validation_is_refused(image_experiment):
-    with pytest.raises(UserError, match=r"--patience looks at validation, and --data\.validation-fraction is 0"):
+    message = r"--patience needs a validation split: set --data\.validation-fraction above 0"
+    with pytest.raises(UserError, match=message):
         image_experiment(data=ImageDataset(validation_fraction=0.0), patience=2)
 
 

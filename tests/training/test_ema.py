@@ -39,11 +39,11 @@ def test_training_goes_its_own_way_and_the_averages_follow(image_experiment, ima
         steps = StepFunctions(image_experiment(ema_decay=decay, optimizer=SGD(learning_rate=0.1)), image_spec, 10)
         state = steps.init_state(steps.init_params())
         train_step = jax.jit(steps.train_step)
-        of_decay = []
+        decay_states = []
         for _ in range(3):
             state, _ = train_step(state, batch)
-            of_decay.append(jax.tree.map(np.array, jax.device_get(state)))
-        states[decay] = of_decay
+            decay_states.append(jax.tree.map(np.array, jax.device_get(state)))
+        states[decay] = decay_states
     for plain, with_averages in zip(states[0.0], states[0.5], strict=True):
         jax.tree.map(np.testing.assert_array_equal, plain.params, with_averages.params)
     expected = jax.tree.map(lambda a, b, c: (a / 4 + b / 2 + c) / 1.75, *(state.params for state in states[0.0]))

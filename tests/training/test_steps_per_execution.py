@@ -1,4 +1,4 @@
-"""How many steps go to the device at a time."""
+"""The number of steps per call."""
 
 import pytest
 from hypothesis import given
@@ -9,16 +9,16 @@ from lab10.training.dispatch import MAX_STEPS, TARGET_SECONDS, StepsPerExecution
 SHORT, LONG = TARGET_SECONDS / 2, TARGET_SECONDS * 3
 
 
-def test_it_doubles_while_dispatches_are_short_up_to_its_capacity():
+def test_it_doubles_while_calls_are_short_up_to_its_capacity():
     tuner, taken = StepsPerExecutionTuner(None), []
     for _ in range(12):
         taken.append(tuner.steps)
         tuner.update(tuner.steps, SHORT)
-    assert taken == [min(2**place, MAX_STEPS) for place in range(12)]
+    assert taken == [min(2**i, MAX_STEPS) for i in range(12)]
     assert tuner.capacity == MAX_STEPS
 
 
-def test_it_halves_when_dispatches_are_long_down_to_one_step():
+def test_it_halves_when_calls_are_long_down_to_one_step():
     tuner = StepsPerExecutionTuner(None)
     for _ in range(12):
         tuner.update(tuner.steps, SHORT)
@@ -26,10 +26,10 @@ def test_it_halves_when_dispatches_are_long_down_to_one_step():
     for _ in range(12):
         taken.append(tuner.steps)
         tuner.update(tuner.steps, LONG)
-    assert taken == [max(MAX_STEPS // 2**place, 1) for place in range(12)]
+    assert taken == [max(MAX_STEPS // 2**i, 1) for i in range(12)]
 
 
-def test_it_stays_where_dispatches_take_about_the_target():
+def test_it_stays_when_calls_take_about_the_target():
     tuner = StepsPerExecutionTuner(None)
     tuner.update(1, SHORT)
     tuner.update(2, SHORT)
@@ -55,7 +55,7 @@ def test_a_few_steps_that_took_long_say_that_more_would_take_longer():
 
 
 @pytest.mark.parametrize("steps", [1, 7, 1000])
-def test_a_fixed_pace_stays(steps):
+def test_a_fixed_number_of_steps_stays(steps):
     tuner = StepsPerExecutionTuner(steps)
     for seconds in (0.0, SHORT, LONG, 1e9):
         tuner.update(steps, seconds)
@@ -63,8 +63,8 @@ def test_a_fixed_pace_stays(steps):
 
 
 @given(st.one_of(st.none(), st.integers(1, 500)), st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10))))
-def test_there_is_always_a_step_and_never_more_than_fit(fixed, dispatches):
+def test_there_is_always_a_step_and_never_more_than_fit(fixed, calls):
     tuner = StepsPerExecutionTuner(fixed)
-    for steps, seconds in dispatches:
+    for steps, seconds in calls:
         tuner.update(min(steps, tuner.steps), seconds)
         assert 1 <= tuner.steps <= tuner.capacity

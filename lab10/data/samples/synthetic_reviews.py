@@ -1,11 +1,11 @@
-"""Film reviews written by a seeded grammar, whose label hangs on word order: 8,000 train, 2,000 test. Not real data.
+"""Synthetic film reviews from a seeded grammar; labels depend on word order: 8,000 train, 2,000 test.
 
-Four reviews in five come in pairs: the same words in another order, with opposite labels ("expected
+Four of five reviews come in pairs: the same words in another order, with opposite labels ("expected
 something dull but got something brilliant", "expected something brilliant but got something dull").
-Whatever a bag of words says of one it says of the other, so on these it is right exactly half the
-time. The fifth review states its verdict plainly. Hence two limits, for any classifier, on each split:
+A bag of words predicts the same label for both reviews of a pair, so it is right for exactly half of
+them. Every fifth review states its verdict plainly. Hence two limits for any classifier on each split:
 
-- no bag of words can have an accuracy above 0.6 (half of 0.8, and all of 0.2);
+- the accuracy of a bag of words is at most 0.6 (half of 0.8, and all of 0.2);
 - a model that reads words in order can reach 1.0: the last verdict that is not negated decides.
 """
 
@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 
 SEED = 10
 EXAMPLES = {"train": 8000, "test": 2000}
-# Of the reviews, in blocks of ten: four pairs, and two plain ones.
+# A block of ten reviews has four pairs and two plain reviews.
 PAIRS_IN_BLOCK, PLAIN_IN_BLOCK = 4, 2
 BAG_OF_WORDS_LIMIT = 0.6
 
@@ -66,7 +66,7 @@ CLOSINGS = (
     "the hall was half empty",
     "it was raining outside",
 )
-# {0} is what the review starts from, {1} what it ends with, which decides; swapping them keeps the bag of words.
+# {0} is the first verdict, {1} the last, which decides the label. Swapping them keeps the bag of words.
 ORDERED = (
     "i expected something {0} but got something {1}",
     "the {subject} is not {0} , it is {1}",
@@ -79,7 +79,7 @@ PLAIN = ("the {subject} was {1}", "i found the {subject} {1}", "what a {1} {subj
 
 
 class SyntheticReviews(tfds.core.GeneratorBasedBuilder):
-    """Reviews by a grammar; see the module for what they can and cannot show."""
+    """Synthetic reviews; the module docstring states the limits of the accuracy."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -100,7 +100,7 @@ class SyntheticReviews(tfds.core.GeneratorBasedBuilder):
 
 
 def write_reviews(source: random.Random, count: int) -> Iterator[tuple[str, int]]:
-    """Texts and labels (1 is good), `count` of them, a multiple of ten."""
+    """Yields `count` texts and labels (1 is good); `count` is a multiple of ten."""
     for _ in range(count // (2 * PAIRS_IN_BLOCK + PLAIN_IN_BLOCK)):
         for _ in range(PAIRS_IN_BLOCK):
             good, bad = source.choice(GOOD), source.choice(BAD)
@@ -113,7 +113,7 @@ def write_reviews(source: random.Random, count: int) -> Iterator[tuple[str, int]
 
 
 def _frame(source: random.Random, patterns: tuple[str, ...]) -> tuple[list[str], str, list[str]]:
-    """Neutral sentences before and after, and a pattern about some subject."""
+    """Returns neutral sentences before, a verdict pattern about a random subject, and neutral sentences after."""
     verdict = source.choice(patterns).replace("{subject}", source.choice(SUBJECTS))
     return source.sample(OPENINGS, source.randint(0, 3)), verdict, source.sample(CLOSINGS, source.randint(0, 2))
 
