@@ -66,7 +66,7 @@ class Ensemble:
     def restore(self, steps: StepFunctions, params: Params | None) -> TrainState:
         """Restores the runs that are not finished, at the latest step of which all of them have a checkpoint."""
         functions = [StepFunctions(run.experiment, steps.spec, steps.total_steps, steps.mesh) for run in self.runs]
-        states = [run.restore(run_steps, params) for run, run_steps in zip(self.runs, functions, strict=True)]
+        states = [run.restore(run_functions, params) for run, run_functions in zip(self.runs, functions, strict=True)]
         while True:
             ongoing = [i for i, run in enumerate(self.runs) if not (run.finished or run.step >= steps.total_steps)]
             common = min((self.runs[i].step for i in ongoing), default=0)

@@ -61,6 +61,8 @@ class StepFunctions:
         Returns:
           The state after the step, and the metrics of the batch before it.
         """
+        # Also here: with the end alone, XLA may carry the parameters from step to step sharded like the optimizer.
+        state = jax.lax.with_sharding_constraint(state, self._shardings(state))
         experiment = with_traced_fields(self.experiment, state.hyperparams)
         task, module = experiment.task, experiment.model.build(self.spec)
         batch = experiment.data.transform(

@@ -39,14 +39,21 @@ RUNS = {"images-30": 30, "texts-30": 30, "texts-32": 32, "texts-5": 5}
 
 TRAIN = """
 import json, sys
+import jax
 from lab10.config.experiment import Experiment, from_json
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
 from lab10.training.workdir import Workdir
 
+class Replicated(RunWriter):
+    def save(self, step, state, validation=None):
+        # With several processes, parameters that XLA had sharded could be neither checked nor saved.
+        assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state.params))
+        super().save(step, state, validation)
+
 for workdir, experiment in json.loads(sys.argv[1]).items():
     experiment = from_json(experiment, Experiment)
-    train(RunWriter(experiment, Workdir(workdir)))
+    train(Replicated(experiment, Workdir(workdir)))
     print(experiment.mesh.build().size)
 """
 
@@ -64,7 +71,7 @@ def experiments():
     )
     texts = Experiment(
         data=TextDataset(name="synthetic_reviews", max_length=10, length_buckets=1, transform=WordDropout()),
-        model=LSTM(embedding_dim=4, hidden_size=3, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
+        model=LSTM(embedding_dim=8, hidden_size=6, embedding_dropout=0.1, input_dropout=0.2, output_dropout=0.3),
         task=Classification(),
         optimizer=RMSprop(),
         **fields,
