@@ -8,9 +8,9 @@ import jax
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
 from lab10.tasks.metrics import Metrics
-from lab10.training.dispatch import StepsInFlight
 from lab10.training.state import TrainState
 from lab10.training.step import LoopBody, StepFunctions, run_steps
+from lab10.training.steps_in_flight import StepsInFlight
 
 
 class Stepper:
@@ -26,7 +26,7 @@ class Stepper:
         experiment = steps.experiment
         self._body = LoopBody(steps, num_members)
         self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.shuffle_seed)
-        self._in_flight = StepsInFlight(experiment.steps_per_execution)
+        self._in_flight = StepsInFlight(experiment.steps_per_execution, multi_process=False)
         self._loader = steps.device_loader(split, self._in_flight.tuner.capacity)
         self._empty_metrics = jax.jit(functools.partial(self._body.empty_metrics, self._loader.capacity))
         self.steps_per_epoch = self._batches.steps_per_epoch

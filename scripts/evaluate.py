@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab10.cli.arguments import add_split, data_fields, run_parser
+from lab10.cli.arguments import add_split, data_overrides, run_parser
 from lab10.cli.script import describe, run_script
 
 
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     from lab10.inspection import load
 
-    result = load(args.directory, args.checkpoint, **data_fields(args)).evaluate(args.split)
+    result = load(args.directory, args.checkpoint, **data_overrides(args)).evaluate(args.split)
     metrics = {name: value for name, value in result.items() if isinstance(value, float)}
     text = f"{args.split}, {result['examples']} examples, step {result['step']}: {describe(metrics)}"
     if result["per_example"]:

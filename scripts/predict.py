@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from lab10.cli.arguments import data_fields, run_parser
+from lab10.cli.arguments import data_overrides, run_parser
 from lab10.cli.console import console
 from lab10.cli.script import run_script
 
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     from lab10.inspection import TextRun, load
 
-    run = load(args.directory, args.checkpoint, **data_fields(args))
+    run = load(args.directory, args.checkpoint, **data_overrides(args))
     if not isinstance(run, TextRun):
         raise run.unsupported("classify texts")
     if not args.texts and sys.stdin.isatty():

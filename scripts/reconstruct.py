@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lab10.cli.arguments import add_split, data_fields, run_parser
+from lab10.cli.arguments import add_split, data_overrides, run_parser
 from lab10.cli.script import run_script
 from lab10.errors import UserError
 
@@ -39,12 +39,12 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     from lab10.inspection import AutoencoderRun, load
 
-    run = load(args.directory, args.checkpoint, **data_fields(args))
+    run = load(args.directory, args.checkpoint, **data_overrides(args))
     if not isinstance(run, AutoencoderRun):
         raise run.unsupported("reconstruct images")
     if len(args.indices) > MAX_IMAGES:
         raise UserError(f"--indices has {len(args.indices)} images; expected at most {MAX_IMAGES} in one figure.")
-    figure, result = run.compare(args.split, args.indices)
+    figure, result = run.plot_reconstructions(args.split, args.indices)
     output = args.output or Path(args.directory) / f"reconstructions-{args.split}-{run.step}.png"
     if not args.output and output.is_symlink():
         raise UserError(f"{output} is a link, and may point anywhere. Give the file with --output.")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lab10.cli.arguments import Parser, add_checkpoint, add_split, data_fields
+from lab10.cli.arguments import Parser, add_checkpoint, add_split, data_overrides
 from lab10.cli.script import run_script
 
 
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     folder = Path(args.directories[0]) if len(args.directories) == 1 else Path()
     output = args.output or folder.expanduser() / f"report-{args.split}.html"
-    result = write_report(args.directories, output, args.split, args.checkpoint, **data_fields(args))
+    result = write_report(args.directories, output, args.split, args.checkpoint, **data_overrides(args))
     return result, f"{output}: {len(result['runs'])} run(s), {len(result['figures'])} figures next to it"
 
 

@@ -41,7 +41,7 @@ def add_checkpoint(parser: Parser) -> None:
     )
 
 
-def data_fields(args: argparse.Namespace) -> dict[str, Any]:
+def data_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the given `--data.FIELD` options as keyword arguments for `lab10.load`."""
     return {
         name.removeprefix("data."): value

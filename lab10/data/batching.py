@@ -23,11 +23,11 @@ class BatchIndices:
 
     Attributes:
       examples: indices into the split, int64 [batches, rows]; `NO_EXAMPLE` in rows that only fill a batch.
-      length: length to which the examples are padded; None if examples have no length.
+      padded_length: length to which the examples are padded; None if examples have no length.
     """
 
     examples: Int[np.ndarray, "batches rows"]
-    length: int | None
+    padded_length: int | None
 
     def __len__(self) -> int:
         return len(self.examples)

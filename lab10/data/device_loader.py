@@ -1,6 +1,8 @@
 """Loads batches onto the devices: gathered there from the whole split, or streamed if the split is too large."""
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +24,17 @@ class DeviceBatches(struct.PyTreeNode):
         only fill a batch.
       count: number of batches, int32 []; later batches are blank.
       spec: the description of the dataset.
-      length: length to which the examples are padded; None if examples have no length.
+      padded_length: length to which the examples are padded; None if examples have no length.
       batch_size: rows of a batch. Further rows give every device the same number of rows.
       streamed: whether the table holds only these batches.
     """
 
-    table: Batch
-    row_ids: jax.Array
-    count: jax.Array
+    # Not only arrays: the same tree holds their shapes.
+    table: Any
+    row_ids: Any
+    count: Any
     spec: Spec = struct.field(pytree_node=False)
-    length: int | None = struct.field(pytree_node=False)
+    padded_length: int | None = struct.field(pytree_node=False)
     batch_size: int = struct.field(pytree_node=False)
     streamed: bool = struct.field(pytree_node=False)
 
@@ -48,7 +51,7 @@ class DeviceBatches(struct.PyTreeNode):
             batch = {name: rows[i][: self.batch_size] for name, rows in self.table.items()}
         else:
             batch = {name: rows[jnp.maximum(row_ids, 0)] for name, rows in self.table.items()}
-        return self.spec.trim_padding(batch, self.length) | {"mask": row_ids != NO_EXAMPLE}
+        return self.spec.trim_padding(batch, self.padded_length) | {"mask": row_ids != NO_EXAMPLE}
 
 
 class DeviceLoader:
@@ -75,30 +78,60 @@ class DeviceLoader:
         bytes_per_example = sum(array[:1].nbytes for array in split.batch(np.arange(min(1, len(split)))).values())
         # With several processes, no process should read the whole split for its rows of each batch.
         self.resident = bytes_per_example * len(split) <= max_resident_bytes and not mesh.is_multi_process
-        self._table = jax.device_put(split.batch(np.arange(len(split))), self._replicated) if self.resident else None
 
     def load(self, indices: BatchIndices) -> DeviceBatches:
         """Loads at most `capacity` batches onto the devices."""
         count, batch_size = indices.examples.shape
-        rows = math.ceil(batch_size / self._mesh.size) * self._mesh.size
+        rows = self._num_rows(batch_size)
         row_ids = np.full((self.capacity, rows), NO_EXAMPLE, np.int32)
         row_ids[:count, :batch_size] = indices.examples
-        table = self._table
-        if table is None:
+        if self.resident:
+            table = self._table
+        else:
             own = self._rows_of_this_process(rows)
             table = {
                 name: jax.make_array_from_process_local_data(self._rows, array, (*row_ids.shape, *array.shape[2:]))
-                for name, array in self._read(row_ids[:, own], indices.length).items()
+                for name, array in self._read(row_ids[:, own], indices.padded_length).items()
             }
         return DeviceBatches(
             table,
             self._put(row_ids, self._rows),
             self._put(np.int32(count), self._replicated),
             self._spec,
-            indices.length,
+            indices.padded_length,
             batch_size,
             not self.resident,
         )
+
+    def abstract_batches(self, batch_size: int, padded_length: int | None) -> DeviceBatches:
+        """Returns shapes, dtypes and shardings of what `load` returns, without reading more than one example."""
+        rows = self._num_rows(batch_size)
+        leading, sharding = (
+            ((len(self.split),), self._replicated) if self.resident else ((self.capacity, rows), self._rows)
+        )
+        example = self.split.batch(np.arange(1), None if self.resident else padded_length)
+        table = {
+            name: jax.ShapeDtypeStruct((*leading, *array.shape[1:]), array.dtype, sharding=sharding)
+            for name, array in example.items()
+        }
+        return DeviceBatches(
+            table,
+            jax.ShapeDtypeStruct((self.capacity, rows), np.int32, sharding=self._rows),
+            jax.ShapeDtypeStruct((), np.int32, sharding=self._replicated),
+            self._spec,
+            padded_length,
+            batch_size,
+            not self.resident,
+        )
+
+    @functools.cached_property
+    def _table(self) -> Batch:
+        """The whole split on every device."""
+        return jax.device_put(self.split.batch(np.arange(len(self.split))), self._replicated)
+
+    def _num_rows(self, batch_size: int) -> int:
+        """Returns the rows of a batch with which every device has the same number of rows."""
+        return math.ceil(batch_size / self._mesh.size) * self._mesh.size
 
     def _put(self, array: np.ndarray | np.int32, sharding: NamedSharding) -> jax.Array:
         if not self._mesh.is_multi_process:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lab10.cli.console import console
 from lab10.data.cache import cache_root
-from lab10.data.sources import SAMPLES, data_root, find_builder, first_line, import_tfds, open_builder
+from lab10.data.sources import SAMPLES, data_root, find_tfds_builder, first_line, import_tfds, open_builder
 from lab10.errors import UserError
 
 CONNECT_SECONDS = 5.0
@@ -34,7 +34,7 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
         return Path(open_builder(name, cache_root(None) / "samples").data_dir)
     tfds = import_tfds()
     root = data_root(directory)
-    builder = find_builder(name, root, file_format="array_record")
+    builder = find_tfds_builder(name, root, file_format="array_record")
     if builder.is_prepared():
         return Path(builder.data_dir)
     if importlib.util.find_spec("tensorflow") is None:

@@ -106,7 +106,7 @@ def open_builder(name: str, root: Path) -> Any:
     """
     if name in SAMPLES:
         importlib.import_module(SAMPLES[name])  # importing registers the builder with TFDS
-    builder = find_builder(name, root)
+    builder = find_tfds_builder(name, root)
     if name in SAMPLES and not builder.is_prepared():
         prepare_sample(builder)
     if not builder.is_prepared():
@@ -114,7 +114,7 @@ def open_builder(name: str, root: Path) -> Any:
     return builder
 
 
-def find_builder(name: str, root: Path, **options: Any) -> Any:
+def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
     """Returns the TFDS builder of a dataset, prepared or not.
 
     Raises:

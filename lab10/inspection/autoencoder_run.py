@@ -89,7 +89,7 @@ class AutoencoderRun(Run):
             labels.append(chunk_labels)
         return {"latents": np.concatenate(latents), "labels": np.concatenate(labels), "examples": examples.rows}
 
-    def compare(self, split: str, indices: list[int]) -> tuple[Figure, dict[str, Any]]:
+    def plot_reconstructions(self, split: str, indices: list[int]) -> tuple[Figure, dict[str, Any]]:
         """Draws images of a split and their reconstructions; for a linear autoencoder, also those of exact PCA.
 
         Args:
@@ -124,7 +124,7 @@ class AutoencoderRun(Run):
         """Writes reconstructions.png, of the validation split if the run has one, else of the train split."""
         split = "validation" if self.config.data.validation_fraction > 0 else "train"
         count = min(NUM_FIGURE_IMAGES, len(self._split(split)))
-        figure, _ = self.compare(split, list(range(count)))
+        figure, _ = self.plot_reconstructions(split, list(range(count)))
         figure.savefig(directory / "reconstructions.png")
 
     def _extra_metrics(self, split: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from lab10.data.tokenizer import PADDING_ID
 MAX_NGRAM, MAX_NGRAM_BUCKETS = 8, 2**24
 
 
-def windows(rows: jax.Array, length: int) -> jax.Array:
+def ngram_windows(rows: jax.Array, length: int) -> jax.Array:
     """Returns the entries at each position and at the `length` - 1 positions before, [length, batch, time].
 
     Entry i is the row shifted right by i; the shift fills with zeros.
@@ -25,7 +25,7 @@ def ngram_buckets(
 
     The hash is FNV-1a (Fowler, Noll and Vo 1991) over whole ids instead of bytes, XORed with its upper half.
     """
-    parts = windows(tokens, length)
+    parts = ngram_windows(tokens, length)
     hashed = jnp.full(tokens.shape, 2166136261, jnp.uint32)
     for part in parts[::-1]:
         hashed = (hashed ^ part.astype(jnp.uint32)) * jnp.uint32(16777619)
@@ -38,4 +38,4 @@ def ngram_weights(
 ) -> Float[Array, "batch time"]:
     """Returns the weight of the n-gram ending at each position: the product of its token weights, 0 if incomplete."""
     weights = complete.astype(jnp.float32)
-    return weights if token_weights is None else weights * jnp.prod(windows(token_weights, length), axis=0)
+    return weights if token_weights is None else weights * jnp.prod(ngram_windows(token_weights, length), axis=0)

@@ -35,12 +35,12 @@ class LSTMClassifier(nn.Module):
     Dropout is active if `apply` has an rng named `dropout`.
 
     Attributes:
-      num_embeddings: rows of the embedding; all ids are below.
+      num_ids: rows of the embedding; all ids are below.
       config: the config of the model.
       logits: number of outputs.
     """
 
-    num_embeddings: int
+    num_ids: int
     config: "LSTM"
     logits: int
 
@@ -56,7 +56,7 @@ class LSTMClassifier(nn.Module):
         """
         config, dtype = self.config, self.config.compute_dtype()
         mask = (tokens != PADDING_ID).T  # time is the first dimension from here on
-        embedded = [self._embed("embedding", self.num_embeddings, config.embedding_dim, tokens, token_weights)]
+        embedded = [self._embed("embedding", self.num_ids, config.embedding_dim, tokens, token_weights)]
         for length in range(2, config.max_ngram + 1):
             buckets, complete = ngram_buckets(tokens, length, config.ngram_buckets)
             weights = ngram_weights(complete, length, token_weights)

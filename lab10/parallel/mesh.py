@@ -1,6 +1,7 @@
 """The device mesh of a run, and the sharding of arrays over it."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -25,16 +26,20 @@ class DeviceMesh:
     def __post_init__(self):
         require_at_least(1, self, "data", prefix="mesh.")
 
-    def build(self) -> Mesh:
+    def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
         """Builds the mesh; the devices of each process are adjacent.
+
+        Args:
+          devices: devices to choose from, such as those of hardware to compile for; None: all available devices.
 
         Raises:
           UserError: fewer devices are available, or the number is not a multiple of the number of processes.
         """
-        devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-        requested, processes = len(devices) if self.data is None else self.data, jax.process_count()
+        devices = sorted(jax.devices() if devices is None else devices, key=lambda d: (d.process_index, d.id))
+        processes = len({device.process_index for device in devices})
+        requested = len(devices) if self.data is None else self.data
         per_process, remainder = divmod(requested, processes)
-        if remainder or per_process > jax.local_device_count():
+        if remainder or per_process > len(devices) // processes:
             raise UserError(
                 f"--mesh.data is {requested}; expected at most {len(devices)}, the number of available devices"
                 + (f", and a multiple of the {processes} processes." if processes > 1 else ".")

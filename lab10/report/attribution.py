@@ -25,22 +25,22 @@ class Attribution(struct.PyTreeNode):
     """The contribution of each token of a text to a margin.
 
     The margin is the logit of one class less that of another: the log of how many times more probable
-    the first is. Completeness (equation 1 there): the influences of a text sum to `margin - baseline`.
+    the first is. Completeness (equation 1 there): the influences of a text sum to `margin - baseline_margin`.
 
     Attributes:
       influence: of each token, 0 for padding.
       margin: of the text.
-      baseline: of a text of the same mask whose embeddings are all zero.
+      baseline_margin: of a text of the same mask whose embeddings are all zero.
     """
 
     influence: Float[Array, "batch time"]
     margin: Float[Array, " batch"]
-    baseline: Float[Array, " batch"]
+    baseline_margin: Float[Array, " batch"]
 
     @property
     def gap(self) -> Float[Array, " batch"]:
         """By how much completeness is missed, relative to what is to be explained: see `TOLERANCE`."""
-        explained = self.margin - self.baseline
+        explained = self.margin - self.baseline_margin
         return (self.influence.sum(axis=-1) - explained) / jnp.maximum(1, jnp.abs(explained))
 
 

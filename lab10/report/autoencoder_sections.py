@@ -46,8 +46,8 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
     name, errors = run.name, run.per_example["reconstruction_error"]
     size = (autoencoder.spec.height, autoencoder.spec.width)
     linear = isinstance(autoencoder.config.model, LinearAutoencoder)
-    first, _ = autoencoder.compare(split, list(range(min(SHOWN, len(errors)))))
-    worst, of_worst = autoencoder.compare(split, np.argsort(-errors, kind="stable")[:SHOWN].tolist())
+    first, _ = autoencoder.plot_reconstructions(split, list(range(min(SHOWN, len(errors)))))
+    worst, of_worst = autoencoder.plot_reconstructions(split, np.argsort(-errors, kind="stable")[:SHOWN].tolist())
     pca = " Below them, the reconstructions by exact PCA of the same latent size." if linear else ""
     blocks: list[Block] = [
         Image(

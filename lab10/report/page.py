@@ -106,11 +106,11 @@ Block = Table | Image | ColoredText | Paragraph
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it; `folded` ones are opened by a click."""
+    """A heading and its content; a `collapsed` section opens with a click."""
 
     title: str
     blocks: Sequence[Block]
-    folded: bool = False
+    collapsed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

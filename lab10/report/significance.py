@@ -72,7 +72,7 @@ def estimate(values: Values) -> Estimate:
     """
     if np.isin(values, (0, 1)).all() and len(values):
         return wilson(int(values.sum()), len(values))
-    return bootstrap(values)
+    return bootstrap_mean(values)
 
 
 def wilson(successes: int, trials: int) -> Estimate:
@@ -81,7 +81,7 @@ def wilson(successes: int, trials: int) -> Estimate:
     return Estimate(successes / trials, float(interval.low), float(interval.high), "Wilson")
 
 
-def bootstrap(values: Values, seed: int = 0) -> Estimate:
+def bootstrap_mean(values: Values, seed: int = 0) -> Estimate:
     """A mean and its percentile bootstrap interval (Efron 1979), over examples, with a seed of its own.
 
     Raises:
@@ -111,7 +111,7 @@ def paired_difference(first: Values, second: Values) -> Estimate:
     Raises:
       ValueError: there is no example.
     """
-    return bootstrap(np.asarray(first, np.float64) - np.asarray(second, np.float64))
+    return bootstrap_mean(np.asarray(first, np.float64) - np.asarray(second, np.float64))
 
 
 def mcnemar(first_right: Bool[np.ndarray, " examples"], second_right: Bool[np.ndarray, " examples"]) -> McNemar:

@@ -146,7 +146,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
 def config_section(run: EvaluatedRun) -> Section:
     """Lists every field that defines a run."""
     rows = [[option(name), str(value)] for name, value in sorted(flatten(run.run.config).items())]
-    return Section(f"All fields of {run.name}", [Table(["field", "value"], rows)], folded=True)
+    return Section(f"All fields of {run.name}", [Table(["field", "value"], rows)], collapsed=True)
 
 
 def _runs(groups: Sequence[Group]) -> list[EvaluatedRun]:

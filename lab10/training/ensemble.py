@@ -13,7 +13,7 @@ from lab10.config.traced_fields import static_signature, traced_fields_of
 from lab10.data.dataset import OpenDataset
 from lab10.tasks.metrics import Metrics
 from lab10.training.progress import Progress
-from lab10.training.run_writer import RunWriter, lock_all
+from lab10.training.run_writer import RunWriter, lock_workdirs
 from lab10.training.state import Params, TrainState
 from lab10.training.step import StepFunctions
 
@@ -56,7 +56,7 @@ class Ensemble:
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the workdirs of all runs for this process."""
-        return lock_all(self.runs)
+        return lock_workdirs(self.runs)
 
     def write_config(self, dataset: OpenDataset) -> None:
         """Writes the config.json of every run."""

@@ -35,7 +35,7 @@ def evaluate(steps: StepFunctions, params: Params, loader: DeviceLoader) -> Eval
     per_example: dict[str, np.ndarray] = {}
 
     def run(indices: BatchIndices) -> dict[str, np.ndarray]:
-        return jax.device_get(_eval_steps(steps, params, loader.load(indices)))
+        return jax.device_get(eval_steps(steps, params, loader.load(indices)))
 
     # A scan keeps one core busy, so two calls at a time use two. Programs that span devices must start in the same
     # order on all of them.
@@ -50,7 +50,7 @@ def evaluate(steps: StepFunctions, params: Params, loader: DeviceLoader) -> Eval
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _eval_steps(steps: StepFunctions, params: Params, batches: DeviceBatches) -> dict[str, Any]:
+def eval_steps(steps: StepFunctions, params: Params, batches: DeviceBatches) -> dict[str, Any]:
     """Runs `eval_step` on every batch; the outputs are [capacity, rows], and blank after the last batch."""
 
     def eval_step(i: jax.Array | int) -> dict[str, jax.Array]:

@@ -12,7 +12,6 @@ from lab10.data.dataset import Split
 from lab10.errors import Interrupted
 from lab10.parallel.multihost import all_max, require_same_on_all, run_on_all
 from lab10.training.compilation_cache import use_compilation_cache
-from lab10.training.dispatch import StepsInFlight
 from lab10.training.ensemble import Ensemble
 from lab10.training.evaluation import evaluate
 from lab10.training.init_from import load_params
@@ -22,6 +21,7 @@ from lab10.training.run_writer import RunWriter
 from lab10.training.signals import StopRequest
 from lab10.training.state import TrainState, count_parameters
 from lab10.training.step import LoopBody, StepFunctions, run_steps
+from lab10.training.steps_in_flight import StepsInFlight
 
 
 def train(run: RunWriter | Ensemble) -> Any:
@@ -43,7 +43,7 @@ def train(run: RunWriter | Ensemble) -> Any:
         body, step, total = LoopBody(steps, run.num_members), run.step, steps.total_steps
         batches = TrainingBatches(train_split, experiment.batch_size, experiment.data.shuffle_seed)
         due = Due(experiment, batches.steps_per_epoch, total)
-        in_flight = StepsInFlight(experiment.steps_per_execution)
+        in_flight = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process)
         loader = steps.device_loader(train_split, in_flight.tuner.capacity)
         empty_metrics = jax.jit(functools.partial(body.empty_metrics, loader.capacity))
         validation = steps.device_loader(validation_split) if validation_split is not None else None
@@ -60,7 +60,7 @@ def train(run: RunWriter | Ensemble) -> Any:
                 state, metrics = run_steps(0, loaded.count, body.with_batches(loaded), (state, empty_metrics()))
                 in_flight.add(step, len(indices), metrics)
                 step += len(indices)
-                progress.step(step)
+                progress.advance(step)
                 profile.steps(len(indices), state)
                 signal_number = all_max(stop.signal_number or 0)
                 run.add(in_flight.fetch(leave=0 if signal_number or due.anything(step) else 1))
@@ -75,7 +75,7 @@ def train(run: RunWriter | Ensemble) -> Any:
         return run.summary(count_parameters(steps.abstract_params()), time.monotonic() - began)
 
 
-class SetUp(NamedTuple):
+class TrainingSetup(NamedTuple):
     """What a run starts from: the step functions, the train state, and the splits of the dataset."""
 
     steps: StepFunctions
@@ -84,7 +84,7 @@ class SetUp(NamedTuple):
     validation_split: Split | None
 
 
-def set_up(run: RunWriter | Ensemble) -> SetUp:
+def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
     """Opens the dataset, and restores or initializes the train state.
 
     Raises:
@@ -104,7 +104,7 @@ def set_up(run: RunWriter | Ensemble) -> SetUp:
     state = run.restore(steps, params)
     if run.step < total and not run.finished:
         print_layers(steps.module, state.params)
-    return SetUp(steps, state, train_split, validation_split)
+    return TrainingSetup(steps, state, train_split, validation_split)
 
 
 class Due:

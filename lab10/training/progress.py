@@ -40,7 +40,7 @@ class Progress:
     def __exit__(self, *_) -> None:
         self._bar.stop()
 
-    def step(self, step: int) -> None:
+    def advance(self, step: int) -> None:
         """Moves the bar to `step`, the number of steps taken or in flight."""
         self._bar.update(self._task, completed=step)
 

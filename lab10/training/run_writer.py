@@ -56,7 +56,7 @@ class RunWriter:
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the workdir for this process."""
-        return lock_all([self])
+        return lock_workdirs([self])
 
     def write_config(self, dataset: OpenDataset) -> None:
         """Writes config.json, or checks that the recorded experiment computes the same result.
@@ -81,7 +81,7 @@ class RunWriter:
           params: parameters to start from, in place of the initial ones.
           at_most: the latest step to restore, if not the last.
         """
-        restored = self.checkpoints.restore_latest(steps.abstract_checkpoint(), at_most)
+        restored = self.checkpoints.restore_latest(steps.abstract_state().to_checkpoint(), at_most)
         if restored is None:
             self._set_restored(Restored(0, {}, Metrics.empty(), {}, EarlyStopping()))
             return steps.init_state(steps.init_params() if params is None else params)
@@ -190,7 +190,7 @@ class RunWriter:
 
 
 @contextlib.contextmanager
-def lock_all(runs: Sequence[RunWriter]) -> Iterator[None]:
+def lock_workdirs(runs: Sequence[RunWriter]) -> Iterator[None]:
     """Holds the workdirs of runs for this process.
 
     Raises:

@@ -133,13 +133,13 @@ class StepFunctions:
         params = jax.eval_shape(functools.partial(init_params, self.module, self.spec, 0))
         return _with_shardings(params, jax.tree.map(lambda _: self._replicated, params))
 
-    def abstract_checkpoint(self) -> dict[str, Any]:
-        """Shapes, dtypes and shardings of the pytrees in a checkpoint, by name."""
+    def abstract_state(self) -> TrainState:
+        """Shapes, dtypes and shardings of the train state."""
         params = self.abstract_params()
         opt_state = jax.eval_shape(self.experiment.optimizer.build(self.total_steps).init, params)
         ema_params = None if is_static_zero(self.experiment.ema_decay) else params
         state = TrainState(np.array(0, np.int32), params, opt_state, ema_params)
-        return _with_shardings(state, self._shardings(state)).to_checkpoint()
+        return _with_shardings(state, self._shardings(state))
 
     @property
     def _replicated(self) -> NamedSharding:

@@ -70,7 +70,7 @@ def test_the_device_gets_every_example_for_evaluation(examples, resident):
         batch = jax.device_get(loader.load(indices)[0])
         real = indices.examples[0] != NO_EXAMPLE
         np.testing.assert_array_equal(batch["mask"], real)
-        for name, array in split.batch(indices.examples[0][real], indices.length).items():
+        for name, array in split.batch(indices.examples[0][real], indices.padded_length).items():
             np.testing.assert_array_equal(batch[name][real], array)
 
 
@@ -95,18 +95,39 @@ def test_a_resident_split_is_read_once_and_of_a_streamed_one_what_the_steps_need
     spec, split = examples
     read = []
 
-    def counting(places, length):
-        read.append(places)
-        return split.read(places, length)
+    def counting(row_ids, length):
+        read.append(row_ids)
+        return split.read(row_ids, length)
 
     counted = Split(split.rows, counting, split.lengths, split.padded_lengths)
     batches = TrainingBatches(counted, BATCH_SIZE, 0)
     resident, streamed = loader_of(spec, counted, 4, size_in_bytes(split)), loader_of(spec, counted, 4, 0)
-    read.clear()
     indices = batches.indices(0, 4)
+    resident.load(indices)
+    read.clear()
     resident.load(indices)
     assert read == []
     loaded = streamed.load(indices)
     taken = np.concatenate([batches.examples(step) for step in range(len(indices))])
     np.testing.assert_array_equal(np.concatenate(read), split.rows[taken])
     assert {rows.shape[:2] for rows in loaded.table.values()} == {(4, BATCH_SIZE)}, "one shape for any number of steps"
+
+
+@pytest.mark.parametrize("max_resident_bytes", [2**30, 0], ids=["resident", "streamed"])
+def test_abstract_batches_describe_the_loaded_ones_and_read_one_example(examples, max_resident_bytes):
+    spec, split = examples
+    read = []
+
+    def counting(row_ids, length):
+        read.append(len(row_ids))
+        return split.read(row_ids, length)
+
+    counted = Split(split.rows, counting, split.lengths, split.padded_lengths)
+    loader = loader_of(spec, counted, 4, max_resident_bytes)
+    indices = TrainingBatches(split, BATCH_SIZE, 0).indices(0, 4)
+    abstract = loader.abstract_batches(BATCH_SIZE, indices.padded_length)
+    assert max(read) == 1
+    loaded = loader.load(indices)
+    assert jax.tree.structure(abstract) == jax.tree.structure(loaded)
+    for ours, theirs in zip(jax.tree.leaves(abstract), jax.tree.leaves(loaded), strict=True):
+        assert (ours.shape, ours.dtype, ours.sharding) == (theirs.shape, theirs.dtype, theirs.sharding)

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from lab10.data.sources import find_builder, import_tfds
+from lab10.data.sources import find_tfds_builder, import_tfds
 from lab10.errors import UserError
 from lab10.training.compilation_cache import use_compilation_cache
 
@@ -173,14 +173,14 @@ def test_a_prepared_dataset_cannot_name_code_to_import(module, marker, tmp_path,
     (folder / "dataset_info.json").write_text(json.dumps({"name": "planted", "version": "1.0.0"}))
     (folder / "features.json").write_text(json.dumps({"pythonClassName": f"{module}.Feature", "featuresDict": {}}))
     with pytest.raises(UserError, match=r"only TFDS's own features are supported"):
-        find_builder("planted", tmp_path / "data")
+        find_tfds_builder("planted", tmp_path / "data")
     assert not marker.exists()
 
 
 @pytest.mark.parametrize("name", ["huggingface:planted", "kaggle:planted", "someone:planted/config:1.0.0"])
 def test_a_dataset_of_a_namespace_is_refused_before_its_code_is_fetched(name, tmp_path):
     with pytest.raises(UserError, match="only TFDS's own datasets are supported"):
-        find_builder(name, tmp_path)
+        find_tfds_builder(name, tmp_path)
 
 
 def test_a_image_that_is_a_program_is_not_given_to_an_interpreter(marker, tmp_path, monkeypatch):

@@ -132,11 +132,13 @@ def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, se
         assert steps.examples.shape[1] == min(batch_size, len(split))
         for step, examples in enumerate(steps.examples, start):
             np.testing.assert_array_equal(real(examples), plain.examples(step))
-            assert steps.length == least_holding(split, real(examples))
+            assert steps.padded_length == least_holding(split, real(examples))
         start += len(steps.examples)
         assert start <= asked
         if start < asked:
-            assert least_holding(split, plain.examples(start)) != steps.length, "it stops at another length alone"
+            assert least_holding(split, plain.examples(start)) != steps.padded_length, (
+                "it stops at another length alone"
+            )
 
 
 @given(st.integers(20, 60), batch_sizes, shuffle_seeds, st.integers(0, 1000))
@@ -209,7 +211,7 @@ def test_a_splits_padded_length_is_the_least_that_holds_the_examples(split, exam
 def test_evaluation_covers_every_example_once_in_order(examples, batch_size):
     steps = evaluation_batches(numbered(examples), batch_size)
     assert all(one.examples.shape == (1, batch_size) for one in steps)
-    assert {one.length for one in steps} == {None}
+    assert {one.padded_length for one in steps} == {None}
     np.testing.assert_array_equal(np.concatenate([real(one.examples[0]) for one in steps]), np.arange(examples))
 
 
@@ -220,7 +222,7 @@ def test_evaluation_covers_every_example_once_the_short_ones_first(split, batch_
     order = np.concatenate([real(one.examples[0]) for one in steps])
     assert sorted(order) == list(range(len(split)))
     assert np.all(np.diff(split.lengths[order]) >= 0)
-    assert [one.length for one in steps] == [least_holding(split, real(one.examples[0])) for one in steps]
+    assert [one.padded_length for one in steps] == [least_holding(split, real(one.examples[0])) for one in steps]
 
 
 lists_of_lengths = st.lists(st.integers(0, 300), min_size=1, max_size=200).map(np.array)

@@ -75,8 +75,9 @@ def test_the_influences_of_a_texts_words_sum_to_its_margin_less_that_of_empty_wo
     logits = np.asarray(class_logits(logits_of(name, spec)(classifier(name, spec, seed)[1], tokens)))
     margin = logits[np.arange(BATCH), towards] - logits[np.arange(BATCH), against]
     np.testing.assert_allclose(found.margin, margin, rtol=1e-4, atol=1e-5)
-    missed = np.sum(found.influence, axis=1) - (found.margin - found.baseline)
-    np.testing.assert_allclose(found.gap * np.maximum(1, np.abs(found.margin - found.baseline)), missed, atol=1e-5)
+    total = found.margin - found.baseline_margin
+    missed = np.sum(found.influence, axis=1) - total
+    np.testing.assert_allclose(found.gap * np.maximum(1, np.abs(total)), missed, atol=1e-5)
 
 
 @given(texts, models, seeds, sides)
@@ -108,7 +109,7 @@ def test_in_logistic_regression_a_words_influence_is_its_weight_shared_among_its
     found = integrated_gradients(module, params, padded([[3, 7, 7, 9]]), np.array([1]), np.array([0]))
     expected = [0, 0, 0, 0, weight[3], weight[7] / 2, weight[7] / 2, weight[9]]
     np.testing.assert_allclose(found.influence[0], expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.baseline[0], params["dense"]["bias"][0], rtol=1e-5)
+    np.testing.assert_allclose(found.baseline_margin[0], params["dense"]["bias"][0], rtol=1e-5)
 
 
 def test_a_gap_that_one_panel_leaves_is_closed_by_more():

@@ -32,7 +32,7 @@ def page_of(text):
         ColoredText(text, [Word(text, 1.5), Word(text, -0.5), Word(text, 0.0)], text),
         Paragraph(text),
     ]
-    return Page(text, text, [Section(text, blocks), Section(text, [Paragraph(text)], folded=True)])
+    return Page(text, text, [Section(text, blocks), Section(text, [Paragraph(text)], collapsed=True)])
 
 
 class Reader(html.parser.HTMLParser):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from lab10.report.significance import bootstrap, estimate, mcnemar, paired_difference, spread, wilson
+from lab10.report.significance import bootstrap_mean, estimate, mcnemar, paired_difference, spread, wilson
 
 numbers = numpy_strategies.arrays(np.float64, st.integers(1, 40), elements=st.floats(-100, 100, width=32))
 rights = st.integers(0, 30).flatmap(lambda size: st.tuples(*2 * [numpy_strategies.arrays(bool, size)]))
@@ -34,7 +34,7 @@ def test_wilsons_interval_holds_the_proportion_and_stays_within_0_and_1(counts):
 
 def test_a_bootstrap_interval_of_many_examples_is_that_of_the_normal_distribution():
     values = np.random.default_rng(0).exponential(3.0, 4000)
-    found, error = bootstrap(values), values.std() / math.sqrt(len(values))
+    found, error = bootstrap_mean(values), values.std() / math.sqrt(len(values))
     np.testing.assert_allclose(
         [found.low, found.high], values.mean() + 1.96 * error * np.array([-1, 1]), atol=0.1 * error
     )
@@ -42,13 +42,13 @@ def test_a_bootstrap_interval_of_many_examples_is_that_of_the_normal_distributio
 
 def test_nineteen_bootstrap_intervals_in_twenty_hold_the_mean():
     samples = np.random.default_rng(0).normal(5.0, 2.0, (120, 60))
-    held = sum(found.low <= 5.0 <= found.high for found in map(bootstrap, samples))
+    held = sum(found.low <= 5.0 <= found.high for found in map(bootstrap_mean, samples))
     assert 0.87 <= held / len(samples) <= 0.99
 
 
 @given(numbers)
 def test_a_bootstrap_interval_lies_among_the_values_and_is_the_same_again(values):
-    found, again = bootstrap(values), bootstrap(values)
+    found, again = bootstrap_mean(values), bootstrap_mean(values)
     assert found == again
     np.testing.assert_allclose(found.value, values.mean())
     if len(values) == 1:
@@ -62,7 +62,7 @@ def test_an_interval_of_many_examples_is_found_in_little_memory():
     import tracemalloc
 
     tracemalloc.start()
-    bootstrap(np.random.default_rng(0).random(20_000))
+    bootstrap_mean(np.random.default_rng(0).random(20_000))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 300e6
@@ -104,7 +104,7 @@ def test_a_paired_difference_is_narrower_than_the_figures_themselves():
     first, second = hard + random.normal(1.0, 0.1, 500), hard
     found = paired_difference(first, second)
     assert 0.98 < found.low < found.high < 1.02
-    assert bootstrap(first).low < bootstrap(second).high
+    assert bootstrap_mean(first).low < bootstrap_mean(second).high
 
 
 def test_the_spread_over_seeds_is_the_sample_deviation():

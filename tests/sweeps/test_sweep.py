@@ -132,9 +132,11 @@ def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
 )
 def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_trial_twice(whole, scripts, tmp_path, number):
     shutil.copytree(whole[0] / "logs", tmp_path / "logs")  # a folder that is there already is no obstacle
-    arguments = (*TRIALS, "--steps", "200", "--max-vmapped", "2", "--evaluate-every", "20", "--heartbeat-timeout", "6")
+    arguments = [*TRIALS, "--max-vmapped", "2", "--heartbeat-timeout", "6", "--steps", "1000"]
+    arguments += ["--evaluate-every", "100"]
+    arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=1e-5,1e-2"
     process = scripts.start("sweep", *arguments, "--workdir", tmp_path, "--json", stdout=-1, stderr=-1)
-    # Trials are run one after the other, each with its two seeds: stopped in the second, the first is finished.
+    # Trials are run one after the other, each with its two seeds: stopped early in the second, the first is finished.
     deadline = time.monotonic() + 120
     while not (tmp_path / "runs").exists() or sum((p / "metrics.jsonl").exists() for p in runs(tmp_path)) < 3:
         assert process.poll() is None
@@ -143,15 +145,16 @@ def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_trial_twice(whole, scr
     process.send_signal(number)
     process.communicate()
     assert process.returncode in (130, 143, -signal.SIGKILL)
-    finished = [path for path in runs(tmp_path) if '"step": 200' in (path / "metrics.jsonl").read_text()]
+    begun = [path for path in runs(tmp_path) if (path / "metrics.jsonl").exists()]
+    finished = [path for path in begun if '"step": 1000' in (path / "metrics.jsonl").read_text()]
     written = {path: (path / "metrics.jsonl").stat().st_mtime_ns for path in finished[:2]}
     answer = scripts.process_answer("sweep", *arguments, "--workdir", tmp_path)
     assert answer["finished"] == 2
     assert {path: (path / "metrics.jsonl").stat().st_mtime_ns for path in written} == written
-    assert answer["chosen"]["values"] == whole[1]["chosen"]["values"]
+    assert answer["chosen"]["values"] == {"optimizer.learning-rate": "1e-2"}
     for path in runs(tmp_path):
         steps = [json.loads(line)["step"] for line in lines(path) if '"validation"' in line]
-        assert steps == list(range(20, 201, 20)), "each line once"
+        assert steps == list(range(100, 1001, 100)), "each line once"
 
 
 def test_a_trial_that_diverges_is_recorded_as_failed_and_the_others_go_on(sweep, worker_in_this_process, tmp_path):

@@ -215,12 +215,12 @@ def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, e
     np.testing.assert_array_equal(one.per_example["label"], split.batch(np.arange(examples))["labels"])
 
 
-def test_abstract_checkpoint_describes_the_real_one(text_experiment, text_spec):
+def test_abstract_state_describes_the_real_one(text_experiment, text_spec):
     program = StepFunctions(text_experiment(), text_spec, 10)
     params = program.init_params()
     for abstract, real in (
         (program.abstract_params(), params),
-        (program.abstract_checkpoint()["opt_state"], program.init_state(params).opt_state),
+        (program.abstract_state().opt_state, program.init_state(params).opt_state),
     ):
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(
             lambda leaf: (leaf.shape, leaf.dtype), real

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.training.dispatch import MAX_STEPS, TARGET_SECONDS, StepsPerExecutionTuner
+from lab10.training.steps_in_flight import MAX_STEPS, TARGET_SECONDS, StepsPerExecutionTuner
 
 SHORT, LONG = TARGET_SECONDS / 2, TARGET_SECONDS * 3
 

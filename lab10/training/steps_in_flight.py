@@ -59,11 +59,12 @@ class StepsInFlight:
 
     Args:
       steps_per_execution: the number of steps in a call; None to tune it.
+      multi_process: whether several processes make the same calls.
     """
 
-    def __init__(self, steps_per_execution: int | None):
+    def __init__(self, steps_per_execution: int | None, multi_process: bool):
         fixed = steps_per_execution
-        if fixed is None and jax.process_count() > 1:
+        if fixed is None and multi_process:
             fixed = MULTI_PROCESS_STEPS
         self.tuner = StepsPerExecutionTuner(fixed)
         self._calls: collections.deque[_Call] = collections.deque()
