@@ -2,6 +2,7 @@
 # make test          tests every module and every guarantee once; docs/testing.md describes the tiers
 # make test-slow     runs longer tests, and repeats guarantees with more draws
 # make test-prepare  prepares MNIST with TFDS and TensorFlow, in .venv-prepare/
+# make test-accelerators  compiles every experiment for GPUs and TPUs, in .venv-accelerators/; no such device is needed
 # make stress        kills runs at every write, and runs other tests that take minutes; under half an hour
 # make bench         compares lab10 with Keras, Flax, and PyTorch and TensorFlow if installed; BENCH=--short uses the samples
 # make result-NAME   trains an experiment on real data with seeds 0, 1 and 2, and evaluates each on the test split
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 INSTALL := -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: demo test test-slow stress bench lint test-prepare clean
+.PHONY: demo test test-slow test-accelerators stress bench lint test-prepare clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/train.py imdb_lstm --workdir runs/demo_reviews --data.name synthetic_reviews --data.max-length 50 --epochs 4
@@ -63,6 +64,10 @@ export MNIST_FILES ?= $(TFDS_DATA_DIR)/downloads/manual
 test-prepare: .venv-prepare/.installed
 	.venv-prepare/bin/python -m pytest tests/preparation
 
+# Compiles for GPUs and TPUs. Their compilers, 2 GB, get a separate environment.
+test-accelerators: .venv-accelerators/.installed
+	.venv-accelerators/bin/python -m pytest tests/accelerators --numprocesses auto --maxprocesses 4
+
 # The browser in which tests open a report: 67 MB from npm. Without it, those tests are skipped with a message.
 $(VENV)/browser: | $(VENV)/.installed
 	-$(BIN)/python tests/report/install_browser.py $@
@@ -77,5 +82,10 @@ $(VENV)/.installed: setup.cfg $(CONSTRAINTS)
 	.venv-prepare/bin/python $(INSTALL) --editable '.[prepare,test]'
 	touch $@
 
+.venv-accelerators/.installed: setup.cfg $(CONSTRAINTS)
+	$(PYTHON) -m venv .venv-accelerators
+	.venv-accelerators/bin/python $(INSTALL) --editable '.[demo,test,tpu,gpu-compiler]'
+	touch $@
+
 clean:
-	rm -rf .venv .venv-prepare build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-prepare .venv-accelerators build *.egg-info .pytest_cache .mypy_cache .ruff_cache

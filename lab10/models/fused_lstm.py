@@ -129,12 +129,14 @@ def _backward(residuals, cotangents):
     inputs = (to_gates, hidden_to_cell, cell_to_cell, passed, d_hiddens)
     _, d_gates = jax.lax.scan(step, start, inputs, reverse=True)
 
-    rows = d_gates.reshape(-1, d_gates.shape[-1])
-    d_input_kernel, d_recurrent_kernel = (
-        _matmul(states.reshape(len(rows), -1).T, rows, features.dtype) * scale for states in (features, hiddens_before)
-    )
+    def kernel_gradient(states: jax.Array) -> jax.Array:
+        # Contracts time and batch without merging them: merged, rows that are sharded over devices would be gathered.
+        states, rows = states.astype(features.dtype), d_gates.astype(features.dtype)
+        return jnp.einsum("tbi,tbg->ig", states, rows, preferred_element_type=jnp.float32) * scale
+
+    d_input_kernel, d_recurrent_kernel = kernel_gradient(features), kernel_gradient(hiddens_before)
     d_features = _matmul(d_gates, (input_kernel * scale).T, features.dtype).astype(features.dtype)
-    return d_features, None, d_input_kernel, d_recurrent_kernel, jnp.sum(rows, axis=0) * scale[0]
+    return d_features, None, d_input_kernel, d_recurrent_kernel, jnp.sum(d_gates, axis=(0, 1)) * scale[0]
 
 
 _fused_lstm.defvjp(_forward_with_residuals, _backward, symbolic_zeros=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,9 @@ class Metrics(struct.PyTreeNode):
       count: number of examples.
     """
 
-    totals: Mapping[str, Scalar]
-    count: Scalar
+    # Scalars; [steps] or [steps, members] in the loop over steps; or the shapes of these.
+    totals: Mapping[str, Any]
+    count: Any
 
     @classmethod
     def of(cls, per_example: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> "Metrics":

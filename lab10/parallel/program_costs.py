@@ -1,0 +1,115 @@
+"""Counts what a compiled program costs a device per step: operations, bytes, collectives, kernel launches."""
+
+import dataclasses
+import math
+import re
+
+from lab10.parallel.hlo import Instruction, Program
+
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
+# Neither launch a kernel nor move data.
+_FREE = (
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id"),
+    *("async-done", "async-update", "fusion-done", "copy-done", "opt-barrier", "add-dependency"),
+    *(f"{name}-done" for name in COLLECTIVES),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramCosts:
+    """What one device does in one step.
+
+    Attributes:
+      flops: floating-point operations of matrix products and other sums of products; those of custom kernels are
+        not known.
+      bytes_accessed: bytes that instructions read and write, an upper bound of the traffic to memory.
+      collectives: number of collectives by name.
+      collective_bytes: bytes that this device contributes to them.
+      kernel_launches: kernels, copies and library calls that a GPU is told to execute.
+    """
+
+    flops: int
+    bytes_accessed: int
+    collectives: dict[str, int]
+    collective_bytes: int
+    kernel_launches: int
+
+
+def program_costs(program: Program) -> ProgramCosts:
+    """Counts the costs of one step; a loop of unknown length counts as one step."""
+    flops = bytes_accessed = collective_bytes = launches = 0
+    collectives: dict[str, int] = {}
+    for computation, instruction, times in program.executed():
+        if instruction.opcode in _FREE:
+            continue
+        launches += times
+        bytes_accessed += times * _bytes_accessed(program, computation, instruction)
+        for inside, inner in program.within(computation, instruction):
+            flops += times * _flops(inside, inner)
+            name = inner.opcode.removesuffix("-start")
+            if name in COLLECTIVES:
+                collectives[name] = collectives.get(name, 0) + times
+                collective_bytes += times * sum(inside[operand].num_bytes for operand in inner.operands)
+    return ProgramCosts(flops, bytes_accessed, dict(sorted(collectives.items())), collective_bytes, launches)
+
+
+def _flops(computation: dict[str, Instruction], instruction: Instruction) -> int:
+    """Two operations, a multiplication and an addition, for every term of a sum of products."""
+    if instruction.opcode == "dot":
+        left = computation[instruction.operands[0]].shapes[0].dimensions
+        contracted = math.prod(left[axis] for axis in instruction.integers("lhs_contracting_dims"))
+        return 2 * instruction.shapes[0].size * contracted
+    if instruction.opcode == "convolution":
+        kernel = computation[instruction.operands[1]].shapes[0]
+        labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.attributes)
+        outputs = kernel.dimensions[labels[1].index("o")] if labels else 1
+        return 2 * instruction.shapes[0].size * kernel.size // outputs
+    if instruction.opcode == "custom-call" and "gemm" in instruction.attributes:
+        left = computation[instruction.operands[0]].shapes[0].dimensions
+        axes = re.search(r'"lhs_contracting_dimensions":\[([^]]*)\]', instruction.attributes)
+        contracted = math.prod(left[int(axis)] for axis in re.findall(r"\d+", axes[1])) if axes else 0
+        return 2 * instruction.shapes[0].size * contracted
+    if instruction.opcode == "reduce":  # of products: how XLA computes a product with a single row
+        summed = computation[instruction.operands[0]]
+        while summed.opcode in ("convert", "bitcast", "transpose", "copy"):
+            summed = computation[summed.operands[0]]
+        return 2 * summed.shapes[0].size if summed.opcode == "multiply" and summed.shapes[0].dtype != "s32" else 0
+    return 0
+
+
+def _bytes_accessed(program: Program, computation: dict[str, Instruction], instruction: Instruction) -> int:
+    """Bytes read and written; of an operand that is only sliced or updated in place, those of the slice."""
+    inside = program.fused(instruction)
+    if not inside:
+        operands = [computation[operand] for operand in instruction.operands]
+        if instruction.opcode in ("dynamic-slice", "gather"):
+            return 2 * instruction.num_bytes
+        if instruction.opcode in ("dynamic-update-slice", "scatter"):
+            return 2 * sum(operand.num_bytes for operand in operands[1:])
+        return instruction.num_bytes + sum(operand.num_bytes for operand in operands)
+    parameters = [inner for inner in inside.values() if inner.opcode == "parameter"]
+    return sum(_bytes_read(inside, parameter) for parameter in parameters) + _bytes_written(inside)
+
+
+def _bytes_read(inside: dict[str, Instruction], parameter: Instruction) -> int:
+    users = [inner for inner in inside.values() if parameter.name in inner.operands]
+    read = 0
+    for user in users:
+        sliced = user.operands[0] == parameter.name
+        if sliced and user.opcode in ("dynamic-slice", "gather"):
+            read += user.num_bytes
+        elif not (sliced and user.opcode == "dynamic-update-slice"):
+            return parameter.num_bytes
+    return read
+
+
+def _bytes_written(inside: dict[str, Instruction]) -> int:
+    root = next(inner for inner in inside.values() if inner.is_root)
+    results = [inside[name] for name in root.operands] if root.opcode == "tuple" else [root]
+    written = 0
+    for result in results:
+        while result.opcode == "bitcast":
+            result = inside[result.operands[0]]
+        updated = result.opcode == "dynamic-update-slice"
+        written += inside[result.operands[1]].num_bytes if updated else result.num_bytes
+    return written

@@ -1,0 +1,119 @@
+"""Compiles the programs of an experiment without running them, for devices that need not be present."""
+
+import dataclasses
+import functools
+import re
+import time
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from lab10.config.experiment import Experiment
+from lab10.parallel.hlo import Program, parse
+from lab10.parallel.program_costs import ProgramCosts, program_costs
+from lab10.parallel.targets import Target
+from lab10.training.evaluation import eval_steps
+from lab10.training.step import LoopBody, StepFunctions, run_steps
+from lab10.training.steps_in_flight import StepsInFlight
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledProgram:
+    """A program compiled for a target.
+
+    Attributes:
+      argument_bytes: memory of the arguments on one device: parameters, optimizer, data.
+      temp_bytes: memory of temporary arrays on one device.
+      peak_bytes: arguments, results and temporary arrays on one device; an upper bound.
+      costs: what one device does in one step.
+      compile_seconds: time of the compilation.
+      hlo: the program.
+    """
+
+    argument_bytes: int
+    temp_bytes: int
+    peak_bytes: int
+    costs: ProgramCosts
+    compile_seconds: float
+    hlo: Program
+
+
+@dataclasses.dataclass(frozen=True)
+class DoesNotFit:
+    """The compiler's refusal of a program that needs more memory than a device has.
+
+    Attributes:
+      reason: how much memory is missing.
+    """
+
+    reason: str
+
+
+def lower_programs(
+    experiment: Experiment, devices: Sequence[jax.Device] | None = None
+) -> dict[str, jax.stages.Lowered]:
+    """Traces the programs that train.py and evaluate.py call, for the longest padded length.
+
+    Args:
+      experiment: what to train.
+      devices: the devices of the mesh; None: those that are available.
+
+    Returns:
+      `train_step`, which is `run_steps`, and `eval_step`, which is `eval_steps`. Both loop over steps.
+
+    Raises:
+      UserError: the data is missing, or the mesh does not fit the devices.
+    """
+    dataset = experiment.data.open_dataset()
+    split = dataset.open_split("train")
+    validation = dataset.open_split("validation") if experiment.data.validation_fraction > 0 else split
+    steps = StepFunctions(experiment, dataset.spec, experiment.total_steps(len(split)), experiment.mesh.build(devices))
+    capacity = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process).tuner.capacity
+    batches = steps.device_loader(split, capacity).abstract_batches(experiment.batch_size, split.padded_lengths[-1])
+    body, replicated = LoopBody(steps), NamedSharding(steps.mesh, PartitionSpec())
+    metrics = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
+        jax.eval_shape(functools.partial(body.empty_metrics, capacity)),
+    )
+    validation_batches = steps.device_loader(validation).abstract_batches(
+        experiment.evaluation_batch_size, validation.padded_lengths[-1]
+    )
+    return {
+        "train_step": run_steps.lower(0, batches.count, body.with_batches(batches), (steps.abstract_state(), metrics)),
+        "eval_step": eval_steps.lower(steps, steps.abstract_params(), validation_batches),
+    }
+
+
+def compile_programs(experiment: Experiment, target: Target) -> dict[str, CompiledProgram | DoesNotFit]:
+    """Compiles the programs of an experiment for a target.
+
+    Raises:
+      UserError: the data is missing, or the mesh does not fit the devices.
+    """
+    lowered = lower_programs(experiment, target.devices)
+    return {name: _compile(program, target) for name, program in lowered.items()}
+
+
+def _compile(lowered: jax.stages.Lowered, target: Target) -> CompiledProgram | DoesNotFit:
+    began = time.monotonic()
+    try:
+        compiled = lowered.compile(compiler_options=target.compiler_options)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        needed = re.search(r"required for HLO temporaries \(([\d.]+)G\) exceeds available HBM \(([\d.]+)G", str(error))
+        if needed:
+            missing = float(needed[1]) - float(needed[2])
+            return DoesNotFit(
+                f"needs {missing:.1f} GiB more than a device has ({needed[2]} GiB), for temporaries alone"
+            )
+        return DoesNotFit(str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()[0])
+    seconds = time.monotonic() - began
+    memory, hlo = compiled.memory_analysis(), parse(compiled.as_text() or "")
+    assert memory is not None
+    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    peak = memory.argument_size_in_bytes + results + memory.temp_size_in_bytes
+    return CompiledProgram(
+        memory.argument_size_in_bytes, memory.temp_size_in_bytes, peak, program_costs(hlo), seconds, hlo
+    )

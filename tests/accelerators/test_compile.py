@@ -1,0 +1,108 @@
+"""Every experiment, compiled for GPUs and TPUs that are not present. Run by `make test-accelerators`."""
+
+import importlib.util
+import itertools
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+from lab10.cli.overrides import apply_overrides, load_experiment
+from lab10.errors import UserError
+from lab10.parallel.targets import find_target
+from lab10.training.compiled_programs import CompiledProgram, compile_programs
+
+missing = [
+    name for name in ("libtpu", "jax_plugins.xla_cuda13") if importlib.util.find_spec(name.split(".")[0]) is None
+]
+if missing:
+    pytest.skip(f"needs {', '.join(missing)}: make test-accelerators", allow_module_level=True)
+
+EXPERIMENTS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "experiments").glob("*.py"))
+TARGETS = ("gpu:h100", "gpu:h100:8", "tpu:v5e:2x2", "tpu:v5e:16x16")
+MIB = 2**20
+# On the offline samples. A TPU pads the rows of a table of n-grams from 10 to 128 columns.
+MAX_PEAK_BYTES = {"imdb_lstm_tuned": 1200 * MIB, "imdb_bag_of_ngrams": 1200 * MIB}
+MAX_COLLECTIVES = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_compilation_cache():
+    """JAX's cache cannot read programs for absent devices."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+
+
+@pytest.fixture(scope="module")
+def compiled(cache_dir):
+    """Returns the programs of an experiment on the offline samples for a target."""
+    programs = {}
+
+    def compile_once(name, target, *overrides):
+        key = (name, target, *overrides)
+        if key not in programs:
+            sample = "synthetic_reviews" if name.startswith("imdb") else "mnist_sample"
+            default, _ = load_experiment(name)
+            experiment = apply_overrides(default, name, ["--data.name", sample, *overrides]).experiment
+            programs[key] = experiment, compile_programs(experiment, find_target(target))
+        return programs[key]
+
+    return compile_once
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_compiles_and_fits(compiled, name, target):
+    _, programs = compiled(name, target)
+    assert programs.keys() == {"train_step", "eval_step"}
+    for program in programs.values():
+        assert isinstance(program, CompiledProgram), program
+        assert 0 < program.peak_bytes < MAX_PEAK_BYTES.get(name, 200 * MIB)
+        assert not program.hlo.dtypes & {"f64", "s64", "c64", "c128"}
+        instructions = [instruction for _, instruction, _ in program.hlo.executed()]
+        assert not {"infeed", "outfeed", "send", "recv"} & {instruction.opcode for instruction in instructions}
+        assert not [instruction for instruction in instructions if "callback" in instruction.attributes]
+        assert program.costs.flops > 0 or target == "tpu:v5e:16x16"  # there, of one row
+    training, evaluation = (programs[name].costs.collectives for name in ("train_step", "eval_step"))
+    if target == "gpu:h100":
+        assert training == evaluation == {}
+    elif target != "tpu:v5e:16x16":  # where a batch has fewer rows than the slice has chips
+        # The gradients. XLA shards the large gradient of the n-grams' table while it is summed.
+        assert set(training) - ({"all-to-all"} if name == "imdb_bag_of_ngrams" else set()) == {"all-reduce"}
+        assert sum(training.values()) <= MAX_COLLECTIVES
+        assert set(evaluation) <= {"all-gather", "all-reduce"}
+
+
+@pytest.mark.parametrize(("target", "devices"), [("gpu:h100", 1), ("gpu:h100:8", 8), ("tpu:v5e:2x2", 4)])
+@pytest.mark.parametrize("name", ["imdb_lstm", "mnist_pca", "mnist_autoencoder"])
+def test_operations_are_those_of_the_formula(compiled, name, target, devices):
+    experiment, programs = compiled(name, target)
+    model, rows = experiment.model, experiment.batch_size
+    if name == "imdb_lstm":
+        length = experiment.data.open_dataset().open_split("train").padded_lengths[-1]
+        products = rows * length * 4 * model.hidden_size * (model.embedding_dim + model.hidden_size)
+        expected = 2 * 3 * (products + rows * model.hidden_size)
+    else:
+        widths = [784, *getattr(model, "encoder_widths", ()), model.latent_dim]
+        widths += [*getattr(model, "decoder_widths", ()), 784]
+        layers = [rows * first * second for first, second in itertools.pairwise(widths)]
+        expected = 2 * (3 * sum(layers) - layers[0])  # the images need no gradient
+    assert programs["train_step"].costs.flops * devices == pytest.approx(expected, rel=0.05)
+
+
+def test_an_unknown_slice_is_refused():
+    with pytest.raises(UserError, match="libtpu knows no slice v5e:3x5"):
+        find_target("tpu:v5e:3x5")
+
+
+@pytest.mark.parametrize("target", ["gpu:h100", "tpu:v5e:2x2"])
+def test_a_program_that_does_not_fit_says_by_how_much(scripts, target):
+    huge = ("--batch-size", 30_000_000, "--data.validation-fraction", 0)
+    answer = scripts.answer("compile", "mnist_pca", "--data.name", "mnist_sample", "--for", target, *huge)
+    assert not answer["fits"]
+    assert re.search(
+        r"needs [\d.]+ GiB more|Exceeded hbm capacity by [\d.]+G", answer["programs"]["train_step"]["problem"]
+    )
+    assert answer["programs"]["eval_step"]["problem"] is None
