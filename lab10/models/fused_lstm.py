@@ -7,6 +7,7 @@ Autodiff of a scanned cell spends most of its time in the backward scan. Here:
 - The backward scan computes only the gradients of the gates. The gradient of the recurrent kernel is
   one matrix product over all steps after the scan.
 - The factors that the backward scan needs are computed for all steps at once before the scan.
+- On GPUs and TPUs each of the two scans is a single kernel, if it fits (`lstm_kernels`).
 - All four gates are one tanh over contiguous memory: sigmoid(x) = (1 + tanh(x / 2)) / 2. The factor
   1/2 is folded into the kernels, which is exact for a power of two.
 
@@ -14,13 +15,21 @@ Matrix products take inputs in the dtype of the features and accumulate in float
 is float32: rounding tanh to bfloat16 would lose a gate that is nearly 0 or 1.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.sharding import PartitionSpec
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from lab10.models import lstm_kernels
+
 Carry = tuple[jax.Array, jax.Array]  # (cell, hidden), both [batch, hidden]
+Recurrence = Literal["auto", "scan", "gpu", "tpu", "interpreted gpu", "interpreted tpu"]
 
 
 def fused_lstm(
@@ -29,8 +38,10 @@ def fused_lstm(
     input_kernel: Float[Array, "features gates"],
     recurrent_kernel: Float[Array, "hidden gates"],
     bias: Float[Array, " gates"],
+    carry: Carry | None = None,
+    recurrence: Recurrence = "auto",
 ) -> tuple[Carry, Float[Array, "time batch hidden"]]:
-    """Reads sequences from a zero state.
+    """Reads sequences from a state.
 
     Args:
       features: inputs of each step. Their dtype is the dtype of the matrix products and the outputs.
@@ -38,11 +49,18 @@ def fused_lstm(
       input_kernel: float32, gates in the order input, forget, candidate, output.
       recurrent_kernel: float32, gates in the same order.
       bias: float32, gates in the same order.
+      carry: (cell, hidden) before the first step; None: zeros.
+      recurrence: how to run over time: `scan`, or one kernel of a GPU or a TPU, which an `interpreted` one computes on
+        any device; `auto`: the kernel of the platform if it fits, else `scan`.
 
     Returns:
       The last (cell, hidden), and the hidden state after every step.
     """
-    outputs = _fused_lstm(features, mask, input_kernel, recurrent_kernel, bias)
+    if carry is None:
+        zeros = jnp.zeros((features.shape[1], recurrent_kernel.shape[0]))
+        carry = (zeros, zeros)
+    carry = jax.tree.map(lambda state: state.astype(jnp.float32), carry)
+    outputs = _fused_lstm(recurrence, features, mask, input_kernel, recurrent_kernel, bias, carry)
     return jax.tree.map(lambda output: output.astype(features.dtype), outputs)
 
 
@@ -63,47 +81,135 @@ def _gates(tanhs: Float[Array, "*shape gates"]) -> list[Float[Array, "*shape hid
     return [0.5 * input_gate + 0.5, 0.5 * forget_gate + 0.5, candidate, 0.5 * output_gate + 0.5]
 
 
-def _forward(features, mask, input_kernel, recurrent_kernel, bias) -> tuple[Carry, tuple[jax.Array, ...]]:
+def _forward(
+    recurrence: Recurrence, features, mask, input_kernel, recurrent_kernel, bias, carry
+) -> tuple[Carry, tuple[jax.Array, ...]]:
     """Returns the last (cell, hidden); for every step the tanhs [time, batch, 4 hidden], cell and hidden state."""
     scale = _gate_scale(recurrent_kernel)
     kernel = recurrent_kernel * scale
     projected = _matmul(features, input_kernel * scale, features.dtype) + (bias[None] * scale)[None]
+    run = _choose(recurrence, _scan_forward, _kernel_forward, features, carry)
+    return run(projected, mask[..., None], kernel, carry)
 
+
+def _scan_forward(projected, is_step, kernel, carry, dtype):
     def step(carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, tuple[jax.Array, ...]]:
         cell, hidden = carry
         projection, is_step = inputs
-        tanhs = jnp.tanh(projection + _matmul(hidden, kernel, features.dtype))
+        tanhs = jnp.tanh(projection + _matmul(hidden, kernel, dtype))
         input_gate, forget_gate, candidate, output_gate = _gates(tanhs)
         new_cell = jnp.where(is_step, forget_gate * cell + input_gate * candidate, cell)
         new_hidden = jnp.where(is_step, output_gate * jnp.tanh(new_cell), hidden)
         return (new_cell, new_hidden), (tanhs, new_cell, new_hidden)
 
-    zeros = jnp.zeros((features.shape[1], recurrent_kernel.shape[0]))
-    return jax.lax.scan(step, (zeros, zeros), (projected, mask[..., None]))
+    return jax.lax.scan(step, carry, (projected, is_step))
 
 
-@jax.custom_vjp
-def _fused_lstm(features, mask, input_kernel, recurrent_kernel, bias):
-    last, (_, _, hiddens) = _forward(features, mask, input_kernel, recurrent_kernel, bias)
+def _kernel_forward(projected, is_step, kernel, carry, dtype, platform, interpret):
+    kernels = kernel.reshape(len(kernel), 4, -1).swapaxes(0, 1).astype(dtype)
+    states = lstm_kernels.recurrence(
+        _gates_first(projected), is_step.astype(jnp.float32), kernels, carry, platform, interpret
+    )
+    return (states.cells[-1], states.hiddens[-1]), (_gates_last(states.tanhs), states.cells, states.hiddens)
+
+
+def _scan_backward(factors, transposed, d_carry, dtype):
+    def step(carry, inputs):
+        d_cell, d_hidden = carry
+        to_gates, hidden_to_cell, cell_to_cell, passed, d_output = inputs
+        d_hidden = d_hidden if d_output is None else d_hidden + d_output
+        d_cell = d_cell + d_hidden * hidden_to_cell
+        d_gates = jnp.concatenate([d_cell, d_cell, d_cell, d_hidden], axis=-1) * to_gates
+        return (d_cell * cell_to_cell, _matmul(d_gates, transposed, dtype) + passed * d_hidden), d_gates
+
+    return jax.lax.scan(step, d_carry, factors, reverse=True)
+
+
+def _kernel_backward(factors, transposed, d_carry, dtype, platform, interpret):
+    to_gates, *others = factors
+    kernels = transposed.reshape(4, -1, transposed.shape[-1]).astype(dtype)
+    factors = [_gates_first(to_gates), *(factor for factor in others if factor is not None)]
+    d_gates, *d_first = lstm_kernels.recurrence_gradient(factors, kernels, d_carry, platform, interpret)
+    return tuple(d_first), _gates_last(d_gates)
+
+
+def _gates_first(rows: Float[Array, "time batch gates"]) -> Float[Array, "time 4 batch hidden"]:
+    time, batch, _ = rows.shape
+    return rows.reshape(time, batch, 4, -1).swapaxes(1, 2)
+
+
+def _gates_last(rows: Float[Array, "time 4 batch hidden"]) -> Float[Array, "time batch gates"]:
+    time, _, batch, _ = rows.shape
+    return rows.swapaxes(1, 2).reshape(time, batch, -1)
+
+
+def _choose(
+    recurrence: Recurrence, scan: Callable[..., Any], kernel: Callable[..., Any], features: jax.Array, carry: Carry
+) -> Callable[..., Any]:
+    """Returns the function that runs over time: `scan`, or `kernel` where the platform has one that fits."""
+    (batch, hidden), dtype, mesh = carry[0].shape, features.dtype, jax.sharding.get_abstract_mesh()
+    devices = 1 if mesh.empty else mesh.size
+
+    def of(platform: lstm_kernels.Platform, interpret: bool = False) -> Callable[..., Any]:
+        run = functools.partial(kernel, dtype=dtype, platform=platform, interpret=interpret)
+        return run if devices == 1 else _over_rows(run)
+
+    scan = functools.partial(scan, dtype=dtype)
+    if recurrence == "scan":
+        return scan
+    if recurrence != "auto":
+        return of("gpu" if "gpu" in recurrence else "tpu", interpret=recurrence.startswith("interpreted"))
+    if batch % devices:
+        return scan
+    platforms: dict[str, lstm_kernels.Platform] = {"cuda": "gpu", "tpu": "tpu"}
+    kernels = {
+        name: of(platform)
+        for name, platform in platforms.items()
+        if lstm_kernels.fits(platform, batch // devices, hidden, dtype)
+    }
+    return lambda *arguments: jax.lax.platform_dependent(*arguments, default=scan, **kernels)
+
+
+def _over_rows(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets every device run over the rows of a batch that it has: XLA would gather them for a kernel."""
+    axes = jax.sharding.get_abstract_mesh().axis_names
+    sequences, rows, replicated = PartitionSpec(None, axes), PartitionSpec(axes), PartitionSpec()
+
+    def spec(array: jax.Array | jax.ShapeDtypeStruct) -> PartitionSpec:
+        return sequences if array.ndim == 3 else rows
+
+    def over_rows(*arguments: Any) -> Any:
+        *sequence, _, carry = arguments
+        specs = (*jax.tree.map(spec, tuple(sequence)), replicated, jax.tree.map(spec, carry))
+        results = jax.tree.map(spec, jax.eval_shape(run, *arguments))
+        return jax.shard_map(run, in_specs=specs, out_specs=results, check_vma=False)(*arguments)
+
+    return over_rows
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _fused_lstm(recurrence, features, mask, input_kernel, recurrent_kernel, bias, carry):
+    last, (_, _, hiddens) = _forward(recurrence, features, mask, input_kernel, recurrent_kernel, bias, carry)
     return last, hiddens
 
 
-def _forward_with_residuals(*primals):
-    inputs = tuple(primal.value for primal in primals)
-    last, states = _forward(*inputs)
+def _forward_with_residuals(recurrence, *primals):
+    inputs = jax.tree.map(lambda primal: primal.value, primals, is_leaf=lambda leaf: hasattr(leaf, "perturbed"))
+    last, states = _forward(recurrence, *inputs)
     return (last, states[-1]), (inputs, states)
 
 
-def _backward(residuals, cotangents):
-    (features, mask, input_kernel, recurrent_kernel, _), (tanhs, cells, hiddens) = residuals
+def _backward(recurrence, residuals, cotangents):
+    (features, mask, input_kernel, recurrent_kernel, _, first), (tanhs, cells, hiddens) = residuals
     # A symbolic zero, for an output that the loss does not use, becomes None and costs nothing.
     (d_cell, d_hidden), d_hiddens = jax.tree.map(
         lambda leaf: None if isinstance(leaf, SymbolicZero) else leaf,
         cotangents,
         is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
     )
-    zeros = jnp.zeros_like(cells[:1])
-    cells_before, hiddens_before = (jnp.concatenate([zeros, states[:-1]]) for states in (cells, hiddens))
+    cells_before, hiddens_before = (
+        jnp.concatenate([state[None], states[:-1]]) for state, states in zip(first, (cells, hiddens), strict=True)
+    )
     input_gate, forget_gate, candidate, output_gate = _gates(tanhs)
     tanh_cells = jnp.tanh(cells)
     is_step, scale = mask[..., None], _gate_scale(recurrent_kernel)
@@ -115,19 +221,11 @@ def _backward(residuals, cotangents):
     hidden_to_cell = jnp.where(is_step, output_gate * (1 - tanh_cells * tanh_cells), 0)
     cell_to_cell = jnp.where(is_step, forget_gate, 1)
     passed = 1 - is_step.astype(cells.dtype)
-    transposed = (recurrent_kernel * scale).T
-
-    def step(carry, inputs):
-        d_cell, d_hidden = carry
-        to_gates, hidden_to_cell, cell_to_cell, passed, d_output = inputs
-        d_hidden = d_hidden if d_output is None else d_hidden + d_output
-        d_cell = d_cell + d_hidden * hidden_to_cell
-        d_gates = jnp.concatenate([d_cell, d_cell, d_cell, d_hidden], axis=-1) * to_gates
-        return (d_cell * cell_to_cell, _matmul(d_gates, transposed, features.dtype) + passed * d_hidden), d_gates
 
     start = tuple(jnp.zeros_like(cells[0]) if d_last is None else d_last for d_last in (d_cell, d_hidden))
+    run = _choose(recurrence, _scan_backward, _kernel_backward, features, first)
     inputs = (to_gates, hidden_to_cell, cell_to_cell, passed, d_hiddens)
-    _, d_gates = jax.lax.scan(step, start, inputs, reverse=True)
+    d_first, d_gates = run(inputs, (recurrent_kernel * scale).T, start)
 
     def kernel_gradient(states: jax.Array) -> jax.Array:
         # Contracts time and batch without merging them: merged, rows that are sharded over devices would be gathered.
@@ -136,7 +234,8 @@ def _backward(residuals, cotangents):
 
     d_input_kernel, d_recurrent_kernel = kernel_gradient(features), kernel_gradient(hiddens_before)
     d_features = _matmul(d_gates, (input_kernel * scale).T, features.dtype).astype(features.dtype)
-    return d_features, None, d_input_kernel, d_recurrent_kernel, jnp.sum(d_gates, axis=(0, 1)) * scale[0]
+    d_bias = jnp.sum(d_gates, axis=(0, 1)) * scale[0]
+    return d_features, None, d_input_kernel, d_recurrent_kernel, d_bias, d_first
 
 
 _fused_lstm.defvjp(_forward_with_residuals, _backward, symbolic_zeros=True)

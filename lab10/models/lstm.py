@@ -8,9 +8,9 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from lab10.models.fused_lstm import Carry, fused_lstm
+from lab10.models.fused_lstm import Carry, Recurrence, fused_lstm
 
-Implementation = Literal["reference", "fused"]
+Implementation = Literal["auto", "reference", "fused"]
 
 
 def forget_gate_one(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -70,30 +70,39 @@ class MaskedLSTM(nn.Module):
     Attributes:
       hidden_size: width of the state.
       dtype: dtype of the computation.
-      implementation: `reference` scans the cell; `fused` computes the same result faster (`fused_lstm`).
+      implementation: `reference` scans the cell; `fused` computes the same result faster (`fused_lstm`); `auto` does
+        so in one kernel on GPUs and TPUs, if it fits.
     """
 
     hidden_size: int
     dtype: jnp.dtype = jnp.dtype("float32")
-    implementation: Implementation = "fused"
+    implementation: Implementation = "auto"
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "time batch features"], mask: Bool[Array, "time batch"]
+        self,
+        features: Float[Array, "time batch features"],
+        mask: Bool[Array, "time batch"],
+        carry: Carry | None = None,
     ) -> tuple[Carry, Float[Array, "time batch hidden"]]:
-        """Reads sequences, time first, from a zero state.
+        """Reads sequences, time first.
 
         Args:
           features: inputs of each step.
           mask: true for steps, false for padding, which keeps the state and passes no gradient to `features`.
+          carry: (cell, hidden) before the first step; None: zeros.
 
         Returns:
           The last (cell, hidden), and the hidden state after every step.
         """
         features = features.astype(self.dtype)
-        if self.implementation == "fused":
-            kernels = LSTMCell(self.hidden_size, self.dtype, name="cell").kernels(features.shape[-1])
-            return fused_lstm(features, mask, *kernels)
-        zeros = jnp.zeros((features.shape[1], self.hidden_size), self.dtype)
+        if self.implementation != "reference":
+            cell = LSTMCell(self.hidden_size, self.dtype, name="cell")
+            input_kernel, recurrent_kernel, bias = cell.kernels(features.shape[-1])
+            recurrence: Recurrence = "scan" if self.implementation == "fused" else "auto"
+            return fused_lstm(features, mask, input_kernel, recurrent_kernel, bias, carry, recurrence)
+        if carry is None:
+            zeros = jnp.zeros((features.shape[1], self.hidden_size), self.dtype)
+            carry = (zeros, zeros)
         scan = nn.scan(LSTMCell, variable_broadcast="params", split_rngs={"params": False})
-        return scan(self.hidden_size, self.dtype, name="cell")((zeros, zeros), (features, mask))
+        return scan(self.hidden_size, self.dtype, name="cell")(carry, (features, mask))

@@ -188,7 +188,7 @@ class LSTM(Model):
     """Use the same input dropout mask at every time step of a text (Gal and Ghahramani 2016)."""
     output_dropout: float = traced_field(0.0)
     """Fraction of the pooled features that are set to zero in training."""
-    implementation: Implementation = "fused"
+    implementation: Implementation = "auto"
     """Implementation of the LSTM: fused, or reference, the plain scan that fused is tested against."""
 
     def __post_init__(self):

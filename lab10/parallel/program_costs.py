@@ -20,8 +20,8 @@ class ProgramCosts:
     """What one device does in one step.
 
     Attributes:
-      flops: floating-point operations of matrix products and other sums of products; those of custom kernels are
-        not known.
+      flops: floating-point operations of matrix products and other sums of products; of a custom kernel, those that
+        the name of its scope states as `flops=…`.
       bytes_accessed: bytes that instructions read and write, an upper bound of the traffic to memory.
       collectives: number of collectives by name.
       collective_bytes: bytes that this device contributes to them.
@@ -69,6 +69,10 @@ def _flops(computation: dict[str, Instruction], instruction: Instruction) -> int
         axes = re.search(r'"lhs_contracting_dimensions":\[([^]]*)\]', instruction.attributes)
         contracted = math.prod(left[int(axis)] for axis in re.findall(r"\d+", axes[1])) if axes else 0
         return 2 * instruction.shapes[0].size * contracted
+    if instruction.opcode == "custom-call" and (
+        named := re.search(r'op_name="[^"]*\bflops=(\d+)', instruction.attributes)
+    ):
+        return int(named[1])  # a Pallas kernel that states its operations, as `lstm_kernels` does
     if instruction.opcode == "reduce":  # of products: how XLA computes a product with a single row
         summed = computation[instruction.operands[0]]
         while summed.opcode in ("convert", "bitcast", "transpose", "copy"):

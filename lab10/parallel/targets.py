@@ -45,9 +45,9 @@ _ALL_GPUS = {
     "registers_per_block_limit": 65536,
 }
 GPUS: dict[str, dict[str, Any]] = {
-    "a100": _SM80 | {"device_memory_size": 80 * 2**30, "memory_bandwidth": 2_039_000_000_000},
-    "h100": _SM90 | {"device_memory_size": 80 * 2**30, "memory_bandwidth": 3_350_000_000_000},
-    "h200": _SM90 | {"device_memory_size": 141 * 10**9, "memory_bandwidth": 4_800_000_000_000},
+    "a100": _SM80 | {"name": "NVIDIA A100", "device_memory_size": 80 * 2**30, "memory_bandwidth": 2_039_000_000_000},
+    "h100": _SM90 | {"name": "NVIDIA H100", "device_memory_size": 80 * 2**30, "memory_bandwidth": 3_350_000_000_000},
+    "h200": _SM90 | {"name": "NVIDIA H200", "device_memory_size": 141 * 10**9, "memory_bandwidth": 4_800_000_000_000},
 }
 _ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -126,10 +126,10 @@ def _tpu(name: str, kind: str, layout: str) -> Target:
 
 def _target_config(spec: dict[str, Any]) -> str:
     """Returns XLA's `GpuTargetConfigProto` as text."""
-    major, minor = spec["cuda_compute_capability"]
-    plain = {name: value for name, value in (_ALL_GPUS | spec).items() if name != "cuda_compute_capability"}
-    fields = " ".join(f"{name}: {value}" for name, value in plain.items())
+    spec = _ALL_GPUS | spec
+    name, (major, minor) = spec.pop("name"), spec.pop("cuda_compute_capability")
+    fields = " ".join(f"{field}: {value}" for field, value in spec.items())
     return (
         f"gpu_device_info {{ {fields} cuda_compute_capability {{ major: {major} minor: {minor} }} }} "
-        'platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 patch: 0 }'
+        f'platform_name: "CUDA" device_description_str: "{name}" dnn_version_info {{ major: 9 minor: 10 patch: 0 }}'
     )

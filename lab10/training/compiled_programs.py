@@ -51,13 +51,14 @@ class DoesNotFit:
 
 
 def lower_programs(
-    experiment: Experiment, devices: Sequence[jax.Device] | None = None
+    experiment: Experiment, devices: Sequence[jax.Device] | None = None, num_members: int | None = None
 ) -> dict[str, jax.stages.Lowered]:
     """Traces the programs that train.py and evaluate.py call, for the longest padded length.
 
     Args:
       experiment: what to train.
       devices: the devices of the mesh; None: those that are available.
+      num_members: number of runs to train together; None for a single run.
 
     Returns:
       `train_step`, which is `run_steps`, and `eval_step`, which is `eval_steps`. Both loop over steps.
@@ -71,7 +72,7 @@ def lower_programs(
     steps = StepFunctions(experiment, dataset.spec, experiment.total_steps(len(split)), experiment.mesh.build(devices))
     capacity = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process).tuner.capacity
     batches = steps.device_loader(split, capacity).abstract_batches(experiment.batch_size, split.padded_lengths[-1])
-    body, replicated = LoopBody(steps), NamedSharding(steps.mesh, PartitionSpec())
+    body, replicated = LoopBody(steps, num_members), NamedSharding(steps.mesh, PartitionSpec())
     metrics = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
         jax.eval_shape(functools.partial(body.empty_metrics, capacity)),
@@ -79,19 +80,27 @@ def lower_programs(
     validation_batches = steps.device_loader(validation).abstract_batches(
         experiment.evaluation_batch_size, validation.padded_lengths[-1]
     )
-    return {
-        "train_step": run_steps.lower(0, batches.count, body.with_batches(batches), (steps.abstract_state(), metrics)),
-        "eval_step": eval_steps.lower(steps, steps.abstract_params(), validation_batches),
-    }
+    state = steps.abstract_state()
+    if num_members is not None:
+        state = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype, sharding=replicated), state
+        )
+    with jax.sharding.set_mesh(steps.mesh):  # Pallas asks it for the type of the devices
+        return {
+            "train_step": run_steps.lower(0, batches.count, body.with_batches(batches), (state, metrics)),
+            "eval_step": eval_steps.lower(steps, steps.abstract_params(), validation_batches),
+        }
 
 
-def compile_programs(experiment: Experiment, target: Target) -> dict[str, CompiledProgram | DoesNotFit]:
-    """Compiles the programs of an experiment for a target.
+def compile_programs(
+    experiment: Experiment, target: Target, num_members: int | None = None
+) -> dict[str, CompiledProgram | DoesNotFit]:
+    """Compiles the programs of an experiment for a target; arguments and results as in `lower_programs`.
 
     Raises:
       UserError: the data is missing, or the mesh does not fit the devices.
     """
-    lowered = lower_programs(experiment, target.devices)
+    lowered = lower_programs(experiment, target.devices, num_members)
     return {name: _compile(program, target) for name, program in lowered.items()}
 
 

@@ -1,5 +1,6 @@
 """The training step and the evaluation step: pure functions of a state, or parameters, and a batch."""
 
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -75,7 +76,8 @@ class StepFunctions:
 
         def loss(params: Params, perturbations: Perturbations | None = None) -> tuple[Scalar, Metrics]:
             variables = {"params": params} | ({} if perturbations is None else {PERTURBATIONS: perturbations})
-            outputs: Any = module.apply(variables, batch["inputs"], rngs=rngs)
+            with self._mesh_context():
+                outputs: Any = module.apply(variables, batch["inputs"], rngs=rngs)
             metrics = Metrics.of(task.per_example(outputs, batch), batch["mask"])
             return metrics.totals["loss"] / metrics.count, metrics
 
@@ -104,7 +106,8 @@ class StepFunctions:
           Arrays by name, [batch, …] each.
         """
         batch = self.spec.preprocess(batch)
-        outputs: Any = self.module.apply({"params": params}, batch["inputs"], rngs={"sample": key})
+        with self._mesh_context():
+            outputs: Any = self.module.apply({"params": params}, batch["inputs"], rngs={"sample": key})
         task = self.experiment.task
         return task.per_example(outputs, batch) | task.predictions(outputs, batch)
 
@@ -140,6 +143,10 @@ class StepFunctions:
         ema_params = None if is_static_zero(self.experiment.ema_decay) else params
         state = TrainState(np.array(0, np.int32), params, opt_state, ema_params)
         return _with_shardings(state, self._shardings(state))
+
+    def _mesh_context(self) -> contextlib.AbstractContextManager[Any]:
+        """Tells models over how many devices the rows are sharded: XLA cannot shard a custom kernel by itself."""
+        return jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh)
 
     @property
     def _replicated(self) -> NamedSharding:

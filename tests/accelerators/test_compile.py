@@ -40,13 +40,13 @@ def compiled(cache_dir):
     """Returns the programs of an experiment on the offline samples for a target."""
     programs = {}
 
-    def compile_once(name, target, *overrides):
-        key = (name, target, *overrides)
+    def compile_once(name, target, num_members=None):
+        key = (name, target, num_members)
         if key not in programs:
             sample = "synthetic_reviews" if name.startswith("imdb") else "mnist_sample"
             default, _ = load_experiment(name)
-            experiment = apply_overrides(default, name, ["--data.name", sample, *overrides]).experiment
-            programs[key] = experiment, compile_programs(experiment, find_target(target))
+            experiment = apply_overrides(default, name, ["--data.name", sample]).experiment
+            programs[key] = experiment, compile_programs(experiment, find_target(target), num_members)
         return programs[key]
 
     return compile_once
@@ -90,6 +90,35 @@ def test_operations_are_those_of_the_formula(compiled, name, target, devices):
         layers = [rows * first * second for first, second in itertools.pairwise(widths)]
         expected = 2 * (3 * sum(layers) - layers[0])  # the images need no gradient
     assert programs["train_step"].costs.flops * devices == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "most"), [("imdb_lstm", 60), ("mnist_pca", 30), ("mnist_autoencoder", 55)])
+def test_kernel_launches_of_a_training_step(compiled, name, most):
+    _, programs = compiled(name, "gpu:h100")
+    assert 5 < programs["train_step"].costs.kernel_launches <= most
+
+
+@pytest.mark.parametrize("name", ["imdb_lstm", "mnist_pca"])
+def test_members_trained_together_launch_hardly_more_kernels_than_one(compiled, name):
+    (_, one), (_, eight) = compiled(name, "gpu:h100"), compiled(name, "gpu:h100", num_members=8)
+    launches = [programs["train_step"].costs.kernel_launches for programs in (one, eight)]
+    assert launches[1] <= 1.1 * launches[0]
+
+
+@pytest.mark.parametrize("target", ["gpu:h100", "tpu:v5e:2x2"])
+def test_the_lstm_is_one_kernel_forward_and_one_backward(compiled, target):
+    _, programs = compiled("imdb_lstm", target)
+    for name, kernels in {"train_step": 2, "eval_step": 1}.items():
+        instructions = [instruction for _, instruction, _ in programs[name].hlo.executed()]
+        assert (
+            sum(
+                "flops=" in instruction.attributes and instruction.opcode == "custom-call"
+                for instruction in instructions
+            )
+            == kernels
+        )
+        loops = [instruction for _, instruction, times in programs[name].hlo.executed() if times > 1]
+        assert not loops, "nothing is repeated for every time step"
 
 
 def test_an_unknown_slice_is_refused():
