@@ -121,6 +121,23 @@ def test_the_lstm_is_one_kernel_forward_and_one_backward(compiled, target):
         assert not loops, "nothing is repeated for every time step"
 
 
+@pytest.mark.parametrize(
+    ("target", "hidden_size", "dtype"),
+    [
+        ("gpu:a100", 64, "float32"),
+        ("gpu:a100", 65, "float32"),
+        ("gpu:a100", 64, "bfloat16"),
+        ("gpu:a100", 128, "bfloat16"),
+        ("tpu:v5e:2x2", 33, "bfloat16"),
+        ("tpu:v5e:2x2", 512, "float32"),
+        ("tpu:v5e:2x2", 2048, "bfloat16"),
+    ],
+)
+def test_lstms_of_any_size_compile(scripts, target, hidden_size, dtype):
+    size = ("--model.hidden-size", hidden_size, "--model.dtype", dtype)
+    assert scripts.answer("compile", "imdb_lstm", "--data.name", "synthetic_reviews", "--for", target, *size)["fits"]
+
+
 def test_an_unknown_slice_is_refused():
     with pytest.raises(UserError, match="libtpu knows no slice v5e:3x5"):
         find_target("tpu:v5e:3x5")

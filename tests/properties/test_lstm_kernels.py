@@ -144,8 +144,8 @@ def test_over_a_mesh_every_device_reads_its_own_rows():
 
 def test_what_does_not_fit_on_the_chip_is_scanned():
     assert fits("gpu", 32, 64, "float32")
-    assert not fits("gpu", 32, 128, "float32")
-    assert fits("gpu", 32, 128, "bfloat16")
+    assert not fits("gpu", 32, 65, "float32")
+    assert fits("gpu", 32, 64, "bfloat16")
     assert fits("tpu", 8, 512, "float32")
     assert not fits("tpu", 8, 2048, "float32")
     assert not fits("tpu", 4096, 512, "float32")
