@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import optuna
+import preloaded
 import pytest
 
 from lab10.sweeps import sweep as sweeping
@@ -37,7 +38,9 @@ def sweep(scripts):
         answer, _, said = scripts.call("sweep", *arguments, "--workdir", workdir)
         return answer, said
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "subprocess", preloaded)
+        yield run
 
 
 @pytest.fixture
