@@ -29,7 +29,16 @@ TRIALS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def quick_workers():
+    """Sweeps of the test process start preloaded workers, and look at them often; test_processes.py starts real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "subprocess", preloaded)
+        patch.setattr(sweeping, "POLL_SECONDS", 0.1)
+        yield
+
+
+@pytest.fixture(scope="module")
 def sweep(scripts):
     """Runs scripts/sweep.py in the test process, and its workers in processes of their own."""
     pytest.importorskip("mlxtend")
@@ -38,9 +47,7 @@ def sweep(scripts):
         answer, _, said = scripts.call("sweep", *arguments, "--workdir", workdir)
         return answer, said
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, "subprocess", preloaded)
-        yield run
+    return run
 
 
 @pytest.fixture
@@ -55,7 +62,7 @@ def worker_in_this_process(monkeypatch):
     monkeypatch.setattr(sweeping, "_start_worker", start)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def whole(sweep, made_once):
     """A finished sweep of two rates, and its answer."""
     return made_once("sweep", lambda workdir: sweep(workdir, *TRIALS, "--steps", "200")[0])
