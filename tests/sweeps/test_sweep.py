@@ -31,7 +31,7 @@ TRIALS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_workers():
-    """Sweeps of the test process start preloaded workers, and look at them often; test_processes.py starts real ones."""
+    """Sweeps of the test process start preloaded workers and poll them often; test_processes.py starts a real one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweeping, "subprocess", preloaded)
         patch.setattr(sweeping, "POLL_SECONDS", 0.1)
