@@ -72,7 +72,7 @@ def pytest_configure(config):
     import jax
 
     jax.monitoring.register_event_duration_secs_listener(_compiled)
-    for name in ("communicate", "wait"):
+    for name in ("__init__", "communicate", "wait"):
         setattr(subprocess.Popen, name, _counted(getattr(subprocess.Popen, name), CHILDREN))
     time.sleep = _counted(time.sleep, CHILDREN)
     config.stash[_FOLDER] = Path(config.rootpath, ".pytest_cache", "time_spent")

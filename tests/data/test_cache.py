@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import preloaded
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -252,9 +253,7 @@ assert np.array_equal(arrays["x"], np.arange(1000))
 def test_two_processes_that_build_at_once_both_get_the_arrays_and_one_builds(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in (os.getcwd(), *sys.path) if path)}
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", BUILDER, str(tmp_path), *names], env=environment, stderr=subprocess.PIPE
-        )
+        preloaded.Popen([sys.executable, "-c", BUILDER, str(tmp_path), *names], env=environment, stderr=subprocess.PIPE)
         for names in ("ab", "ba")
     ]
     for process in processes:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import preloaded
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ class Processes:
             for number in range(count):
                 command = self.command(count, number, port, (*arguments, *each(number)), script)
                 pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-                processes.append(stack.enter_context(subprocess.Popen(command, env=environment, **pipes)))
+                processes.append(stack.enter_context(preloaded.Popen(command, env=environment, **pipes)))
                 stack.callback(processes[-1].kill)
             yield processes
 

@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import preloaded
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,13 +42,8 @@ class Runs:
 
     def run(self, *command, environment=None):
         """Exit status, standard output and standard error of a Python command that has ended."""
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            cwd=ROOT,
-            env=os.environ | (environment or {}),
-            capture_output=True,
-            text=True,
-        )
+        command, environment = [sys.executable, *map(str, command)], os.environ | (environment or {})
+        done = preloaded.run(command, cwd=ROOT, env=environment, text=True)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout, done.stderr
 

@@ -10,11 +10,12 @@ import pytest
 
 # Between the largest of the other files (a few kilobytes) and the arrays of a checkpoint (393 KiB each of two trees).
 FILE_SIZE = 100_000
-# Runs the Python command that follows under that limit.
+# Runs the script that follows under that limit.
 LIMITED = f"""
-import os, resource, sys
+import resource, runpy, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, ({FILE_SIZE}, {FILE_SIZE}))
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import apply, init_with_output
 
 from lab10.models.lstm import LSTMCell, MaskedLSTM, forget_gate_one
 
@@ -41,9 +42,8 @@ def test_the_forget_gate_starts_with_a_bias_of_one_and_the_others_with_none(para
 
 
 def test_parameters_are_shared_by_all_steps(params):
-    of_longer = MaskedLSTM(HIDDEN).init(jax.random.key(0), jnp.zeros((2, 9, FEATURES)), jnp.ones((2, 9), bool))[
-        "params"
-    ]["cell"]
+    longer = jnp.zeros((2, 9, FEATURES)), jnp.ones((2, 9), bool)
+    of_longer = init_with_output(MaskedLSTM(HIDDEN), jax.random.key(0), *longer)[1]["params"]["cell"]
     assert jax.tree.map(jnp.shape, of_longer) == jax.tree.map(jnp.shape, params)
 
 
@@ -51,7 +51,7 @@ def test_the_last_hidden_state_is_the_last_output():
     features = jax.random.normal(jax.random.key(1), (5, 3, 2))
     module = MaskedLSTM(4)
     mask = jnp.array([[True] * 5, [False, True] * 2 + [False], [True] + [False] * 4]).T
-    ((_, hidden), outputs), _ = module.init_with_output(jax.random.key(0), features, mask)
+    ((_, hidden), outputs), _ = init_with_output(module, jax.random.key(0), features, mask)
     np.testing.assert_array_equal(hidden, outputs[-1])
 
 
@@ -59,10 +59,10 @@ def test_the_last_hidden_state_is_the_last_output():
 def test_computing_in_another_dtype_keeps_the_parameters_float32(dtype):
     module = MaskedLSTM(4, jnp.dtype(dtype))
     features, mask = jax.random.normal(jax.random.key(1), (3, 5, 2)), jnp.ones((3, 5), bool)
-    (carry, outputs), variables = module.init_with_output(jax.random.key(0), features, mask)
+    (carry, outputs), variables = init_with_output(module, jax.random.key(0), features, mask)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert outputs.dtype == carry[0].dtype == jnp.dtype(dtype)
-    _, in_float32 = MaskedLSTM(4).apply(variables, features, mask)
+    _, in_float32 = apply(MaskedLSTM(4), variables, features, mask)
     np.testing.assert_allclose(outputs.astype(jnp.float32), in_float32, atol=0.03)
     assert np.any(np.asarray(outputs, np.float32) != np.asarray(in_float32))
 
@@ -75,8 +75,8 @@ def test_both_implementations_start_with_the_same_parameters(params):
 
 def test_a_cell_returns_its_state_as_its_output():
     carry = (jnp.ones((2, 3)), jnp.full((2, 3), 0.5))
-    ((_, hidden), output), _ = LSTMCell(3).init_with_output(
-        jax.random.key(0), carry, (jnp.ones((2, 1)), jnp.array([True, False]))
+    ((_, hidden), output), _ = init_with_output(
+        LSTMCell(3), jax.random.key(0), carry, (jnp.ones((2, 1)), jnp.array([True, False]))
     )
     np.testing.assert_array_equal(output, hidden)
     np.testing.assert_array_equal(hidden[1], carry[1][1])

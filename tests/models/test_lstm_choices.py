@@ -1,11 +1,13 @@
 """What an LSTM classifier can be told: both directions, pooling over time, dropout of words, inputs and outputs."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import apply, init_params
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,6 @@ from lab10.errors import UserError
 from lab10.models.lstm import MaskedLSTM
 from lab10.models.ngrams import ngram_buckets
 from lab10.models.text_classifiers import LSTM, pool
-from lab10.training.state import init_params
 
 SPEC = TextSpec(num_ids=40, class_names=("neg", "pos"))
 SMALL = LSTM(embedding_dim=8, hidden_size=6)
@@ -34,7 +35,7 @@ def params_of(model, seed=0):
 
 def logits(model, params, tokens=TOKENS, key=None):
     rngs = None if key is None else {"dropout": jax.random.key(key)}
-    return np.asarray(model.build(SPEC).apply({"params": params}, tokens, rngs=rngs))
+    return np.asarray(apply(model.build(SPEC), {"params": params}, tokens, rngs=rngs))
 
 
 @given(hnp.arrays(np.float32, (5, 3, 2), elements=floats), hnp.arrays(bool, (5, 3)))
@@ -129,7 +130,7 @@ def captured(model, params, keys):
         embedded = state["intermediates"]["embedding"]["__call__"][0]
         return embedded, state["intermediates"]
 
-    embedded, state = jax.vmap(inputs)(jax.random.split(jax.random.key(0), keys))
+    embedded, state = jax.jit(jax.vmap(inputs))(jax.random.split(jax.random.key(0), keys))
     if model.embedding_dropout:
         (kept,) = state["Dropout_0"]["__call__"]
         return np.asarray(embedded * jax.vmap(lambda row: row[TOKENS.T][..., None])(kept))
@@ -184,15 +185,20 @@ def test_a_word_that_is_not_there_takes_its_ngrams_along():
 
 def read_by_the_lstm(model, params, tokens, token_weights=None):
     """What the first LSTM is given, [time, batch, features]."""
+    return np.asarray(_read_by_the_lstm(model.build(SPEC), params, tokens, token_weights))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read_by_the_lstm(module, params, tokens, token_weights):
     read = []
 
     def listen(next_function, args, kwargs, context):
         if isinstance(context.module, MaskedLSTM):
-            read.append(np.asarray(args[0]))
+            read.append(args[0])
         return next_function(*args, **kwargs)
 
     with nn.intercept_methods(listen):
-        model.build(SPEC).apply({"params": params}, tokens, token_weights)
+        module.apply({"params": params}, tokens, token_weights)
     return read[0]
 
 

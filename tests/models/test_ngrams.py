@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import apply, init_params
 
 from lab10.data.texts import TextSpec
 from lab10.errors import UserError
 from lab10.models.bag_of_ngrams import BagOfNgrams
 from lab10.models.ngrams import ngram_buckets
-from lab10.training.state import init_params
 
 SPEC = TextSpec(num_ids=50, class_names=("neg", "pos"))
 BUCKETS = 2**18
@@ -17,7 +17,7 @@ BUCKETS = 2**18
 
 def of_row(row, length):
     """The buckets of a row's n-grams, in order."""
-    buckets, complete = ngram_buckets(jnp.array([row]), length, BUCKETS)
+    buckets, complete = jax.jit(ngram_buckets, static_argnums=(1, 2))(np.array([row], np.int32), length, BUCKETS)
     return np.asarray(buckets)[0][np.asarray(complete)[0]].tolist()
 
 
@@ -50,7 +50,7 @@ def test_buckets_are_used_evenly():
 
 def logits(model, tokens, **more):
     module = model.build(SPEC)
-    return module.apply({"params": init_params(module, SPEC, 0)}, jnp.array(tokens), **more)
+    return apply(module, {"params": init_params(module, SPEC, 0)}, np.array(tokens), **more)
 
 
 def test_it_is_the_mean_of_the_embeddings_and_a_dense_layer():
@@ -85,7 +85,7 @@ def test_blank_rows_are_finite():
     model = BagOfNgrams()
     assert bool(jnp.all(jnp.isfinite(logits(model, [[0, 0]]))))
     module = model.build(SPEC)
-    gradient = jax.grad(lambda p: module.apply({"params": p}, jnp.zeros((1, 2), jnp.int32)).sum())(
+    gradient = jax.jit(jax.grad(lambda p: module.apply({"params": p}, jnp.zeros((1, 2), jnp.int32)).sum()))(
         init_params(module, SPEC, 0)
     )
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(gradient))

@@ -4,19 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import apply, init_params, init_with_output
 
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
 from lab10.errors import UserError
 from lab10.models.text_classifiers import LSTM, BagOfWords, keras_uniform, num_logits
-from lab10.training.state import count_parameters, init_params
+from lab10.training.state import count_parameters
 
 LAB = TextSpec(num_ids=10_000, class_names=("neg", "pos"))
 FOUR = TextSpec(num_ids=50, class_names=("world", "sports", "business", "science"))
 
 
 def test_the_labs_lstm_has_exactly_652_513_parameters():
-    params = init_params(LSTM().build(LAB), LAB, seed=0)
+    params = init_params(LSTM().build(LAB), LAB, 0)
     shapes = jax.tree.map(jnp.shape, params)
     assert shapes["embedding"]["embedding"] == (10_001, 64)
     assert shapes["lstm"]["cell"] == {"input_kernel": (64, 128), "recurrent_kernel": (32, 128), "bias": (128,)}
@@ -25,14 +26,14 @@ def test_the_labs_lstm_has_exactly_652_513_parameters():
 
 
 def test_the_embedding_starts_uniform_within_a_twentieth():
-    embedding = init_params(LSTM().build(LAB), LAB, seed=0)["embedding"]["embedding"]
+    embedding = init_params(LSTM().build(LAB), LAB, 0)["embedding"]["embedding"]
     assert 0.0499 < np.abs(embedding).max() <= 0.05
     np.testing.assert_allclose(embedding.std(), 0.05 / np.sqrt(3), rtol=0.01)
     assert keras_uniform(jax.random.key(0), (2, 3), jnp.dtype("float32")).shape == (2, 3)
 
 
 def test_the_dense_layer_starts_glorot_uniform_without_bias():
-    dense = init_params(LSTM().build(LAB), LAB, seed=0)["dense"]
+    dense = init_params(LSTM().build(LAB), LAB, 0)["dense"]
     assert np.abs(dense["kernel"]).max() <= np.sqrt(6 / 33)
     np.testing.assert_array_equal(dense["bias"], [0.0])
 
@@ -56,26 +57,26 @@ def test_two_classes_have_one_logit_and_more_have_one_each():
 @pytest.mark.parametrize("spec", [LAB, FOUR])
 def test_a_classifier_takes_ids_and_gives_float32_logits(model, spec):
     tokens = jnp.array([[0, 1, 49], [0, 0, 0]], jnp.int32)
-    logits, _ = model.build(spec).init_with_output(jax.random.key(0), tokens)
+    logits, _ = init_with_output(model.build(spec), jax.random.key(0), tokens)
     assert logits.shape == (2, num_logits(spec))
     assert logits.dtype == jnp.float32
     assert np.all(np.isfinite(logits))
 
 
 def test_a_bag_of_words_without_hidden_layers_is_logistic_regression():
-    params = init_params(BagOfWords(widths=()).build(FOUR), FOUR, seed=0)
+    params = init_params(BagOfWords(widths=()).build(FOUR), FOUR, 0)
     assert jax.tree.map(jnp.shape, params) == {"dense": {"kernel": (50, 4), "bias": (4,)}}
-    logits = BagOfWords(widths=()).build(FOUR).apply({"params": params}, jnp.array([[7, 0, 9, 7]], jnp.int32))
+    logits = apply(BagOfWords(widths=()).build(FOUR), {"params": params}, jnp.array([[7, 0, 9, 7]], jnp.int32))
     np.testing.assert_allclose(logits[0], params["dense"]["kernel"][7] + params["dense"]["kernel"][9], rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", [LSTM(dtype="bfloat16"), BagOfWords(dtype="bfloat16")])
 def test_bfloat16_computes_near_float32_on_the_same_parameters(model):
     tokens = jnp.arange(1, 31, dtype=jnp.int32).reshape(3, 10)
-    logits, variables = model.build(FOUR).init_with_output(jax.random.key(0), tokens)
+    logits, variables = init_with_output(model.build(FOUR), jax.random.key(0), tokens)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype("float32")}
     assert logits.dtype == jnp.float32
-    in_float32 = type(model)().build(FOUR).apply(variables, tokens)
+    in_float32 = apply(type(model)().build(FOUR), variables, tokens)
     np.testing.assert_allclose(logits, in_float32, atol=0.05)
     assert np.any(np.asarray(logits) != np.asarray(in_float32))
 

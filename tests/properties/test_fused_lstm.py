@@ -60,7 +60,10 @@ def compute(case, implementation, dtype, reads="everything"):
     return [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves((values, gradients))]
 
 
-@pytest.mark.parametrize("reads", READS)
+# No classifier reads the last cell.
+@pytest.mark.parametrize(
+    "reads", [pytest.param(reads, marks=[pytest.mark.slow] * (reads == "the last cell")) for reads in READS]
+)
 @given(case=cases)
 @example(case=(SHAPES[1], np.ones((7, 3), bool), 0))
 @example(case=(SHAPES[1], np.zeros((7, 3), bool), 0))

@@ -83,7 +83,7 @@ def test_the_lstm_reads_the_order_of_words(lstm, rows, seed):
 def lstm(request):
     """A masked LSTM over [3, 5, 2], rows first, and the gradient of all its outputs with respect to the features."""
     module = MaskedLSTM(4, implementation=request.param)
-    params = module.init(jax.random.key(0), jnp.zeros((5, BATCH, 2)), jnp.ones((5, BATCH), bool))
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((5, BATCH, 2)), jnp.ones((5, BATCH), bool))
 
     def apply(features, mask):
         last, outputs = module.apply(params, features.swapaxes(0, 1), mask.T)
@@ -129,7 +129,7 @@ def test_a_masked_step_leaves_any_carry_as_it_was(seed, mask):
 def cell_step():
     cell = LSTMCell(3)
     zeros = jnp.zeros((4, 3))
-    params = cell.init(jax.random.key(1), (zeros, zeros), (jnp.zeros((4, 2)), jnp.ones(4, bool)))
+    params = jax.jit(cell.init)(jax.random.key(1), (zeros, zeros), (jnp.zeros((4, 2)), jnp.ones(4, bool)))
     return jax.jit(functools.partial(cell.apply, params))
 
 
@@ -145,8 +145,8 @@ def test_no_gradient_flows_to_padded_positions(lstm, mask, seed):
 def test_the_embedding_of_padding_gets_no_gradient():
     module = LSTM(embedding_dim=5, hidden_size=4).build(SPEC)
     tokens = jnp.asarray(padded([[1, 2], [3], []], 6, "left"))
-    params = module.init(jax.random.key(0), tokens)
-    gradient = jax.grad(lambda params: jnp.sum(module.apply(params, tokens)))(params)["params"]["embedding"][
+    params = jax.jit(module.init)(jax.random.key(0), tokens)
+    gradient = jax.jit(jax.grad(lambda params: jnp.sum(module.apply(params, tokens))))(params)["params"]["embedding"][
         "embedding"
     ]
     assert not np.any(gradient[0])

@@ -3,9 +3,9 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import init_params
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +13,6 @@ from lab10.data.texts import TextSpec
 from lab10.data.tokenizer import PADDING_ID, pad
 from lab10.models.text_classifiers import LSTM, BagOfWords
 from lab10.report.attribution import TOLERANCE, class_logits, explain, integrated_gradients, takes_token_weights
-from lab10.training.state import init_params
 
 NUM_IDS, LENGTH, BATCH = 30, 8, 4
 TWO = TextSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))
@@ -41,7 +40,7 @@ def classifier(name, spec, seed):
     module = MODELS[name].build(spec)
     leaves, structure = jax.tree.flatten(init_params(module, spec, seed))
     random = np.random.default_rng(seed)
-    leaves = [leaf + jnp.asarray(random.normal(size=leaf.shape), jnp.float32) for leaf in leaves]
+    leaves = [np.asarray(leaf) + random.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
     return module, jax.tree.unflatten(structure, leaves)
 
 

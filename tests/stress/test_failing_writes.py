@@ -4,11 +4,11 @@ import collections
 import concurrent.futures
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import preloaded
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ def failing(folder, task, errors, most):
     asked = {"folder": str(folder), "arguments": TASKS[task], "errors": errors, "most": most, "seed": SEED}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))}
     program = [sys.executable, str(Path(__file__).with_name("failing_writes.py")), json.dumps(asked)]
-    done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = preloaded.run(program, cwd=ROOT, env=environment, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     first, *faults = map(json.loads, done.stdout.splitlines())
     return first, faults

@@ -13,11 +13,11 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import preloaded
 import pytest
 from outcome import outcome, require_same
 
@@ -81,9 +81,7 @@ def live(task, workdir, plan=None):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
     script = [str(ROOT / "scripts" / "train.py"), *map(str, (*TASKS[task], *CADENCE)), "--workdir", str(workdir)]
-    done = subprocess.run(
-        [sys.executable, str(FAULTY), *script, "--json"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    done = preloaded.run([sys.executable, str(FAULTY), *script, "--json"], cwd=ROOT, env=environment, text=True)
     writes = log.read_text().splitlines() if log.exists() else []
     return Life(done.returncode, writes, done.stdout, done.stderr)
 

@@ -4,12 +4,14 @@ import contextlib
 import importlib.util
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import preloaded
 import pytest
 
 from lab10.errors import RunError, UserError
@@ -18,10 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Scripts:
-    """Runs scripts/NAME.py with the test process's environment, plus these variables."""
+    """Runs scripts/NAME.py with the test process's environment, plus these variables.
 
-    def __init__(self, **environment: str):
-        self.environment = environment
+    A process has lab10 imported from the start, or is a new interpreter if not `is_preloaded`.
+    """
+
+    def __init__(self, is_preloaded: bool = True, **environment: str):
+        self.environment, self._popen = environment, preloaded.Popen if is_preloaded else subprocess.Popen
 
     # In the test process: no process boundary, so no exit status and no standard output.
 
@@ -63,12 +68,14 @@ class Scripts:
 
     def start(self, name: str, *arguments: Any, **options: Any) -> subprocess.Popen:
         """Starts the script."""
-        return subprocess.Popen(_command(name, arguments), cwd=ROOT, env=self._whole_environment(), **options)
+        command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+        return self._popen(command, cwd=ROOT, env=os.environ | self.environment, **options)
 
     def run(self, name: str, *arguments: Any, stdin: bytes = b"") -> subprocess.CompletedProcess:
         """Runs the script to its end."""
-        command, environment = _command(name, arguments), self._whole_environment()
-        return subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True)
+        with self.start(name, *arguments, stdin=-1, stdout=-1, stderr=-1) as process:
+            out, said = process.communicate(stdin)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, said)
 
     def process_answer(self, name: str, *arguments: Any, stdin: bytes = b"") -> dict[str, Any]:
         """The one JSON object on the standard output of a script that succeeds."""
@@ -85,15 +92,6 @@ class Scripts:
         assert 0 < len(said.strip().splitlines()) <= 10
         assert json.loads(done.stdout).keys() == {"error"}
         return said
-
-    def _whole_environment(self) -> dict[str, str]:
-        import os
-
-        return os.environ | self.environment
-
-
-def _command(name: str, arguments: tuple[Any, ...]) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
 
 
 def _module(name: str) -> ModuleType:

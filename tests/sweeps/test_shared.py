@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import optuna
+import preloaded
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ SweepStudy(sweep).fill([{{"optimizer.learning-rate": "1e-3"}}, {{"optimizer.lear
 print("made")
 """
     makers = [
-        subprocess.Popen([sys.executable, "-c", make], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        preloaded.Popen([sys.executable, "-c", make], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(3)
     ]
     for maker in makers:

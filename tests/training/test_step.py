@@ -231,15 +231,19 @@ def test_the_streams_of_a_seed_never_share_a_key(text_experiment, text_spec, mon
     """Initial parameters, transform, dropout, sampling and evaluation, of two steps and two seeds."""
     keys = []
 
+    def note(key):
+        jax.debug.callback(lambda data: keys.append(data.tolist()), jax.random.key_data(key))
+
     class Spy(Transform):
         def __call__(self, batch, key):
-            keys.append(jax.random.key_data(key).tolist())
+            note(key)
             return batch
 
     apply = nn.Module.apply
 
     def spy(module, variables, inputs, rngs):
-        keys.extend(jax.random.key_data(key).tolist() for key in rngs.values())
+        for key in rngs.values():
+            note(key)
         return apply(module, variables, inputs, rngs=rngs)
 
     monkeypatch.setattr(nn.Module, "apply", spy)
@@ -250,7 +254,8 @@ def test_the_streams_of_a_seed_never_share_a_key(text_experiment, text_spec, mon
         state = program.init_state(program.init_params())
         keys.append(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 0)).tolist())
         keys.append(jax.random.key_data(random_key(seed, EVALUATION, 0)).tolist())
-        with jax.disable_jit():
-            for _ in range(2):
-                state, _ = program.train_step(state, jax.tree.map(jnp.asarray, fill(texts(6), 6)))
+        step = jax.jit(program.train_step)
+        for _ in range(2):
+            state, _ = step(state, fill(texts(6), 6))
+        jax.effects_barrier()
     assert len({tuple(key) for key in keys}) == len(keys) == 16

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import preloaded
 import pytest
 
 from lab10.data.dataset import OpenDataset
@@ -112,7 +113,7 @@ with Workdir(sys.argv[1]).locked():
 
 
 def test_two_processes_cannot_train_in_one_folder_and_a_dead_one_frees_it(workdir):
-    with subprocess.Popen(
+    with preloaded.Popen(
         [sys.executable, "-c", HOLD, str(workdir.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "locked\n"
