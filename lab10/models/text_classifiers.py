@@ -189,7 +189,7 @@ class LSTM(Model):
     output_dropout: float = traced_field(0.0)
     """Fraction of the pooled features that are set to zero in training."""
     implementation: Implementation = "auto"
-    """Implementation of the LSTM: fused, or reference, the plain scan that fused is tested against."""
+    """Implementation of the LSTM: fused, auto (fused, and one kernel on GPUs and TPUs) or reference (a plain scan)."""
 
     def __post_init__(self):
         widths = ("embedding_dim", "ngram_dim", "hidden_size")

@@ -30,7 +30,6 @@ IMPORTED_LATER = (
     *("sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite", "tensorboardX", "tensorflow_datasets"),
 )
 
-
 PIPE = subprocess.PIPE
 
 
@@ -73,6 +72,10 @@ class Popen(subprocess.Popen):
     def _handle_exitstatus(self, *arguments, **options):
         self._answers.close()
         super()._handle_exitstatus(*arguments, **options)
+
+
+if sys.platform != "linux":  # elsewhere a process that has loaded libraries is not safe to fork
+    Popen = subprocess.Popen
 
 
 def run(command, *, input=None, **options):
