@@ -2,7 +2,7 @@
 
 Prints memory, operations, collectives and kernel launches of the programs that train.py and evaluate.py run, for the
 longest texts if the dataset has texts. Targets are cpu, gpu:h100, gpu:h100:8, tpu:v5e:2x4, …; see docs/accelerators.md.
-Any other option is a field of the experiment, as for train.py.
+Any other option is a field of the experiment: `python scripts/train.py EXPERIMENT --help` lists them.
 """
 
 import dataclasses
@@ -13,15 +13,16 @@ from lab10.cli.script import run_script
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
-    parser = Parser(__doc__)
+    parser = Parser(__doc__, usage="compile.py EXPERIMENT --for TARGET [--FIELD VALUE …] [--json]")
     parser.add_argument("experiment", metavar="EXPERIMENT", help="a file of experiments/, or a path")
     parser.add_argument("--for", dest="target", required=True, metavar="TARGET", help="hardware, such as tpu:v5e:2x4")
     args, overrides = parser.parse_known_args(arguments)
 
     from lab10.cli.overrides import apply_overrides, load_experiment
-    from lab10.parallel.targets import find_target
+    from lab10.parallel.targets import find_target, use_compilers_only
     from lab10.training.compiled_programs import CompiledProgram, compile_programs
 
+    use_compilers_only()
     experiment = apply_overrides(*load_experiment(args.experiment), overrides).experiment
     target = find_target(args.target)
     mesh = experiment.mesh.build(target.devices)
@@ -64,7 +65,7 @@ def _describe(result: dict[str, Any]) -> str:
         "kernel launches per step": lambda program: program["kernel_launches"],
         "compile time": lambda program: f"{program['compile_seconds']:.1f} s",
     }
-    lines = [f"{result['target']}, {result['devices']} devices; per device:"]
+    lines = [f"{result['target']}, {result['devices']} device{'s' * (result['devices'] > 1)}; per device:"]
     for name, program in result["programs"].items():
         lines.append(f"{name}:")
         if "peak_bytes" in program:

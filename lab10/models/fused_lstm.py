@@ -41,7 +41,7 @@ def fused_lstm(
     carry: Carry | None = None,
     recurrence: Recurrence = "auto",
 ) -> tuple[Carry, Float[Array, "time batch hidden"]]:
-    """Reads sequences from a state.
+    """Runs an LSTM over sequences, starting from `carry`.
 
     Args:
       features: inputs of each step. Their dtype is the dtype of the matrix products and the outputs.
@@ -50,8 +50,8 @@ def fused_lstm(
       recurrent_kernel: float32, gates in the same order.
       bias: float32, gates in the same order.
       carry: (cell, hidden) before the first step; None: zeros.
-      recurrence: how to run over time: `scan`, or one kernel of a GPU or a TPU, which an `interpreted` one computes on
-        any device; `auto`: the kernel of the platform if it fits, else `scan`.
+      recurrence: how to run over time: `scan`, or one Pallas kernel for a `gpu` or a `tpu`, which `interpreted …`
+        emulates on any device; `auto`: the kernel of the platform if it fits, else `scan`.
 
     Returns:
       The last (cell, hidden), and the hidden state after every step.
@@ -159,7 +159,8 @@ def _choose(
         return scan
     if recurrence != "auto":
         return of("gpu" if "gpu" in recurrence else "tpu", interpret=recurrence.startswith("interpreted"))
-    if batch % devices:
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    if batch % devices or precision not in (None, "default", "highest"):  # Pallas knows no other precision
         return scan
     platforms: dict[str, lstm_kernels.Platform] = {"cuda": "gpu", "tpu": "tpu"}
     kernels = {

@@ -70,8 +70,8 @@ class MaskedLSTM(nn.Module):
     Attributes:
       hidden_size: width of the state.
       dtype: dtype of the computation.
-      implementation: `reference` scans the cell; `fused` computes the same result faster (`fused_lstm`); `auto` does
-        so in one kernel on GPUs and TPUs, if it fits.
+      implementation: `reference` scans the cell; `fused` scans with a derivative written by hand (`fused_lstm`);
+        `auto` also uses one kernel forward and one backward on GPUs and TPUs, if they fit.
     """
 
     hidden_size: int

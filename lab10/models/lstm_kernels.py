@@ -1,14 +1,13 @@
-"""The recurrence of an LSTM over the whole sequence as one kernel, for GPUs and TPUs.
+"""Runs an LSTM's recurrence over a whole sequence in one Pallas kernel, for GPUs and TPUs.
 
-`jax.lax.scan` launches several kernels per time step on a GPU, where each takes longer to launch than to compute. Here
-one kernel reads the whole sequence forward and one backward, and the recurrent kernel stays on the chip (as in cuDNN;
-Appleyard et al. 2016, and Diamos et al. 2016). The large products before and after stay outside, see `fused_lstm`.
+`jax.lax.scan` launches several kernels per time step on a GPU. Here one kernel reads the whole sequence forward and one
+backward, and the recurrent weights stay on the chip (as in cuDNN, Appleyard et al. 2016; and Diamos et al. 2016). The
+large products before and after stay outside, see `fused_lstm`.
 
 The kernels are written in Pallas. On a GPU each program reads the sequences of `GPU_ROWS` rows in a loop; on a TPU, the
 grid runs over time, so that the next step is loaded while this one is computed. Both call the same step functions.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -23,10 +22,12 @@ Platform = Literal["gpu", "tpu"]
 
 # Rows of a batch per program; matrix products on a GPU need at least 16 rows and columns.
 GPU_ROWS = 16
-# With a recurrent kernel of twice that size, the kernel for the backward pass exceeds the shared memory of an A100.
+# With recurrent weights of twice that size, the kernel for the backward pass exceeds the shared memory of an A100.
 MAX_GPU_KERNEL_BYTES = 2**16
-# The recurrent kernel, and two copies of what a step reads and writes, in the 16 MiB that Mosaic may use of a v5e.
+# The recurrent weights, and two copies of what a step reads and writes, in the 16 MiB that Mosaic may use of a v5e.
 MAX_TPU_BYTES = 12 * 2**20
+# [batch, hidden]: 11 of the forward step, 12 of the backward step; and the states.
+_ARRAYS_PER_STEP = 16
 
 
 def fits(platform: Platform, batch: int, hidden: int, dtype: DTypeLike) -> bool:
@@ -35,7 +36,7 @@ def fits(platform: Platform, batch: int, hidden: int, dtype: DTypeLike) -> bool:
     if platform == "gpu":
         return 4 * _power_of_two(hidden) ** 2 * itemsize <= MAX_GPU_KERNEL_BYTES
     columns = -(-hidden // 128) * 128
-    return 4 * hidden * columns * itemsize + 2 * 16 * batch * columns * 4 <= MAX_TPU_BYTES
+    return 4 * hidden * columns * itemsize + 2 * _ARRAYS_PER_STEP * batch * columns * 4 <= MAX_TPU_BYTES
 
 
 class States(NamedTuple):
@@ -63,13 +64,13 @@ def recurrence(
     """Runs an LSTM over projected inputs; the kernel's dtype is the dtype of its products.
 
     Args:
-      projected: inputs times the input kernel plus the bias, float32. These and `kernel` hold the arguments of four
-        tanh: those of the input, forget and output gates are halved.
+      projected: inputs times the input weights plus the bias, float32. This and `kernel` are scaled so that every gate
+        is one tanh: the input, forget and output gates are halved.
       is_step: 1 for steps, 0 for padding, which keeps the state.
-      kernel: recurrent kernel of each gate.
+      kernel: recurrent weights of each gate.
       carry: (cell, hidden) before the first step, float32.
-      platform: for which the kernel is written.
-      interpret: whether to compute on any device what the kernel would compute, slowly.
+      platform: platform to compile the kernel for.
+      interpret: whether to run the kernel in Pallas's interpreter: slow, on any device.
     """
     time, _, batch, hidden = projected.shape
     sequence, gates = (time, batch, hidden), (time, 4, batch, hidden)
@@ -91,10 +92,10 @@ def recurrence_gradient(
     Args:
       factors: `to_gates` [time, 4, batch, hidden], `hidden_to_cell` and `cell_to_cell` [time, batch, hidden], `passed`
         [time, batch, 1], as computed by `fused_lstm`; and the gradient of each step's output, if there is one.
-      kernel: transposed recurrent kernel of each gate.
+      kernel: transposed recurrent weights of each gate.
       d_carry: gradient of the last (cell, hidden).
-      platform: for which the kernel is written.
-      interpret: whether to compute on any device what the kernel would compute, slowly.
+      platform: platform to compile the kernel for.
+      interpret: whether to run the kernel in Pallas's interpreter: slow, on any device.
 
     Returns:
       The gradient of the gates' arguments, and that of the first cell and hidden state.
@@ -111,12 +112,12 @@ def forward_step(
     """Advances the state by one step.
 
     Args:
-      inputs: for each input of the kernel, its value of this step; for gates, a list of four.
-      kernel: recurrent kernel of each gate.
+      inputs: for each input of the kernel, its value at this step; for gates, a list of four.
+      kernel: recurrent weights of each gate.
       carry: (cell, hidden).
 
     Returns:
-      For each output of the kernel, its value of this step; and the new (cell, hidden).
+      For each output of the kernel, its value at this step; and the new (cell, hidden).
     """
     projected, is_step = inputs
     cell, hidden = carry
@@ -130,7 +131,7 @@ def forward_step(
 def backward_step(
     inputs: Sequence[Any], kernel: list[jax.Array], carry: tuple[jax.Array, jax.Array]
 ) -> tuple[list[Any], tuple[jax.Array, jax.Array]]:
-    """Takes the gradients of the state back by one step; arguments and results as in `forward_step`."""
+    """Propagates the gradients of the state back by one step; arguments and results as in `forward_step`."""
     to_gates, hidden_to_cell, cell_to_cell, passed, *d_output = inputs
     d_cell, d_hidden = carry
     if d_output:
@@ -275,7 +276,6 @@ def _tpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> 
     )(*inputs, kernel, *carry)
 
 
-@functools.cache
 def _power_of_two(size: int) -> int:
     """Returns the least power of two that is at least `size` and at least 16, as Triton's arrays need."""
     return max(16, 1 << (size - 1).bit_length())

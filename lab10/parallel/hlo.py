@@ -1,4 +1,4 @@
-"""Parses the text of a compiled XLA program, and tells how often each instruction is executed."""
+"""Parses the text of a compiled XLA program, and counts how often each instruction is executed."""
 
 import dataclasses
 import functools
@@ -83,7 +83,8 @@ class Program:
         """Yields every instruction that the device executes, with its computation and how often it is executed.
 
         A loop counts as often as it iterates, and once if that is known only at run time, as in `run_steps`: the
-        numbers are then those of one step. The instructions inside a fusion are not yielded.
+        numbers are then those of one step. All branches of a conditional count. The instructions inside a fusion are
+        not yielded.
         """
         yield from self._executed(self.entry, 1)
 

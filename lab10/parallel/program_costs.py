@@ -7,11 +7,11 @@ import re
 from lab10.parallel.hlo import Instruction, Program
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
+_FLOATS = ("f16", "bf16", "f32", "f64")
 # Neither launch a kernel nor move data.
 _FREE = (
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id"),
-    *("async-done", "async-update", "fusion-done", "copy-done", "opt-barrier", "add-dependency"),
-    *(f"{name}-done" for name in COLLECTIVES),
+    *("opt-barrier", "add-dependency"),
 )
 
 
@@ -21,8 +21,8 @@ class ProgramCosts:
 
     Attributes:
       flops: floating-point operations of matrix products and other sums of products; of a custom kernel, those that
-        the name of its scope states as `flops=…`.
-      bytes_accessed: bytes that instructions read and write, an upper bound of the traffic to memory.
+        the name of its scope states as `flops=…`, for a single run.
+      bytes_accessed: bytes that instructions read and write, an estimate of the traffic to memory.
       collectives: number of collectives by name.
       collective_bytes: bytes that this device contributes to them.
       kernel_launches: kernels, copies and library calls that a GPU is told to execute.
@@ -40,7 +40,7 @@ def program_costs(program: Program) -> ProgramCosts:
     flops = bytes_accessed = collective_bytes = launches = 0
     collectives: dict[str, int] = {}
     for computation, instruction, times in program.executed():
-        if instruction.opcode in _FREE:
+        if instruction.opcode in _FREE or instruction.opcode.endswith(("-done", "-update")):
             continue
         launches += times
         bytes_accessed += times * _bytes_accessed(program, computation, instruction)
@@ -61,10 +61,9 @@ def _flops(computation: dict[str, Instruction], instruction: Instruction) -> int
         return 2 * instruction.shapes[0].size * contracted
     if instruction.opcode == "convolution":
         kernel = computation[instruction.operands[1]].shapes[0]
-        labels = re.search(r"dim_labels=\w+_(\w+)->", instruction.attributes)
-        outputs = kernel.dimensions[labels[1].index("o")] if labels else 1
-        return 2 * instruction.shapes[0].size * kernel.size // outputs
-    if instruction.opcode == "custom-call" and "gemm" in instruction.attributes:
+        left = computation[instruction.operands[0]].shapes[0].dimensions
+        return 2 * _convolution_terms(left, kernel.dimensions, instruction)
+    if instruction.opcode == "custom-call" and 'custom_call_target="__cublas' in instruction.attributes:
         left = computation[instruction.operands[0]].shapes[0].dimensions
         axes = re.search(r'"lhs_contracting_dimensions":\[([^]]*)\]', instruction.attributes)
         contracted = math.prod(left[int(axis)] for axis in re.findall(r"\d+", axes[1])) if axes else 0
@@ -77,8 +76,33 @@ def _flops(computation: dict[str, Instruction], instruction: Instruction) -> int
         summed = computation[instruction.operands[0]]
         while summed.opcode in ("convert", "bitcast", "transpose", "copy"):
             summed = computation[summed.operands[0]]
-        return 2 * summed.shapes[0].size if summed.opcode == "multiply" and summed.shapes[0].dtype != "s32" else 0
+        return 2 * summed.shapes[0].size if summed.opcode == "multiply" and summed.shapes[0].dtype in _FLOATS else 0
     return 0
+
+
+def _convolution_terms(left: tuple[int, ...], kernel: tuple[int, ...], instruction: Instruction) -> int:
+    """Number of products in a convolution, without those with padding. A TPU's batched products are convolutions."""
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.attributes)
+    assert labels is not None
+    terms = instruction.shapes[0].size * kernel[labels[2].index("i")]
+    window = dict(re.findall(r"(\w+)=([\d_x-]+)", (re.search(r"window={([^}]*)}", instruction.attributes) or [""])[0]))
+    for axis in range(sum(label.isdigit() for label in labels[1])):
+
+        def value(name: str, default: str, axis: int = axis) -> str:
+            return window[name].split("x")[axis] if name in window else default
+
+        size, stride, dilation = int(value("size", "1")), int(value("stride", "1")), int(value("lhs_dilate", "1"))
+        kernel_dilation, low = int(value("rhs_dilate", "1")), int(value("pad", "0_0").split("_")[0])
+        outputs = instruction.shapes[0].dimensions[labels[3].index(str(axis))]
+        end = (left[labels[1].index(str(axis))] - 1) * dilation + 1
+        starts = (output * stride - low for output in range(outputs))
+        real = sum(
+            0 <= start + i * kernel_dilation < end and (start + i * kernel_dilation) % dilation == 0
+            for start in starts
+            for i in range(size)
+        )
+        terms = terms * real // outputs
+    return terms
 
 
 def _bytes_accessed(program: Program, computation: dict[str, Instruction], instruction: Instruction) -> int:
@@ -86,8 +110,12 @@ def _bytes_accessed(program: Program, computation: dict[str, Instruction], instr
     inside = program.fused(instruction)
     if not inside:
         operands = [computation[operand] for operand in instruction.operands]
-        if instruction.opcode in ("dynamic-slice", "gather"):
+        if instruction.opcode == "copy-start":
+            return 2 * sum(operand.num_bytes for operand in operands)
+        if instruction.opcode in ("slice", "dynamic-slice", "gather"):
             return 2 * instruction.num_bytes
+        if instruction.opcode in ("slice-start", "dynamic-slice-start"):  # ((operand), slice, context)
+            return 2 * min(shape.num_bytes for shape in instruction.shapes if shape.num_bytes > 8)
         if instruction.opcode in ("dynamic-update-slice", "scatter"):
             return 2 * sum(operand.num_bytes for operand in operands[1:])
         return instruction.num_bytes + sum(operand.num_bytes for operand in operands)
@@ -100,7 +128,7 @@ def _bytes_read(inside: dict[str, Instruction], parameter: Instruction) -> int:
     read = 0
     for user in users:
         sliced = user.operands[0] == parameter.name
-        if sliced and user.opcode in ("dynamic-slice", "gather"):
+        if sliced and user.opcode in ("slice", "dynamic-slice", "gather"):
             read += user.num_bytes
         elif not (sliced and user.opcode == "dynamic-update-slice"):
             return parameter.num_bytes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import operator
 import os
 import re
 from collections.abc import Sequence
@@ -11,11 +12,13 @@ import jax
 from jax.experimental import topologies
 
 from lab10.config.registry import closest
-from lab10.errors import UserError
+from lab10.errors import RunError, UserError
 
-# Memory of a TPU chip in GiB: https://cloud.google.com/tpu/docs/v5e, …/v5p and …/v6e.
+# Memory of a TPU chip in GiB, and the largest slice: https://cloud.google.com/tpu/docs/v5e, …/v5p and …/v6e. libtpu
+# aborts the process for a larger one.
 TPU_GIB = {"v5e": 16, "v5p": 95, "v6e": 32}
-# Data sheets of NVIDIA, and `GpuTargetConfigProto` of XLA for what the compiler asks besides.
+MAX_TOPOLOGY = {"v5e": (16, 16), "v5p": (16, 20, 28), "v6e": (16, 16)}
+# Data sheets of NVIDIA, and `GpuTargetConfigProto` of XLA for the other fields that the compiler needs.
 _SM90 = {
     "shared_memory_per_core": 233472,
     "shared_memory_per_block_optin": 232448,
@@ -77,23 +80,30 @@ class Target:
     compiler_options: dict[str, Any]
 
 
+def use_compilers_only() -> None:
+    """Makes this process leave the devices of the machine alone. Call this before JAX starts one.
+
+    JAX then computes on the CPU only, and libtpu does not ask the metadata server of a cloud machine.
+    """
+    jax.config.update("jax_platforms", "cpu")
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+
+
 def find_target(name: str) -> Target:
     """Returns the target with this name.
 
     Raises:
       UserError: there is no such target, or the compiler for it is not installed.
+      RunError: the compiler is installed, but does not start.
     """
-    # Only the compilers are used: devices of this machine are left alone, and libtpu asks no metadata server.
-    jax.config.update("jax_platforms", "cpu")
-    for variable, value in _ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
     if name == "cpu":
         return Target(name, "cpu", jax.devices("cpu"), None, {})
     platform, _, rest = name.partition(":")
     kind, _, layout = rest.partition(":")
     if platform == "gpu" and kind in GPUS and re.fullmatch(r"[1-9]\d{0,2}|", layout):
         return _gpu(name, GPUS[kind], int(layout or 1))
-    if platform == "tpu" and kind in TPU_GIB and re.fullmatch(r"\d+x\d+(x\d+)?", layout):
+    if platform == "tpu" and kind in TPU_GIB and re.fullmatch(r"[1-9]\d{0,2}x[1-9]\d{0,2}(x[1-9]\d{0,2})?", layout):
         return _tpu(name, kind, layout)
     examples = ["cpu", *(f"gpu:{gpu}" for gpu in GPUS), *(f"tpu:{tpu}:2x2" for tpu in TPU_GIB)]
     raise UserError(
@@ -106,22 +116,40 @@ def _gpu(name: str, spec: dict[str, Any], count: int) -> Target:
     if importlib.util.find_spec("jax_plugins") is None or not any(
         importlib.util.find_spec(f"jax_plugins.xla_cuda{version}") for version in (12, 13)
     ):
-        raise UserError(f"Compiling for {name} needs JAX's CUDA plugin: pip install 'lab10[gpu-compiler]'.")
-    topology = topologies.get_topology_desc(
-        platform="cuda", topology_name="", topology=f"1x1x{count}", target_config=_target_config(spec)
-    )
+        raise UserError(f"Compiling for {name} needs JAX's CUDA plugin: pip install -e '.[gpu-compiler]'.")
+    try:
+        topology = topologies.get_topology_desc(
+            platform="cuda", topology_name="", topology=f"1x1x{count}", target_config=_target_config(spec)
+        )
+    except (RuntimeError, NotImplementedError) as error:
+        raise RunError(
+            f"JAX's CUDA plugin does not start ({_first_line(error)}). Its version must be that of jaxlib; "
+            "reinstall both: pip install -e '.[gpu-compiler]'."
+        ) from error
     # Without the device, kernels cannot be timed to choose among them.
     return Target(name, "gpu", topology.devices, spec["device_memory_size"], {"xla_gpu_autotune_level": 0})
 
 
 def _tpu(name: str, kind: str, layout: str) -> Target:
     if importlib.util.find_spec("libtpu") is None:
-        raise UserError(f"Compiling for {name} needs libtpu: pip install 'lab10[tpu]'.")
+        raise UserError(f"Compiling for {name} needs libtpu: pip install -e '.[tpu]'.")
+    shape = tuple(map(int, layout.split("x")))
+    if len(shape) != len(MAX_TOPOLOGY[kind]) or any(map(operator.gt, shape, MAX_TOPOLOGY[kind])):
+        largest = "x".join(map(str, MAX_TOPOLOGY[kind]))
+        raise UserError(f"There is no slice {kind}:{layout}; expected at most {kind}:{largest}.")
+    # A single chip is part of a host, whose chips would otherwise have to be complete.
+    bounds = {"chips_per_host_bounds": (1, 1, 1)} if set(shape) == {1} else {}
     try:
-        topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{layout}")
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise UserError(f"libtpu knows no slice {kind}:{layout}: {str(error).splitlines()[0]}") from error
+        topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{layout}", **bounds)
+    except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
+        if "INVALID_ARGUMENT" in str(error):
+            raise UserError(f"There is no slice {kind}:{layout}: {_first_line(error)}") from error
+        raise RunError(f"libtpu does not start ({_first_line(error)}).") from error
     return Target(name, "tpu", topology.devices, TPU_GIB[kind] * 2**30, {})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _target_config(spec: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lab10.config.experiment import Experiment
+from lab10.errors import RunError
 from lab10.parallel.hlo import Program, parse
 from lab10.parallel.program_costs import ProgramCosts, program_costs
 from lab10.parallel.targets import Target
@@ -44,7 +45,7 @@ class DoesNotFit:
     """The compiler's refusal of a program that needs more memory than a device has.
 
     Attributes:
-      reason: how much memory is missing.
+      reason: how much memory is missing, if the compiler says so, else what it says.
     """
 
     reason: str
@@ -85,7 +86,7 @@ def lower_programs(
         state = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype, sharding=replicated), state
         )
-    with jax.sharding.set_mesh(steps.mesh):  # Pallas asks it for the type of the devices
+    with jax.sharding.set_mesh(steps.mesh):  # Pallas reads the type of the devices from it
         return {
             "train_step": run_steps.lower(0, batches.count, body.with_batches(batches), (state, metrics)),
             "eval_step": eval_steps.lower(steps, steps.abstract_params(), validation_batches),
@@ -106,18 +107,23 @@ def compile_programs(
 
 def _compile(lowered: jax.stages.Lowered, target: Target) -> CompiledProgram | DoesNotFit:
     began = time.monotonic()
+    caches = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     try:
+        # JAX cannot read programs for absent devices from its cache.
+        jax.config.update("jax_enable_compilation_cache", False)
         compiled = lowered.compile(compiler_options=target.compiler_options)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        needed = re.search(r"required for HLO temporaries \(([\d.]+)G\) exceeds available HBM \(([\d.]+)G", str(error))
+            raise RunError(f"XLA cannot compile this for {target.name}: {str(error).splitlines()[0]}") from error
+        needed = re.search(r"HLO temporaries \(([\d.]+)([GT])\) exceeds available HBM \(([\d.]+)G", str(error))
         if needed:
-            missing = float(needed[1]) - float(needed[2])
+            missing = float(needed[1]) * (1024 if needed[2] == "T" else 1) - float(needed[3])
             return DoesNotFit(
                 f"needs {missing:.1f} GiB more than a device has ({needed[2]} GiB), for temporaries alone"
             )
-        return DoesNotFit(str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()[0])
+        return DoesNotFit(str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()[0] or "out of memory")
+    finally:
+        jax.config.update("jax_enable_compilation_cache", caches)
     seconds = time.monotonic() - began
     memory, hlo = compiled.memory_analysis(), parse(compiled.as_text() or "")
     assert memory is not None

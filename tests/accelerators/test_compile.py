@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import re
 from pathlib import Path
 
 import jax
@@ -10,7 +9,7 @@ import pytest
 
 from lab10.cli.overrides import apply_overrides, load_experiment
 from lab10.errors import UserError
-from lab10.parallel.targets import find_target
+from lab10.parallel.targets import find_target, use_compilers_only
 from lab10.training.compiled_programs import CompiledProgram, compile_programs
 
 missing = [
@@ -20,19 +19,14 @@ if missing:
     pytest.skip(f"needs {', '.join(missing)}: make test-accelerators", allow_module_level=True)
 
 EXPERIMENTS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "experiments").glob("*.py"))
-TARGETS = ("gpu:h100", "gpu:h100:8", "tpu:v5e:2x2", "tpu:v5e:16x16")
+TARGETS = ("gpu:h100", "gpu:h100:8", "tpu:v5e:1x1", "tpu:v5e:2x2", "tpu:v5e:16x16")
 MIB = 2**20
 # On the offline samples. A TPU pads the rows of a table of n-grams from 10 to 128 columns.
-MAX_PEAK_BYTES = {"imdb_lstm_tuned": 1200 * MIB, "imdb_bag_of_ngrams": 1200 * MIB}
+MAX_PEAK_BYTES = {"imdb_lstm_tuned": 1800 * MIB, "imdb_bag_of_ngrams": 1200 * MIB}
 MAX_COLLECTIVES = 12
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_compilation_cache():
-    """JAX's cache cannot read programs for absent devices."""
-    jax.config.update("jax_enable_compilation_cache", False)
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
+use_compilers_only()
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +53,14 @@ def test_every_experiment_compiles_and_fits(compiled, name, target):
     assert programs.keys() == {"train_step", "eval_step"}
     for program in programs.values():
         assert isinstance(program, CompiledProgram), program
-        assert 0 < program.peak_bytes < MAX_PEAK_BYTES.get(name, 200 * MIB)
+        assert 0 < program.peak_bytes < MAX_PEAK_BYTES.get(name, 300 * MIB)
         assert not program.hlo.dtypes & {"f64", "s64", "c64", "c128"}
         instructions = [instruction for _, instruction, _ in program.hlo.executed()]
         assert not {"infeed", "outfeed", "send", "recv"} & {instruction.opcode for instruction in instructions}
         assert not [instruction for instruction in instructions if "callback" in instruction.attributes]
         assert program.costs.flops > 0 or target == "tpu:v5e:16x16"  # there, of one row
     training, evaluation = (programs[name].costs.collectives for name in ("train_step", "eval_step"))
-    if target == "gpu:h100":
+    if target in ("gpu:h100", "tpu:v5e:1x1"):
         assert training == evaluation == {}
     elif target != "tpu:v5e:16x16":  # where a batch has fewer rows than the slice has chips
         # The gradients. XLA shards the large gradient of the n-grams' table while it is summed.
@@ -106,6 +100,13 @@ def test_members_trained_together_launch_hardly_more_kernels_than_one(compiled, 
 
 
 @pytest.mark.parametrize("target", ["gpu:h100", "tpu:v5e:2x2"])
+def test_members_trained_together_compute_as_much_as_alone(compiled, target):
+    (_, one), (_, eight) = compiled("mnist_pca", target), compiled("mnist_pca", target, num_members=8)
+    flops = [programs["train_step"].costs.flops for programs in (one, eight)]
+    assert flops[1] == pytest.approx(8 * flops[0], rel=0.05)
+
+
+@pytest.mark.parametrize("target", ["gpu:h100", "tpu:v5e:2x2"])
 def test_the_lstm_is_one_kernel_forward_and_one_backward(compiled, target):
     _, programs = compiled("imdb_lstm", target)
     for name, kernels in {"train_step": 2, "eval_step": 1}.items():
@@ -138,17 +139,13 @@ def test_lstms_of_any_size_compile(scripts, target, hidden_size, dtype):
     assert scripts.answer("compile", "imdb_lstm", "--data.name", "synthetic_reviews", "--for", target, *size)["fits"]
 
 
-def test_an_unknown_slice_is_refused():
-    with pytest.raises(UserError, match="libtpu knows no slice v5e:3x5"):
-        find_target("tpu:v5e:3x5")
+@pytest.mark.parametrize("layout", ["3x5", "32x32", "2x2x2", "999x999"])
+def test_a_slice_that_does_not_exist_is_refused(layout):
+    with pytest.raises(UserError, match=f"There is no slice v5e:{layout}"):
+        find_target(f"tpu:v5e:{layout}")
 
 
-@pytest.mark.parametrize("target", ["gpu:h100", "tpu:v5e:2x2"])
-def test_a_program_that_does_not_fit_says_by_how_much(scripts, target):
-    huge = ("--batch-size", 30_000_000, "--data.validation-fraction", 0)
-    answer = scripts.answer("compile", "mnist_pca", "--data.name", "mnist_sample", "--for", target, *huge)
-    assert not answer["fits"]
-    assert re.search(
-        r"needs [\d.]+ GiB more|Exceeded hbm capacity by [\d.]+G", answer["programs"]["train_step"]["problem"]
-    )
-    assert answer["programs"]["eval_step"]["problem"] is None
+def test_a_precision_that_pallas_does_not_know_is_scanned(scripts):
+    command = ("compile", "imdb_lstm", "--data.name", "synthetic_reviews", "--for", "tpu:v5e:2x2")
+    with jax.default_matmul_precision("high"):
+        assert scripts.answer(*command)["fits"]

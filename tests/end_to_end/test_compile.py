@@ -59,14 +59,14 @@ def test_an_unknown_target_is_refused_with_the_known_ones(scripts, target, messa
 
 @pytest.mark.parametrize(
     ("target", "module", "extra"),
-    [("tpu:v5e:2x2", "libtpu", "lab10[tpu]"), ("gpu:h100", "jax_plugins", "lab10[gpu-compiler]")],
+    [("tpu:v5e:2x2", "libtpu", ".[tpu]"), ("gpu:h100", "jax_plugins", ".[gpu-compiler]")],
 )
 def test_a_missing_compiler_is_named_with_its_extra(scripts, monkeypatch, target, module, extra):
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name.split(".")[0] == module else find(name, *rest)
     )
-    assert f"pip install '{extra}'" in scripts.refusal("compile", *IMAGES, "--for", target)
+    assert f"pip install -e '{extra}'" in scripts.refusal("compile", *IMAGES, "--for", target)
 
 
 def test_a_target_must_be_named(scripts):

@@ -112,6 +112,17 @@ def test_a_tpu_s_products_are_convolutions():
     assert program.dtypes == {"bf16", "f32"}
 
 
+def test_a_batched_product_of_a_tpu_counts_no_padding():
+    batched = """\
+ENTRY %main (x: bf16[8,32,16], w: bf16[8,16,64]) -> f32[8,32,64] {
+  %x = bf16[8,32,16]{2,1,0} parameter(0)
+  %w = bf16[8,16,64]{2,1,0} parameter(1)
+  ROOT %y = f32[8,32,64]{2,1,0} convolution(%x, %w), window={size=8 stride=7 lhs_dilate=8}, dim_labels=0bf_0io->0bf
+}
+"""
+    assert program_costs(parse(batched)).flops == 2 * 8 * 32 * 16 * 64
+
+
 def test_the_operations_of_programs_of_this_machine_are_those_of_the_formula():
     x, w = jnp.zeros((BATCH, WIDTH)), jnp.zeros((WIDTH, WIDTH))
     one = 2 * BATCH * WIDTH * WIDTH

@@ -5,9 +5,9 @@ Half of the time of a short script is imports. `Popen` and `run` are those of `s
 the first command starts and which exits with the test process. The server initializes no JAX backend, so a fork reads
 XLA_FLAGS and JAX's variables as a new interpreter does.
 
-Differences from a new interpreter: of the variables that Python itself reads, only PYTHONPATH has an effect; a
-traceback begins with frames of this file; a script that forgets an import may succeed. If that matters, use
-`subprocess`.
+Differences from a new interpreter: variables that Python or a library reads when it starts have no effect, except
+PYTHONPATH and those of JAX; a traceback begins with frames of this file; a script that forgets an import may succeed.
+If that matters, use `subprocess`.
 """
 
 import contextlib
