@@ -147,8 +147,7 @@ def _choose(
     recurrence: Recurrence, scan: Callable[..., Any], kernel: Callable[..., Any], features: jax.Array, carry: Carry
 ) -> Callable[..., Any]:
     """Returns the function that runs over time: `scan`, or `kernel` where the platform has one that fits."""
-    (batch, hidden), dtype, mesh = carry[0].shape, features.dtype, jax.sharding.get_abstract_mesh()
-    devices = 1 if mesh.empty else mesh.size
+    (batch, hidden), dtype, devices = carry[0].shape, features.dtype, _num_devices()
 
     def of(platform: lstm_kernels.Platform, interpret: bool = False) -> Callable[..., Any]:
         run = functools.partial(kernel, dtype=dtype, platform=platform, interpret=interpret)
@@ -169,6 +168,16 @@ def _choose(
         if lstm_kernels.fits(platform, batch // devices, hidden, dtype)
     }
     return lambda *arguments: jax.lax.platform_dependent(*arguments, default=scan, **kernels)
+
+
+def _num_devices() -> int:
+    """Returns over how many devices the rows are sharded: the size of the mesh in the context, or 1 without a mesh."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.size
+
+
+def _merged(rows: Float[Array, "time batch columns"]) -> Float[Array, "rows columns"]:
+    return rows.reshape(-1, rows.shape[-1])
 
 
 def _over_rows(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,13 +238,15 @@ def _backward(recurrence, residuals, cotangents):
     d_first, d_gates = run(inputs, (recurrent_kernel * scale).T, start)
 
     def kernel_gradient(states: jax.Array) -> jax.Array:
-        # Contracts time and batch without merging them: merged, rows that are sharded over devices would be gathered.
+        if _num_devices() == 1:  # on a CPU, merging time and batch saves a fifth of a training step
+            return _matmul(_merged(states).T, _merged(d_gates), features.dtype) * scale
+        # XLA would gather rows that are sharded over devices to merge them.
         states, rows = states.astype(features.dtype), d_gates.astype(features.dtype)
         return jnp.einsum("tbi,tbg->ig", states, rows, preferred_element_type=jnp.float32) * scale
 
     d_input_kernel, d_recurrent_kernel = kernel_gradient(features), kernel_gradient(hiddens_before)
+    d_bias = jnp.sum(_merged(d_gates), axis=0) * scale[0]
     d_features = _matmul(d_gates, (input_kernel * scale).T, features.dtype).astype(features.dtype)
-    d_bias = jnp.sum(d_gates, axis=(0, 1)) * scale[0]
     return d_features, None, d_input_kernel, d_recurrent_kernel, d_bias, d_first
 
 
