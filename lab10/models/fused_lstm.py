@@ -245,7 +245,7 @@ def _backward(recurrence, residuals, cotangents):
         return jnp.einsum("tbi,tbg->ig", states, rows, preferred_element_type=jnp.float32) * scale
 
     d_input_kernel, d_recurrent_kernel = kernel_gradient(features), kernel_gradient(hiddens_before)
-    d_bias = jnp.sum(_merged(d_gates), axis=0) * scale[0]
+    d_bias = jnp.sum(d_gates, axis=(0, 1)) * scale[0]
     d_features = _matmul(d_gates, (input_kernel * scale).T, features.dtype).astype(features.dtype)
     return d_features, None, d_input_kernel, d_recurrent_kernel, d_bias, d_first
 
