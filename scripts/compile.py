@@ -6,10 +6,12 @@ Any other option is a field of the experiment: `python scripts/train.py EXPERIME
 """
 
 import dataclasses
+import re
 from typing import Any
 
 from lab10.cli.arguments import Parser
 from lab10.cli.script import run_script
+from lab10.errors import UserError
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
@@ -23,9 +25,11 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     from lab10.training.compiled_programs import CompiledProgram, compile_programs
 
     use_compilers_only()
+    for option in overrides:
+        if re.match(r"--(workdir|distributed)\b", option):
+            raise UserError(f"{option} has no effect on the programs; expected fields of the experiment.")
     experiment = apply_overrides(*load_experiment(args.experiment), overrides).experiment
     target = find_target(args.target)
-    mesh = experiment.mesh.build(target.devices)
     programs: dict[str, dict[str, Any]] = {}
     for name, program in compile_programs(experiment, target).items():
         if isinstance(program, CompiledProgram):
@@ -40,7 +44,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
             programs[name] = {"problem": program.reason}
     result = {
         "target": target.name,
-        "devices": mesh.size,
+        "devices": experiment.mesh.build(target.devices).size,
         "capacity_bytes": target.capacity_bytes,
         "fits": all(program["problem"] is None for program in programs.values()),
         "programs": programs,
@@ -49,7 +53,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
 
 def _describe(result: dict[str, Any]) -> str:
-    """Returns the result as a table, one column per program."""
+    """Returns the result as readable text, program by program."""
     capacity = result["capacity_bytes"]
     of_capacity = "" if capacity is None else f" of {_bytes(capacity)}"
     rows = {

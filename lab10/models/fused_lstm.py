@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Float
 from lab10.models import lstm_kernels
 
 Carry = tuple[jax.Array, jax.Array]  # (cell, hidden), both [batch, hidden]
-Recurrence = Literal["auto", "scan", "gpu", "tpu", "interpreted gpu", "interpreted tpu"]
+Recurrence = Literal["auto", "scan", "interpreted gpu", "interpreted tpu"]
 
 
 def fused_lstm(
@@ -50,8 +50,8 @@ def fused_lstm(
       recurrent_kernel: float32, gates in the same order.
       bias: float32, gates in the same order.
       carry: (cell, hidden) before the first step; None: zeros.
-      recurrence: how to run over time: `scan`, or one Pallas kernel for a `gpu` or a `tpu`, which `interpreted …`
-        emulates on any device; `auto`: the kernel of the platform if it fits, else `scan`.
+      recurrence: how to run over time. `auto` uses one Pallas kernel on GPUs and TPUs if it fits, and a scan elsewhere;
+        `scan` always scans; `interpreted …` emulates the kernel of that platform on any device, for tests.
 
     Returns:
       The last (cell, hidden), and the hidden state after every step.
@@ -146,24 +146,24 @@ def _gates_last(rows: Float[Array, "time 4 batch hidden"]) -> Float[Array, "time
 def _choose(
     recurrence: Recurrence, scan: Callable[..., Any], kernel: Callable[..., Any], features: jax.Array, carry: Carry
 ) -> Callable[..., Any]:
-    """Returns the function that runs over time: `scan`, or `kernel` where the platform has one that fits."""
+    """Returns the function that runs over time: `scan`, or `kernel` if the platform has one that fits."""
     (batch, hidden), dtype, devices = carry[0].shape, features.dtype, _num_devices()
 
-    def of(platform: lstm_kernels.Platform, interpret: bool = False) -> Callable[..., Any]:
+    def kernel_for(platform: lstm_kernels.Platform, interpret: bool = False) -> Callable[..., Any]:
         run = functools.partial(kernel, dtype=dtype, platform=platform, interpret=interpret)
-        return run if devices == 1 else _over_rows(run)
+        return run if devices == 1 else _sharded_over_rows(run)
 
     scan = functools.partial(scan, dtype=dtype)
     if recurrence == "scan":
         return scan
     if recurrence != "auto":
-        return of("gpu" if "gpu" in recurrence else "tpu", interpret=recurrence.startswith("interpreted"))
+        return kernel_for("gpu" if recurrence == "interpreted gpu" else "tpu", interpret=True)
     precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     if batch % devices or precision not in (None, "default", "highest"):  # Pallas knows no other precision
         return scan
     platforms: dict[str, lstm_kernels.Platform] = {"cuda": "gpu", "tpu": "tpu"}
     kernels = {
-        name: of(platform)
+        name: kernel_for(platform)
         for name, platform in platforms.items()
         if lstm_kernels.fits(platform, batch // devices, hidden, dtype)
     }
@@ -171,7 +171,7 @@ def _choose(
 
 
 def _num_devices() -> int:
-    """Returns over how many devices the rows are sharded: the size of the mesh in the context, or 1 without a mesh."""
+    """Returns the number of devices that rows are sharded over: the size of the mesh in the context, else 1."""
     mesh = jax.sharding.get_abstract_mesh()
     return 1 if mesh.empty else mesh.size
 
@@ -180,21 +180,21 @@ def _merged(rows: Float[Array, "time batch columns"]) -> Float[Array, "rows colu
     return rows.reshape(-1, rows.shape[-1])
 
 
-def _over_rows(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Lets every device run over the rows of a batch that it has: XLA would gather them for a kernel."""
+def _sharded_over_rows(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a kernel on every device, on that device's rows of the batch. By itself, XLA would gather the rows first."""
     axes = jax.sharding.get_abstract_mesh().axis_names
     sequences, rows, replicated = PartitionSpec(None, axes), PartitionSpec(axes), PartitionSpec()
 
     def spec(array: jax.Array | jax.ShapeDtypeStruct) -> PartitionSpec:
         return sequences if array.ndim == 3 else rows
 
-    def over_rows(*arguments: Any) -> Any:
+    def sharded(*arguments: Any) -> Any:
         *sequence, _, carry = arguments
         specs = (*jax.tree.map(spec, tuple(sequence)), replicated, jax.tree.map(spec, carry))
         results = jax.tree.map(spec, jax.eval_shape(run, *arguments))
         return jax.shard_map(run, in_specs=specs, out_specs=results, check_vma=False)(*arguments)
 
-    return over_rows
+    return sharded
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -240,7 +240,7 @@ def _backward(recurrence, residuals, cotangents):
     def kernel_gradient(states: jax.Array) -> jax.Array:
         if _num_devices() == 1:  # on a CPU, merging time and batch saves a fifth of a training step
             return _matmul(_merged(states).T, _merged(d_gates), features.dtype) * scale
-        # XLA would gather rows that are sharded over devices to merge them.
+        # To merge rows that are sharded over devices, XLA would gather them.
         states, rows = states.astype(features.dtype), d_gates.astype(features.dtype)
         return jnp.einsum("tbi,tbg->ig", states, rows, preferred_element_type=jnp.float32) * scale
 

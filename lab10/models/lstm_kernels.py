@@ -26,7 +26,7 @@ GPU_ROWS = 16
 MAX_GPU_KERNEL_BYTES = 2**16
 # The recurrent weights, and two copies of what a step reads and writes, in the 16 MiB that Mosaic may use of a v5e.
 MAX_TPU_BYTES = 12 * 2**20
-# [batch, hidden]: 11 of the forward step, 12 of the backward step; and the states.
+# Arrays [batch, hidden] that a step reads or writes, at most: 12 of the backward step, and its states.
 _ARRAYS_PER_STEP = 16
 
 
@@ -205,13 +205,13 @@ def _gpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> 
         )
         kernels = [kernel_ref[gate] for gate in range(4)]
 
-        def at(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        def loop_body(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             t = time - 1 - i if reverse else i
             written, carry = step([_read(ref, t) for ref in input_refs], kernels, carry)
             _write(output_refs[:num_outputs], written, t)
             return carry
 
-        last = jax.lax.fori_loop(0, time, at, (cell[...], hidden[...]))
+        last = jax.lax.fori_loop(0, time, loop_body, (cell[...], hidden[...]))
         for ref, value in zip(output_refs[num_outputs:], last, strict=True):
             ref[...] = value
 
@@ -221,11 +221,11 @@ def _gpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> 
             (*array.shape[:-2], GPU_ROWS, array.shape[-1]), lambda program: (*(0,) * leading, program, 0)
         )
 
-    whole = pl.BlockSpec(kernel.shape, lambda program: (0, 0, 0))
+    kernel_spec = pl.BlockSpec(kernel.shape, lambda program: (0, 0, 0))
     return pl.pallas_call(
         body,
         grid=(carry[0].shape[0] // GPU_ROWS,),
-        in_specs=[*map(spec, inputs), whole, *map(spec, carry)],
+        in_specs=[*map(spec, inputs), kernel_spec, *map(spec, carry)],
         out_specs=[*map(spec, shapes)],
         out_shape=shapes,
         interpret=interpret,
@@ -253,8 +253,8 @@ def _tpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> 
         kernels = [kernel_ref[gate] for gate in range(4)]
         written, new = step([_read(ref, 0) for ref in input_refs], kernels, tuple(ref[...] for ref in scratch))
         _write(output_refs[:num_outputs], written, 0)
-        for refs_of_state in (scratch, output_refs[num_outputs:]):
-            for ref, value in zip(refs_of_state, new, strict=True):
+        for state_refs in (scratch, output_refs[num_outputs:]):
+            for ref, value in zip(state_refs, new, strict=True):
                 ref[...] = value
 
     def spec(array: jax.Array | jax.ShapeDtypeStruct) -> pl.BlockSpec:
@@ -263,11 +263,11 @@ def _tpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> 
         others = (0,) * (array.ndim - 1)
         return pl.BlockSpec((1, *array.shape[1:]), lambda t: (time - 1 - t if reverse else t, *others))
 
-    whole = pl.BlockSpec(kernel.shape, lambda t: (0, 0, 0))
+    kernel_spec = pl.BlockSpec(kernel.shape, lambda t: (0, 0, 0))
     return pl.pallas_call(
         body,
         grid=(time,),
-        in_specs=[*map(spec, inputs), whole, *map(spec, carry)],
+        in_specs=[*map(spec, inputs), kernel_spec, *map(spec, carry)],
         out_specs=[*map(spec, shapes)],
         out_shape=shapes,
         scratch_shapes=[pltpu.VMEM(carry[0].shape, jnp.float32)] * 2,

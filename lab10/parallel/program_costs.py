@@ -81,7 +81,7 @@ def _flops(computation: dict[str, Instruction], instruction: Instruction) -> int
 
 
 def _convolution_terms(left: tuple[int, ...], kernel: tuple[int, ...], instruction: Instruction) -> int:
-    """Number of products in a convolution, without those with padding. A TPU's batched products are convolutions."""
+    """Number of products in a convolution, without those with padding. On a TPU, batched products are convolutions."""
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.attributes)
     assert labels is not None
     terms = instruction.shapes[0].size * kernel[labels[2].index("i")]
@@ -106,7 +106,7 @@ def _convolution_terms(left: tuple[int, ...], kernel: tuple[int, ...], instructi
 
 
 def _bytes_accessed(program: Program, computation: dict[str, Instruction], instruction: Instruction) -> int:
-    """Bytes read and written; of an operand that is only sliced or updated in place, those of the slice."""
+    """Bytes read and written. Operands that are only sliced or updated in place count as the slice."""
     inside = program.fused(instruction)
     if not inside:
         operands = [computation[operand] for operand in instruction.operands]
@@ -115,7 +115,7 @@ def _bytes_accessed(program: Program, computation: dict[str, Instruction], instr
         if instruction.opcode in ("slice", "dynamic-slice", "gather"):
             return 2 * instruction.num_bytes
         if instruction.opcode in ("slice-start", "dynamic-slice-start"):  # ((operand), slice, context)
-            return 2 * min(shape.num_bytes for shape in instruction.shapes if shape.num_bytes > 8)
+            return 2 * min((shape.num_bytes for shape in instruction.shapes if shape.num_bytes > 8), default=0)
         if instruction.opcode in ("dynamic-update-slice", "scatter"):
             return 2 * sum(operand.num_bytes for operand in operands[1:])
         return instruction.num_bytes + sum(operand.num_bytes for operand in operands)

@@ -58,7 +58,7 @@ _ENVIRONMENT = {
     "TPU_ACCELERATOR_TYPE": "v5litepod-1",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-KNOWN = "cpu, " + ", ".join([f"gpu:{gpu}[:COUNT]" for gpu in GPUS] + [f"tpu:{tpu}:TOPOLOGY" for tpu in TPU_GIB])
+TARGET_SYNTAX = "cpu, " + ", ".join([f"gpu:{gpu}[:COUNT]" for gpu in GPUS] + [f"tpu:{tpu}:TOPOLOGY" for tpu in TPU_GIB])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def find_target(name: str) -> Target:
         return _tpu(name, kind, layout)
     examples = ["cpu", *(f"gpu:{gpu}" for gpu in GPUS), *(f"tpu:{tpu}:2x2" for tpu in TPU_GIB)]
     raise UserError(
-        f"Unknown target {name!r}{closest(name, examples)} Expected one of: {KNOWN}. "
+        f"Unknown target {name!r}{closest(name, examples)} Expected one of: {TARGET_SYNTAX}. "
         "COUNT is a number of GPUs of one host; TOPOLOGY is the shape of a slice: 2x4 (v5e, v6e), 2x2x1 (v5p), …"
     )
 

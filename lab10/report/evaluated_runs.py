@@ -43,7 +43,7 @@ class EvaluatedRun:
 
     @property
     def metrics(self) -> list[str]:
-        """The names of the task's metrics; one that is the loss under another name takes the loss's place."""
+        """Names of the task's metrics, without `loss` if another metric has the same values."""
         names = list(self.run.config.task.metrics)
         twins = [name for name in names[1:] if np.array_equal(self.per_example[name], self.per_example["loss"])]
         return [name for name in names if not (name == "loss" and twins)]

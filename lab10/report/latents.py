@@ -42,18 +42,18 @@ def traverse(
     directions: int,
     deviations: Float[np.ndarray, " steps"],
 ) -> Float[np.ndarray, "directions steps pixels"]:
-    """Images of latent vectors on straight ways through the mean of all, along their principal components.
+    """Decodes latent vectors on straight lines through their mean, along their principal components.
 
     Args:
       decode: latent vectors [rows, latent] to images [rows, pixels].
       latents: those of a split.
-      directions: how many ways, that of the greatest variance first; at most as many as latent numbers.
-      deviations: places on each way, in standard deviations along it from the mean.
+      directions: number of lines, in order of decreasing variance; at most the number of latent dimensions.
+      deviations: positions on each line, as distances from the mean in standard deviations along that line.
     """
     pca = fit_pca([latents], directions, center=True)
     along = pca.encode(latents.astype(np.float64)).std(axis=0)
-    ways = pca.mean + deviations[None, :, None] * (along[:, None] * pca.components)[:, None, :]
-    images = decode(ways.reshape(-1, latents.shape[1]).astype(np.float32))
+    points = pca.mean + deviations[None, :, None] * (along[:, None] * pca.components)[:, None, :]
+    images = decode(points.reshape(-1, latents.shape[1]).astype(np.float32))
     return images.reshape(len(pca.components), len(deviations), -1)
 
 

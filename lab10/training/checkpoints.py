@@ -1,17 +1,13 @@
 """Checkpoints, saved and restored with Orbax. No other module imports Orbax.
 
 A checkpoint is one folder, `checkpoints/STEP`, which a rename makes visible only once it is complete. It
-holds the parameters and the optimizer's state. Its metadata hold the validation metrics, the partial
-sums of the next line of metrics, the state of early stopping, and digests of the arrays and of the
-metadata themselves.
+holds the parameters and the optimizer's state, and as its metadata everything else (`checkpoint_metadata`).
 """
 
 import dataclasses
 import errno
 import functools
-import hashlib
 import itertools
-import json
 import logging
 import shutil
 import warnings
@@ -19,20 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from lab10.cli.console import console
 from lab10.errors import UserError
 from lab10.parallel.multihost import run_on_lead
 from lab10.tasks.metrics import Metrics
+from lab10.training.checkpoint_metadata import (
+    METADATA_FILE,
+    UNREADABLE,
+    SavedRunInfo,
+    UnsupportedFormat,
+    digest,
+    first_line,
+    read_info,
+)
 from lab10.training.early_stopping import EarlyStopping
 
-FORMAT_VERSION = 3
-METADATA_FILE = "_CHECKPOINT_METADATA"  # written by Orbax; contains the custom_metadata
-# Errors that damaged metadata cause.
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
 KEEP_LATEST = 2
 DROPPED = ".dropped"
 # Suffixes of the folders left by a process that died while it saved or removed a checkpoint.
@@ -56,10 +55,6 @@ class Restored:
     pending_metrics: Metrics
     validation: dict[str, float]
     early_stopping: EarlyStopping
-
-
-class UnsupportedFormat(UserError):
-    """A valid checkpoint in the format of another version of lab10; it is left untouched."""
 
 
 class Checkpoints:
@@ -124,7 +119,7 @@ class Checkpoints:
           UserError: the metadata are damaged.
           UnsupportedFormat: the checkpoint was saved by another version of lab10.
         """
-        return self._read_info(step).validation
+        return read_info(self.directory.absolute() / str(step)).validation
 
     def find(self, which: str) -> int:
         """Returns the step of the checkpoint that `which` names: `best`, `latest` or a step.
@@ -170,21 +165,15 @@ class Checkpoints:
           OSError: the checkpoint could not be written; the earlier checkpoints are unchanged.
           UnsupportedFormat: an earlier checkpoint was saved by another version of lab10.
         """
-        metadata = {
-            "format": FORMAT_VERSION,
-            "validation": validation or {},
-            "pending_metrics": {"totals": pending_metrics.totals, "count": pending_metrics.count},
-            "early_stopping": dataclasses.asdict(early_stopping or EarlyStopping()),
-            "sha256": {name: digest(tree) for name, tree in trees.items()},
-        }
-        metadata["own_sha256"] = digest_of_json(metadata)
+        digests = {name: digest(tree) for name, tree in trees.items()}
+        info = SavedRunInfo(pending_metrics, validation or {}, digests, early_stopping or EarlyStopping())
         run_on_lead(self._prepare_directory)
         path = self.directory.absolute() / str(step)
         try:
             # A copy of the dictionary, because Orbax adds entries to it.
-            ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=metadata)
+            ocp.save_checkpointables(path, dict(trees), overwrite=True, custom_metadata=info.to_json())
         except (ValueError, RuntimeError) as error:  # raised by the C++ code that writes arrays
-            raise OSError(errno.EIO, _first_line(error), str(path)) from error
+            raise OSError(errno.EIO, first_line(error), str(path)) from error
         run_on_lead(self._remove_old)
 
     def _prepare_directory(self) -> None:
@@ -215,7 +204,7 @@ class Checkpoints:
           UserError: the checkpoint is damaged, or its model or its version of lab10 differs.
         """
         path = self.directory.absolute() / str(step)
-        info = self._read_info(step)
+        info = read_info(self.directory.absolute() / str(step))
         self._check_shapes(step, abstract_trees)
         try:
             processes = ocp.options.MultiprocessingOptions(
@@ -226,7 +215,7 @@ class Checkpoints:
                 trees = ocp.load_checkpointables(path, abstract_trees)
         except (ValueError, KeyError, TypeError, OSError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-            raise UserError(f"{path} cannot be read as a checkpoint of this model: {_first_line(cause)}") from error
+            raise UserError(f"{path} cannot be read as a checkpoint of this model: {first_line(cause)}") from error
         for name, tree in trees.items():
             if digest(tree) != info.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
@@ -276,32 +265,13 @@ class Checkpoints:
         )
         (self.directory / str(step)).rename(next(name for name in names if not name.exists()))
 
-    def _read_info(self, step: int) -> "SavedRunInfo":
-        path = self.directory.absolute() / str(step)
-        try:
-            # Not read with Orbax, which would also read the metadata of every array, in about 30 ms.
-            metadata = dict(json.loads((path / METADATA_FILE).read_text())["custom_metadata"])
-            own_sha256 = metadata.pop("own_sha256", None)
-            has_no_digest = own_sha256 is None and metadata["format"] != FORMAT_VERSION  # as in format 1
-            if not has_no_digest and own_sha256 != digest_of_json(metadata):
-                raise ValueError("they differ from what was saved")
-            if metadata["format"] == FORMAT_VERSION:
-                return SavedRunInfo.from_json(metadata)
-        except UNREADABLE as error:
-            raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
-        raise UnsupportedFormat(
-            f"{path} has the checkpoint format {metadata['format']}; this version of lab10 reads format "
-            f"{FORMAT_VERSION}. Use the revision that config.json records under provenance, "
-            "or train again with another --workdir."
-        )
-
     def _check_shapes(self, step: int, abstract_trees: dict[str, Any]) -> None:
         """Compares shapes. Orbax would do so only while reading, and without naming the array."""
         path = self.directory.absolute() / str(step)
         try:
             saved = {name: _shapes(tree) for name, tree in ocp.checkpointables_metadata(path).metadata.items()}
         except UNREADABLE as error:
-            raise UserError(f"{path} is damaged: its metadata cannot be read ({_first_line(error)}).") from error
+            raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
         for name, tree in abstract_trees.items():
             for leaf, shape in _shapes(tree).items():
                 saved_shape = saved.get(name, {}).get(leaf, shape)
@@ -312,38 +282,6 @@ class Checkpoints:
                     )
 
 
-@dataclasses.dataclass(frozen=True)
-class SavedRunInfo:
-    """Contents of a checkpoint other than arrays, as stored in its metadata.
-
-    Attributes:
-      pending_metrics: metrics of the steps since the last line of metrics.
-      validation: validation metrics at this step; empty if there was no evaluation.
-      sha256: digest of each pytree of arrays, by name.
-      early_stopping: the best evaluation so far.
-    """
-
-    pending_metrics: Metrics
-    validation: dict[str, float]
-    sha256: dict[str, str]
-    early_stopping: EarlyStopping
-
-    @classmethod
-    def from_json(cls, metadata: dict[str, Any]) -> "SavedRunInfo":
-        """Reads the custom metadata of a checkpoint in the current format."""
-        pending = metadata["pending_metrics"]
-        return cls(
-            Metrics(_floats(pending["totals"]), float(pending["count"])),
-            _floats(metadata["validation"]),
-            dict(metadata["sha256"]),
-            EarlyStopping(**metadata["early_stopping"]),
-        )
-
-
-def _floats(values: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}
-
-
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     """Shapes of the arrays of a pytree, by path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
@@ -352,27 +290,3 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         for path, leaf in leaves
         if hasattr(leaf, "shape")
     }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def digest(tree: Any) -> str:
-    """Computes the SHA-256 of the paths, dtypes, shapes and bytes of the arrays of a pytree, in hexadecimal."""
-    sha256 = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf) if _is_local(leaf) else multihost_utils.process_allgather(leaf, tiled=True)
-        sha256.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        sha256.update(np.ascontiguousarray(array).tobytes())
-    return sha256.hexdigest()
-
-
-def _is_local(leaf: Any) -> bool:
-    """Whether this process has the entire array."""
-    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
-
-
-def digest_of_json(value: dict[str, Any]) -> str:
-    """Computes the SHA-256 of a JSON object, serialized with sorted keys, in hexadecimal."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -119,7 +119,7 @@ def _compile(lowered: jax.stages.Lowered, target: Target) -> CompiledProgram | D
         if needed:
             missing = float(needed[1]) * (1024 if needed[2] == "T" else 1) - float(needed[3])
             return DoesNotFit(
-                f"needs {missing:.1f} GiB more than a device has ({needed[2]} GiB), for temporaries alone"
+                f"needs {missing:.1f} GiB more than a device has ({needed[3]} GiB), for temporaries alone"
             )
         return DoesNotFit(str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()[0] or "out of memory")
     finally:

@@ -87,7 +87,7 @@ class RunWriter:
             return steps.init_state(steps.init_params() if params is None else params)
         self._set_restored(restored)
         console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
-        return steps.place(TrainState.from_checkpoint(restored.step, restored.trees))
+        return steps.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
 
     def _set_restored(self, restored: Restored) -> None:
         self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation

@@ -125,9 +125,9 @@ class StepFunctions:
         # Copies, because a training step consumes the buffers of its state.
         ema_params = None if is_static_zero(self.experiment.ema_decay) else jax.tree.map(jnp.copy, params)
         state = TrainState(np.array(0, np.int32), params, jax.jit(optimizer.init)(params), ema_params)
-        return self.place(state)
+        return self.put_on_devices(state)
 
-    def place(self, state: TrainState) -> TrainState:
+    def put_on_devices(self, state: TrainState) -> TrainState:
         """Moves a state to the devices, sharded as every step expects it."""
         return jax.device_put(state, self._shardings(state))
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import re
 from pathlib import Path
 
 import jax
@@ -149,3 +150,13 @@ def test_a_precision_that_pallas_does_not_know_is_scanned(scripts):
     command = ("compile", "imdb_lstm", "--data.name", "synthetic_reviews", "--for", "tpu:v5e:2x2")
     with jax.default_matmul_precision("high"):
         assert scripts.answer(*command)["fits"]
+
+
+@pytest.mark.parametrize("target", ["gpu:h100", "tpu:v5e:2x2"])
+def test_a_program_that_does_not_fit_says_by_how_much(scripts, target):
+    huge = ("--batch-size", 30_000_000, "--data.validation-fraction", 0)
+    answer = scripts.answer("compile", "mnist_pca", "--data.name", "mnist_sample", "--for", target, *huge)
+    assert not answer["fits"]
+    problem = answer["programs"]["train_step"]["problem"]
+    assert re.fullmatch(r"needs [\d.]+ GiB more than a device has( \([\d.]+ GiB\), for temporaries alone)?", problem)
+    assert answer["programs"]["eval_step"]["problem"] is None

@@ -69,5 +69,10 @@ def test_a_missing_compiler_is_named_with_its_extra(scripts, monkeypatch, target
     assert f"pip install -e '{extra}'" in scripts.refusal("compile", *IMAGES, "--for", target)
 
 
+@pytest.mark.parametrize("option", ["--workdir", "--distributed.num-processes"])
+def test_an_option_that_would_have_no_effect_is_refused(scripts, option):
+    assert f"{option} has no effect" in scripts.refusal("compile", *IMAGES, "--for", "cpu", option, 2)
+
+
 def test_a_target_must_be_named(scripts):
     assert "--for" in scripts.refusal("compile", *IMAGES)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from lab10.training.checkpoints import FORMAT_VERSION, digest_of_json
+from lab10.training.checkpoint_metadata import FORMAT_VERSION, digest_of_json
 
 
 @pytest.fixture

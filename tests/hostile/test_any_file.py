@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lab10.data.cache import open_entry
 from lab10.inspection.plots import plot_history
-from lab10.training.checkpoints import Checkpoints, digest_of_json
+from lab10.training.checkpoint_metadata import digest_of_json
+from lab10.training.checkpoints import Checkpoints
 from lab10.training.event_files import PREFIX, EventWriter, drop_events_after
 from lab10.training.json_lines import read_json_lines, read_metrics
 

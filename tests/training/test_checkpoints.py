@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lab10.errors import UserError
 from lab10.tasks.metrics import Metrics
-from lab10.training.checkpoints import Checkpoints, digest, digest_of_json
+from lab10.training.checkpoint_metadata import digest, digest_of_json
+from lab10.training.checkpoints import Checkpoints
 
 
 def trees(seed=0, width=3):

@@ -161,7 +161,7 @@ def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(image_experim
     whole, reports = steps(StepFunctions(experiment, image_spec, 10), batches)
     half, _ = steps(StepFunctions(experiment, image_spec, 10), batches[:2])
     program = StepFunctions(experiment, image_spec, 10)
-    state = program.place(TrainState.from_checkpoint(int(half.step), half.to_checkpoint()))
+    state = program.put_on_devices(TrainState.from_checkpoint(int(half.step), half.to_checkpoint()))
     for batch in batches[2:]:
         state, report = train_step(program, state, batch)
     assert_close(state, whole, rtol=0, atol=0)
