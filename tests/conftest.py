@@ -230,14 +230,14 @@ def split_of() -> Callable[..., Any]:
 
     def make(**arrays: np.ndarray) -> Split:
         examples = len(next(iter(arrays.values())))
-        return Split(np.arange(examples), lambda places, _: {name: array[places] for name, array in arrays.items()})
+        return Split(np.arange(examples), lambda row_ids, _: {name: array[row_ids] for name, array in arrays.items()})
 
     return make
 
 
 @pytest.fixture(scope="session")
 def texts_of() -> Callable[..., Any]:
-    """Makes a split of so many random texts of ids below 40 that differ in length; their places are even numbers."""
+    """Makes a split of so many random texts of ids below 40 that differ in length; their row ids are even numbers."""
     from lab10.data.dataset import Split
     from lab10.data.tokenizer import pad
 
@@ -249,12 +249,12 @@ def texts_of() -> Callable[..., Any]:
         ids = [random.integers(1, 40, length, np.int32) for length in lengths]
         labels = random.integers(0, 2, examples, np.int32)
 
-        def read(places: np.ndarray, length: int | None) -> dict[str, np.ndarray]:
-            rows = [ids[place // 2] for place in places]
+        def read(row_ids: np.ndarray, length: int | None) -> dict[str, np.ndarray]:
+            rows = [ids[row_id // 2] for row_id in row_ids]
             inputs = pad(rows, length or padded_lengths[-1], padding_side=padding_side, truncation_side="left").astype(
                 np.uint8
             )
-            return {"inputs": inputs, "labels": labels[places // 2]}
+            return {"inputs": inputs, "labels": labels[row_ids // 2]}
 
         return Split(2 * np.arange(examples), read, lengths, padded_lengths)
 

@@ -48,8 +48,8 @@ def test_no_set_of_words_can_pass_the_limit_either(texts):
 def test_four_texts_in_five_have_a_twin_of_the_other_label():
     texts = list(write_reviews(random.Random(f"{SEED} train"), 1000))
     for block in range(0, len(texts), 10):
-        for place in range(block, block + 8, 2):
-            (one, label), (other, its_label) = texts[place : place + 2]
+        for i in range(block, block + 8, 2):
+            (one, label), (other, its_label) = texts[i : i + 2]
             assert one != other
             assert (label, its_label) == (1, 0)
             assert bag(tokenize(one.encode())) == bag(tokenize(other.encode()))
@@ -60,7 +60,7 @@ def test_a_reader_of_word_order_can_be_always_right(texts):
     verdicts = {word.encode(): label for label, words in enumerate((BAD, GOOD)) for word in words}
     right = 0
     for words, label in zip(*texts, strict=True):
-        said = [place for place, word in enumerate(words) if word in verdicts]
+        said = [position for position, word in enumerate(words) if word in verdicts]
         right += verdicts[words[said[-1]]] == label
         assert len(said) in (1, 2)
     assert right == len(texts[0])

@@ -92,9 +92,9 @@ def same_run():
         lines = [
             [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()] for path in (one, other)
         ]
-        places = [[(line["step"], line["split"]) for line in of_run] for of_run in lines]
-        assert places[0] == places[1]
-        assert len(set(places[0])) == len(places[0])
+        steps_and_splits = [[(line["step"], line["split"]) for line in of_run] for of_run in lines]
+        assert steps_and_splits[0] == steps_and_splits[1]
+        assert len(set(steps_and_splits[0])) == len(steps_and_splits[0])
         for ours, theirs in zip(*lines, strict=True):
             assert ours.keys() == theirs.keys()
             for name in ours.keys() - {"split"}:

@@ -35,10 +35,10 @@ class TinyTopics(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, seed):
         source = random.Random(seed)
-        for place in range(400):
+        for i in range(400):
             topic = source.choice(list(TOPICS))
             yield (
-                place,
+                i,
                 {
                     "title": "a note",
                     "body": " ".join(source.choices(TOPICS[topic], k=source.randint(1, 9))),
@@ -63,12 +63,12 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, seed):
         source = np.random.default_rng(seed)
-        for place in range(120):
-            height, width = self.SIZES[place % len(self.SIZES)]
+        for i in range(120):
+            height, width = self.SIZES[i % len(self.SIZES)]
             png = io.BytesIO()
             Image.fromarray(source.integers(0, 256, (height, width), dtype=np.uint8)).save(png, format="PNG")
             png.seek(0)
-            yield place, {"shape": png}
+            yield i, {"shape": png}
 
 
 class TinyMixedShapes(TinyShapes):

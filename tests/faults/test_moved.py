@@ -98,4 +98,4 @@ def test_a_run_goes_on_with_another_cadence_of_lines_evaluations_and_checkpoints
     both = found.keys() & expected.keys()
     assert {("train", 7), ("train", 28), ("validation", 30)} <= both
     assert ("validation", 12) in found
-    assert {place: found[place] for place in both} == {place: expected[place] for place in both}
+    assert {name: found[name] for name in both} == {name: expected[name] for name in both}

@@ -50,7 +50,7 @@ def _is_of_the_system(path: Path) -> bool:
 
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Of each event, the arguments that are paths it changes, and the place of the folder's descriptor, if there is one.
+# Of each event, the arguments that are paths it changes, and the index of the folder's descriptor, if there is one.
 CHANGING = {
     "os.mkdir": ((0,), 2),
     "os.rmdir": ((0,), 1),
@@ -91,10 +91,10 @@ def _note(event: str, arguments: tuple) -> None:
                 if (arguments[2] or 0) & WRITING:
                     watch.written.append(Path(os.path.realpath(path)))  # writing goes through a link
         else:
-            places, folder = CHANGING[event]
-            for place in places:
+            indices, folder = CHANGING[event]
+            for i in indices:
                 descriptor = arguments[folder] if folder is not None and len(arguments) > folder else -1
-                if (path := _resolved(arguments[place], descriptor)) is not None:
+                if (path := _resolved(arguments[i], descriptor)) is not None:
                     watch.written.append(path)
 
 

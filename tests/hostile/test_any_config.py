@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from any_input import KINDS, PAGES, changed, changed_bytes, json_values, places, taken, texts
+from any_input import KINDS, PAGES, changed, changed_bytes, json_values, paths, taken, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,7 +126,7 @@ def test_any_command_line_is_an_experiment_or_refused(configs, case, cases):
     fields = {
         ".".join(path).replace("_", draw)
         for _, config in configs[: len(PAGES)]
-        for path in places(config)
+        for path in paths(config)
         if path and "type" not in path and all(isinstance(name, str) for name in path)
         for draw in "_-"
     }

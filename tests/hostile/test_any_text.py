@@ -62,9 +62,9 @@ def test_any_texts_have_one_answer_each_which_does_not_depend_on_the_others(pred
             assert abs(sum(of_classes.values()) - 1) < 1e-6
             assert answer["probability"] == of_classes[answer["label"]] == max(of_classes.values())
         if texts:
-            place = random.randrange(len(texts))
-            (alone,) = run.predict([texts[place]])
-            together = answers[place]["probabilities"]
+            i = random.randrange(len(texts))
+            (alone,) = run.predict([texts[i]])
+            together = answers[i]["probabilities"]
             assert all(abs(alone["probabilities"][name] - together[name]) < 1e-5 for name in together)
         case()
 

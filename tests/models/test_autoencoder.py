@@ -42,7 +42,7 @@ def test_the_linear_autoencoder_is_linear():
 def test_the_defaults_are_the_labs_deep_autoencoder():
     params = init_params(MLPAutoencoder().build(MNIST), MNIST, 0)
     shapes = [
-        part[f"dense_{place}"]["kernel"].shape for part in (params["encoder"], params["decoder"]) for place in (0, 1)
+        part[f"dense_{layer}"]["kernel"].shape for part in (params["encoder"], params["decoder"]) for layer in (0, 1)
     ]
     assert shapes == [(784, 256), (256, 64), (64, 256), (256, 784)]
     assert count_parameters(params) == 784 * 256 + 256 + 256 * 64 + 64 + 64 * 256 + 256 + 256 * 784 + 784
@@ -60,9 +60,9 @@ def test_an_mlp_equals_its_layers_written_out():
     params = jax.tree.map(lambda p: np.asarray(p) + np.float32(0.1), init_params(module, SMALL, 0))
     x = jax.random.uniform(jax.random.key(0), (3, 12))
 
-    def dense(part, place, x):
-        layer = params[part][f"dense_{place}"]
-        return x @ layer["kernel"] + layer["bias"][None]
+    def dense(part, layer, x):
+        weights = params[part][f"dense_{layer}"]
+        return x @ weights["kernel"] + weights["bias"][None]
 
     latents = dense("encoder", 1, jnp.tanh(dense("encoder", 0, x)))
     expected = jax.nn.sigmoid(dense("decoder", 1, jnp.tanh(dense("decoder", 0, latents))))

@@ -17,19 +17,19 @@ shuffle_seeds = st.integers(0, 2**40)
 
 
 def numbered(examples: int) -> Split:
-    """Examples that say where in TFDS's split they lie: places 5, 8, 11, …, which are not their positions."""
+    """Examples that say which rows of the TFDS split they are: 5, 8, 11, …, which are not their positions."""
     return Split(
         5 + 3 * np.arange(examples),
-        lambda places, _: {"inputs": np.stack([places, -places], axis=1), "labels": places},
+        lambda row_ids, _: {"inputs": np.stack([row_ids, -row_ids], axis=1), "labels": row_ids},
     )
 
 
 def ragged(lengths: np.ndarray, padded_lengths: tuple[int, ...]) -> Split:
-    """Examples of these lengths, which repeat their place as often as they are long."""
+    """Examples of these lengths, which repeat their row id as often as they are long."""
 
-    def read(places: np.ndarray, length: int | None) -> dict[str, np.ndarray]:
-        within = np.arange(length) < lengths[(places - 5) // 3][:, None]
-        return {"inputs": places[:, None] * within, "labels": places}
+    def read(row_ids: np.ndarray, length: int | None) -> dict[str, np.ndarray]:
+        within = np.arange(length) < lengths[(row_ids - 5) // 3][:, None]
+        return {"inputs": row_ids[:, None] * within, "labels": row_ids}
 
     return Split(5 + 3 * np.arange(len(lengths)), read, lengths, padded_lengths)
 

@@ -35,9 +35,9 @@ OPTIONS = (
 def find_browser():
     """$LAB10_BROWSER; what `make test` installed; one on PATH; one of Playwright's; None."""
     installed = Path(sys.prefix) / "browser" / "chromium"
-    places = [os.environ.get("LAB10_BROWSER"), installed if installed.exists() else None, *map(shutil.which, NAMES)]
-    places += sorted(DRIVERS.glob("chromium*/chrome-*/*[ls]"), reverse=True)  # …/chrome, …/headless_shell
-    return next((Path(place) for place in places if place), None)
+    candidates = [os.environ.get("LAB10_BROWSER"), installed if installed.exists() else None, *map(shutil.which, NAMES)]
+    candidates += sorted(DRIVERS.glob("chromium*/chrome-*/*[ls]"), reverse=True)  # …/chrome, …/headless_shell
+    return next((Path(candidate) for candidate in candidates if candidate), None)
 
 
 class Browser:

@@ -10,12 +10,12 @@ from lab10.report.significance import Estimate
 
 @pytest.mark.parametrize("counts", [(1,), (2, 1), (3, 3, 1)])
 def test_every_estimate_stands_clear_of_the_edges(counts):
-    of_metric = {str(place): [Estimate(0.5, 0.4, 0.6, "bootstrap")] * count for place, count in enumerate(counts)}
+    of_metric = {str(i): [Estimate(0.5, 0.4, 0.6, "bootstrap")] * count for i, count in enumerate(counts)}
     for axes in plot_estimates({"loss": of_metric, "accuracy": of_metric}, "test").axes:
         bottom, top = axes.get_ylim()
-        places = [place for line in axes.lines for place in line.get_ydata()]
-        assert len(places) == 3 * sum(counts)
-        assert top + 0.5 <= min(places) <= max(places) <= bottom - 0.5
+        heights = [height for line in axes.lines for height in line.get_ydata()]
+        assert len(heights) == 3 * sum(counts)
+        assert top + 0.5 <= min(heights) <= max(heights) <= bottom - 0.5
 
 
 @pytest.mark.parametrize(

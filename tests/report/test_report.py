@@ -88,7 +88,7 @@ def test_classifiers_are_compared_by_mcnemars_test_on_the_same_examples(texts):
 
 def test_errors_are_compared_image_by_image(images):
     (comparison,) = images["comparisons"]
-    rows = [np.genfromtxt(images["runs"][place]["per_example"], delimiter=",", names=True) for place in (0, 2)]
+    rows = [np.genfromtxt(images["runs"][i]["per_example"], delimiter=",", names=True) for i in (0, 2)]
     difference = np.mean(rows[0]["reconstruction_error"] - rows[1]["reconstruction_error"])
     np.testing.assert_allclose(comparison["difference"]["value"], difference, rtol=1e-5)
 
@@ -183,7 +183,7 @@ def test_names_that_look_like_markup_or_formulas_are_shown_as_they_are_written(c
         config["dataset"]["spec"]["class_names"] = ["<b>neg</b>", "$pos{"]
         (directory / "config.json").write_text(json.dumps(config))
         words = (directory / "vocabulary.txt").read_bytes().split(b"\n")
-        words[: len(words) // 2] = [b"<script>alert('%d')</script>" % place for place in range(len(words) // 2)]
+        words[: len(words) // 2] = [b"<script>alert('%d')</script>" % i for i in range(len(words) // 2)]
         (directory / "vocabulary.txt").write_bytes(b"\n".join(words))
     config = json.loads((deep / "config.json").read_text())
     config["dataset"]["spec"]["class_names"] = [f"<i>$\\{digit}" for digit in range(10)]

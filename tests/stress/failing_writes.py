@@ -147,7 +147,7 @@ def main(folder, arguments, errors, most, seed):
 
 
 def _index(names, name, nth):
-    return [place for place, one in enumerate(names) if one == name][nth - 1]
+    return [i for i, one in enumerate(names) if one == name][nth - 1]
 
 
 if __name__ == "__main__":

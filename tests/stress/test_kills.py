@@ -1,9 +1,9 @@
 """Runs of the real scripts/train.py that are killed at every write, again and again, and end as one that was not.
 
 A workdir is killed, gone on with and killed again until it has reached its last step; each life of it is a process
-that `faulty.py` ends at a planned place. `make test` kills each task a few times; `make stress` kills it before every
+that `faulty.py` ends at a planned operation. `make test` kills each task a few times; `make stress` before every
 distinct write that Python makes in a run or in its resumption, in the middle of every write of bytes, and at random
-moments, which fall into the writes that C++ makes by itself. LAB10_STRESS_SEED chooses other places and moments.
+moments, which fall into the writes that C++ makes by itself. LAB10_STRESS_SEED chooses other operations and moments.
 """
 
 import collections
@@ -94,7 +94,7 @@ def finished(task, workdir):
 
 
 class Campaign:
-    """Kills runs of one task at planned places until the plans are used up, and lets the last run end.
+    """Kills runs of one task at planned operations until the plans are used up, and lets the last run end.
 
     Attributes:
       ended: each workdir that reached its last step, and what its last process answered.
@@ -203,8 +203,8 @@ def in_parallel(calls):
         return [future.result() for future in [pool.submit(*call) for call in calls]]
 
 
-def first_places(names):
-    return {name: place for place, name in reversed(list(enumerate(names)))}
+def first_indices(names):
+    return {name: i for i, name in reversed(list(enumerate(names)))}
 
 
 def chains_for(fresh, resumed, seconds, draw):
@@ -220,25 +220,25 @@ def chains_for(fresh, resumed, seconds, draw):
       The chains for two campaigns.
     """
     commit = commit_of(fresh)
-    place_fresh, place_resumed = first_places(fresh), first_places(resumed)
-    last_commit = max(place for place, name in enumerate(resumed) if name == commit)
-    only_fresh = [name for name in place_fresh if name not in place_resumed]
-    at_the_end = [name for name, place in place_resumed.items() if place > last_commit]
-    between = [name for name, place in place_resumed.items() if place <= last_commit]
+    index_fresh, index_resumed = first_indices(fresh), first_indices(resumed)
+    last_commit = max(i for i, name in enumerate(resumed) if name == commit)
+    only_fresh = [name for name in index_fresh if name not in index_resumed]
+    at_the_end = [name for name, i in index_resumed.items() if i > last_commit]
+    between = [name for name, i in index_resumed.items() if i <= last_commit]
 
     def kills(name, most=1):
         at = (name, draw.randint(1, most))
         # What only a resumption writes, it writes after a kill in a later checkpoint.
-        before = () if name in place_fresh else (Plan("before a named write", (commit, 2)),)
+        before = () if name in index_fresh else (Plan("before a named write", (commit, 2)),)
         yield (*before, Plan("before a named write", at))
         if name.startswith("write "):
             yield (*before, Plan("in the middle of a write", at, torn=True))
 
     # What only a new run writes is there to be killed at once a workdir, what comes last only when all else is over.
-    start = [chain for name in sorted(only_fresh, key=place_fresh.get) for chain in kills(name)]
+    start = [chain for name in sorted(only_fresh, key=index_fresh.get) for chain in kills(name)]
     # A later one of the same name, where a life has several: it leaves more behind.
     middle = [chain for name in between for chain in kills(name, min(2, resumed.count(name)))]
-    end = [chain for name in sorted(at_the_end, key=place_resumed.get) for chain in kills(name)]
+    end = [chain for name in sorted(at_the_end, key=index_resumed.get) for chain in kills(name)]
     moments = [Plan("in a checkpoint", (COMMIT, draw.randint(1, 3)), delay=draw.uniform(0, 0.06)) for _ in range(15)]
     moments += [Plan("at a random moment", 0, delay=draw.uniform(0.3, 1) * seconds) for _ in range(10)]
     moments += [Plan("stop", (COMMIT, draw.randint(1, 3)), do=name) for name in ("SIGTERM", "SIGINT") * 2]
@@ -268,7 +268,7 @@ def test_a_run_killed_at_every_write_and_at_random_moments_ends_with_the_bits_of
     named = {*fresh.writes, *resumed.writes}
 
     lines = expected["metrics.jsonl"].splitlines(keepends=True)
-    campaigns = [Campaign(task, tmp_path / f"campaign_{place}", lines, SEED) for place in range(2)]
+    campaigns = [Campaign(task, tmp_path / f"campaign_{i}", lines, SEED) for i in range(2)]
     chains = chains_for(fresh.writes, resumed.writes, seconds, draw)
     in_parallel([(campaign.run, planned) for campaign, planned in zip(campaigns, chains, strict=True)])
 

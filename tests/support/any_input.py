@@ -32,10 +32,10 @@ def like(value):
     return of_type.get(type(value), texts | st.sampled_from(KINDS) if isinstance(value, str) else json_values)
 
 
-def places(value, path=()):
+def paths(value, path=()):
     """The paths of a JSON value's parts, its own among them."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for name, inner in items for place in places(inner, (*path, name)))]
+    return [path, *(inner_path for name, inner in items for inner_path in paths(inner, (*path, name)))]
 
 
 @st.composite
@@ -43,7 +43,7 @@ def changed(draw, value):
     """A JSON value with some of its parts replaced, dropped, or added to."""
     value = copy.deepcopy(value)
     for _ in range(draw(st.integers(1, 3))):
-        path = draw(st.sampled_from(places(value)))
+        path = draw(st.sampled_from(paths(value)))
         how = draw(st.sampled_from(("alike", "alike", "alike", "alike", "replace", "replace", "drop", "add")))
         if not path:
             value = draw(json_values) if how == "replace" and draw(st.integers(0, 9)) == 0 else value

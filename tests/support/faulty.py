@@ -40,7 +40,7 @@ from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _TAKES_ROOM = ("open", "write", "mkdir", "fsync")
-# Audit events of operations on one path: our name, and the place of the argument that is a folder's descriptor.
+# Audit events of operations on one path: our name, and the index of the argument that is a folder's descriptor.
 _ON_A_PATH = {
     "os.remove": ("remove", 1),
     "os.mkdir": ("mkdir", 2),
@@ -124,8 +124,8 @@ class Faults:
             if flags & _WRITING and not isinstance(path, int):
                 self.before("open", self.under_root(path))
         elif event in _ON_A_PATH:
-            operation, place = _ON_A_PATH[event]
-            self.before(operation, self.under_root(arguments[0], None if place is None else arguments[place]))
+            operation, i = _ON_A_PATH[event]
+            self.before(operation, self.under_root(arguments[0], None if i is None else arguments[i]))
         elif event in _ON_TWO_PATHS:
             folders = (arguments[2], arguments[3]) if event != "os.symlink" else (None, arguments[2])
             paths = [self.under_root(path, folder) for path, folder in zip(arguments[:2], folders, strict=True)]

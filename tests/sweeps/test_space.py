@@ -31,7 +31,7 @@ def test_ranges_are_drawn_within_their_ends_and_as_written():
 
 @given(st.lists(st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=4, unique=True), max_size=3))
 def test_a_grid_has_every_combination_once(choices):
-    combinations = grid(parse_space([f"field{place}={','.join(one)}" for place, one in enumerate(choices)]))
+    combinations = grid(parse_space([f"field{i}={','.join(one)}" for i, one in enumerate(choices)]))
     assert len(combinations) == np.prod([len(one) for one in choices], dtype=int)
     assert len({tuple(values.values()) for values in combinations}) == len(combinations)
 

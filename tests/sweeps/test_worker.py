@@ -33,7 +33,7 @@ def watches(trials, image_experiment):
     """The watches of two seeds of the first trial and one of the second, and the numbers of the trials they prune."""
     pruned = set()
     of_seeds = (trials[0], trials[0], trials[1])
-    runs = [worker.Run(trial, image_experiment(), Path(str(place))) for place, trial in enumerate(of_seeds)]
+    runs = [worker.Run(trial, image_experiment(), Path(str(i))) for i, trial in enumerate(of_seeds)]
     return worker.callbacks_of(runs, pruned), pruned
 
 
@@ -70,7 +70,7 @@ def test_runs_are_trained_one_at_a_time_on_a_cpu_and_eight_together_on_an_accele
 def train(monkeypatch, study, tmp_path):
     """Calls `worker.train` for trials of two seeds; returns the number of runs in each program that was trained.
 
-    The best loss of the run in place `p` of the n-th program is `10 n + p`; it is told `values[n]` on its way.
+    The best loss of the run with index `p` in the n-th program is `10 n + p`; it is told `values[n]` on its way.
     """
     default, name = load_experiment("mnist_pca")
     of_sweep = (name, to_json(default, Experiment), [], [], [0, 1], "grid", "none", None, None, 60)
@@ -86,7 +86,7 @@ def train(monkeypatch, study, tmp_path):
                     raise Diverged("not finite", workdir.path)
             for watch in watches:
                 watch(1, {"loss": values[len(sizes) - 1]})
-            return [{"best": {"loss": 10.0 * len(sizes) + place}} for place in range(len(experiments))]
+            return [{"best": {"loss": 10.0 * len(sizes) + i}} for i in range(len(experiments))]
 
         monkeypatch.setattr(worker, "train_together", train_together)
         with warnings.catch_warnings():
