@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab10.cli.console import console
+from lab10.config.paths import path_of
 from lab10.data.cache import cache_root
 from lab10.data.sources import SAMPLES, data_root, find_tfds_builder, first_line, import_tfds, open_builder
 from lab10.errors import UserError
@@ -32,6 +33,8 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
     """
     if name in SAMPLES:
         return Path(open_builder(name, cache_root(None) / "samples").data_dir)
+    if path_of(name).suffix and path_of(name).exists():
+        raise UserError(f"{name} is a file. Choose a name for the dataset, and give the file: NAME --from {name}")
     tfds = import_tfds()
     root = data_root(directory)
     builder = find_tfds_builder(name, root, file_format="array_record")

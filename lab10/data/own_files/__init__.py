@@ -1,0 +1,1 @@
+"""Prepares a user's own files as a TFDS dataset, without TensorFlow and without a network."""

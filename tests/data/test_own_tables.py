@@ -1,0 +1,288 @@
+"""Texts from the tables that people have: every row arrives as it is in the file, or is reported with its line."""
+
+import codecs
+import json
+
+import pytest
+
+from lab10.data.sources import open_source
+
+
+@pytest.fixture
+def prepare(scripts, tmp_path):
+    """Writes a file, prepares it as `notes`, and returns the summary and the records of each split."""
+
+    def run(content, *arguments, name="notes.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        fixed = ("notes", "--from", path, "--data-dir", tmp_path / "data", "--overwrite")
+        summary = scripts.answer("prepare_data", *fixed, *arguments)["datasets"]["notes"]
+        return summary, {split: records_of(split, tmp_path) for split in summary["splits"]}
+
+    return run
+
+
+@pytest.fixture
+def refuse(scripts, tmp_path):
+    """Writes a file, and returns the message with which it is refused; nothing is written."""
+
+    def run(content, *arguments, name="notes.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        data = tmp_path / "refused"
+        message = scripts.refusal("prepare_data", "notes", "--from", path, "--data-dir", data, *arguments)
+        assert not data.exists()
+        return message
+
+    return run
+
+
+def records_of(split, folder, name="notes"):
+    source = open_source(name, split, str(folder / "data"))
+    names = source.features["label"].names if "label" in source.features else ()
+    return [
+        {key: names[value] if key == "label" else value.decode() for key, value in record.items()}
+        for record in source.read(list(range(len(source))))
+    ]
+
+
+WHOLE = ("--test-fraction", "0")
+LABELLED = (*WHOLE, "--label", "label")
+
+
+def table(rows, separator=",", end="\n"):
+    return "".join(separator.join(row) + end for row in [("text", "label"), *rows])
+
+
+ROWS = [("a good film", "pos"), ("a bad film", "neg"), ("größer 映画", "pos"), ("dull", "neg")]
+EXPECTED = [{"text": text, "label": label} for text, label in ROWS]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(table(ROWS).encode(), id="plain"),
+        pytest.param(codecs.BOM_UTF8 + table(ROWS).encode(), id="byte-order mark"),
+        pytest.param(table(ROWS).encode("utf-16"), id="utf-16"),
+        pytest.param(codecs.BOM_UTF16_BE + table(ROWS).encode("utf-16-be"), id="utf-16-be"),
+        pytest.param(table(ROWS).encode("utf-32"), id="utf-32"),
+        pytest.param(table(ROWS, end="\r\n").encode(), id="Windows line ends"),
+        pytest.param(table(ROWS, end="\r").encode(), id="old Mac line ends"),
+        pytest.param(table(ROWS, separator=";").encode(), id="semicolons"),
+        pytest.param(table(ROWS, separator="\t").encode(), id="tabs"),
+        pytest.param(table(ROWS).rstrip("\n").encode(), id="no last line end"),
+        pytest.param(table(ROWS).replace("\n", "\n\n").encode(), id="blank lines"),
+        pytest.param(table(ROWS).replace("text,label", " text , label ").encode(), id="spaces in the header"),
+        pytest.param(table(ROWS).replace(",pos", ", pos ").encode(), id="spaces around labels"),
+    ],
+)
+def test_a_table_of_any_form(prepare, content):
+    assert prepare(content, *LABELLED)[1] == {"train": EXPECTED}
+
+
+def test_quoted_fields_keep_line_ends_separators_and_quotes(prepare):
+    text = 'He said "no",\r\nthen\nleft; twice'
+    quoted = text.replace('"', '""')
+    _, splits = prepare(f'label,text\npos,"{quoted}"\nneg,bad\n', *LABELLED)
+    assert splits["train"][0]["text"] == text
+
+
+def test_a_text_that_means_nothing_elsewhere_is_a_text(prepare):
+    """Where pandas reads missing values, numbers and dates."""
+    texts = ["null", "NA", "NaN", "1", "1e5", "2020-01-01", "True"]
+    _, splits = prepare("text\n" + "\n".join(texts), *WHOLE)
+    assert splits["train"] == [{"text": text} for text in texts]
+
+
+def test_other_encodings_have_to_be_named(prepare, refuse):
+    content = table([("schön", "pos"), ("übel", "neg")]).encode("cp1252")
+    message = refuse(content, *LABELLED)
+    assert "not valid UTF-8 (line 2)" in message
+    assert "--encoding cp1252" in message
+    assert prepare(content, *LABELLED, "--encoding", "cp1252")[1]["train"][0]["text"] == "schön"
+    assert "Unknown --encoding 'cp9'" in refuse(content, *LABELLED, "--encoding", "cp9")
+    assert "Unknown --encoding 'base64'" in refuse(content, *LABELLED, "--encoding", "base64")
+
+
+def test_an_encoding_against_the_byte_order_mark_is_refused(refuse):
+    message = refuse(codecs.BOM_UTF8 + table(ROWS).encode(), *LABELLED, "--encoding", "latin-1")
+    assert "byte-order mark of utf-8" in message
+
+
+def test_utf_16_without_a_mark_is_recognized(prepare, refuse):
+    content = table(ROWS).encode("utf-16-le")
+    assert "--encoding utf-16-le" in refuse(content.replace("ößer 映画".encode("utf-16-le"), b""), *LABELLED)
+    assert prepare(content, *LABELLED, "--encoding", "utf-16-le")[1] == {"train": EXPECTED}
+
+
+def test_a_misspelt_column_is_answered_with_the_closest(refuse):
+    message = refuse(table(ROWS), "--text", "txt", "--label", "label")
+    assert "no column 'txt'; did you mean 'text'?" in message
+    assert "'text', 'label'" in message
+
+
+def test_a_file_without_a_header_needs_the_names(prepare, refuse):
+    content = table(ROWS).split("\n", 1)[1]
+    assert "--columns text label" in refuse(content, *LABELLED)
+    assert prepare(content, *LABELLED, "--columns", "text", "label")[1] == {"train": EXPECTED}
+    assert "has 2 columns" in refuse(content, *LABELLED, "--columns", "text", "label", "date")
+
+
+def test_one_column_is_not_the_text_and_the_label(refuse):
+    assert "--text and --label both name the column 'label'" in refuse(table(ROWS), *LABELLED, "--text", "label")
+
+
+def test_a_column_that_comes_twice_is_refused(refuse):
+    assert "2 columns named 'text'" in refuse("text,text,label\na,b,c\n", *LABELLED)
+
+
+INVALID = 'text,label\ngood,pos\n"two\nlines",neg\n,pos\n   ,neg\nbad,\nworse,NaN\na,b,c\nlonely\nfine,pos\ndull,neg\n'
+
+
+def test_invalid_rows_are_refused_with_their_lines(refuse):
+    message = refuse(INVALID, *LABELLED)
+    assert "6 of 10 rows are invalid" in message
+    for said in (
+        "no text: line 5, line 6",
+        "no label: line 7",
+        "the label 'NaN' (if it is a class, see --missing): line 8",
+        "3 instead of 2 fields (separator ','): line 9",
+        "1 instead of 2 fields (separator ','): line 10",
+        "--skip-invalid",
+    ):
+        assert said in message
+
+
+def test_invalid_rows_are_left_out_where_asked(prepare):
+    summary, splits = prepare(INVALID, *LABELLED, "--skip-invalid")
+    assert [record["text"] for record in splits["train"]] == ["good", "two\nlines", "fine", "dull"]
+    assert sum(summary["skipped"].values()) == 6
+    assert summary["skipped"]["no text"] == 2
+
+
+def test_a_class_may_be_called_none(prepare, refuse):
+    content = "text,label\na,None\nb,anger\nc,None\nd,anger\n"
+    assert "the label 'None' (if" in refuse(content, *LABELLED)
+    assert prepare(content, *LABELLED, "--missing")[0]["splits"]["train"]["classes"] == {"None": 2, "anger": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("text,label\n", "no rows after the header"),
+        ("text,label\n,\n", "The only row is invalid"),
+        ("text,label\na,x\nb,x\n", "Every row has the label 'x'"),
+        ("text,label\na,1\nb,2\nc,3\nd,4\n", "'label' has 4 different values in 4 rows"),
+        ('text,label\na,x\n"b,y\nc,y\n', "opens in line 3 of"),
+        ('text,label\na,"x\ny"\nb,z\n', "the label has a line break: line 2"),
+        ('text,label\n"a" b,x\nb,z\n', "continues after its closing quotation mark"),
+    ],
+)
+def test_a_table_without_examples_or_classes_is_refused(refuse, content, said):
+    assert said in refuse(content, *LABELLED)
+
+
+def test_quotation_marks_may_belong_to_the_texts(prepare):
+    _, splits = prepare('text\tlabel\n"A start\tx\nb "c"\ty\n', *LABELLED, "--no-quotes", name="notes.tsv")
+    assert [record["text"] for record in splits["train"]] == ['"A start', 'b "c"']
+
+
+def test_options_that_do_not_fit_the_file(refuse):
+    for option, name in [
+        (("--columns", "text"), "a.jsonl"),
+        (("--no-quotes",), "a.parquet"),
+        (("--separator", ";"), "a.json"),
+    ]:
+        assert f"{option[0]} is for .csv, .tsv, .txt files" in refuse("x", *option, name=name)
+    assert "--encoding is for" in refuse("x", "--encoding", "utf-8", name="a.parquet")
+
+
+def test_a_separator_by_name(prepare):
+    assert prepare(table(ROWS, separator="\t"), *LABELLED, "--separator", "tab")[1] == {"train": EXPECTED}
+    assert prepare(table(ROWS, separator="~"), *LABELLED, "--separator", "~")[1] == {"train": EXPECTED}
+
+
+def test_json_lines_of_any_labels(prepare):
+    rows = [
+        {"text": "a", "label": True},
+        {"label": False, "text": "b", "other": [1]},
+        {"text": "c\ud55c\n", "label": 1 > 0},
+    ]
+    content = "\n".join(map(json.dumps, rows))
+    assert prepare(content, *LABELLED, name="notes.jsonl")[1]["train"] == [
+        {"text": "a", "label": "true"},
+        {"text": "b", "label": "false"},
+        {"text": "c한\n", "label": "true"},
+    ]
+    array = json.dumps([{"text": "a", "label": 0}, {"text": "b", "label": 1.0}, {"text": "c", "label": 1}])
+    assert prepare(array, *LABELLED, name="notes.json")[0]["splits"]["train"]["classes"] == {"0": 1, "1": 2}
+
+
+def test_json_lines_that_are_not_examples_are_refused_with_their_lines(refuse):
+    lines = ['{"text": "a", "label": 0}', '{"text": "b", "label": 1', "[1]", '{"text": 5, "label": 1}', '{"label": 1}']
+    lines += ['{"text": "c", "label": [1]}', '{"text": "c", "label": NaN}', '{"text": "\\ud83d", "label": 1}']
+    message = refuse("\n".join(lines), *LABELLED, name="notes.jsonl")
+    for said in (
+        "not valid JSON: line 2",
+        "not a JSON object: line 3",
+        "the text is of type int, not a string: line 4",
+        "no text: line 5",
+    ):
+        assert said in message
+    assert "and 2 other reasons" in message
+    assert "no column 'label'; did you mean 'labels'?" in refuse(
+        '{"text": "a", "labels": 0}', *LABELLED, name="notes.jsonl"
+    )
+    assert "not valid JSON" in refuse('[{"text": "a"', *WHOLE, name="notes.json")
+    assert "not a JSON object: item 2" in refuse('[{"text": "a"}, "b"]', *WHOLE, name="notes.json")
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """Writes columns as a Parquet file, and returns its bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    def make(columns, metadata=None):
+        pyarrow.parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), tmp_path / "made.parquet")
+        return (tmp_path / "made.parquet").read_bytes()
+
+    return make
+
+
+def test_parquet_files(prepare, refuse, parquet):
+    columns = {"text": ["a", "b", "c"], "label": [0.0, 1.0, 1.0], "words": [["a"], ["b"], ["c"]]}
+    _, splits = prepare(parquet(columns), *LABELLED, name="notes.parquet")
+    assert splits["train"][1] == {"text": "b", "label": "1"}
+    message = refuse(parquet(columns), "--text", "words", name="notes.parquet")
+    assert "Column 'words'" in message
+    assert "list<" in message
+    missing = parquet({"text": ["a", None, "c"], "label": [0, 1, None]})
+    message = refuse(missing, *LABELLED, name="notes.parquet")
+    assert "no text: row 2" in message
+    assert "no label: row 3" in message
+    assert "not a readable Parquet file" in refuse(b"PAR1 nothing", *WHOLE, name="notes.parquet")
+
+
+def test_class_names_that_hugging_face_stores_in_parquet(prepare, parquet):
+    info = {"info": {"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}}
+    content = parquet({"text": ["a", "b", "c"], "label": [1, 0, 1]}, {"huggingface": json.dumps(info)})
+    _, splits = prepare(content, *LABELLED, name="notes.parquet")
+    assert [record["label"] for record in splits["train"]] == ["pos", "neg", "pos"]
+
+
+def test_class_names_of_any_letters(prepare):
+    names = ["été", "日本/東京", "a b", "ünï"]
+    content = "text,label\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names * 3))
+    assert set(prepare(content, *LABELLED)[0]["splits"]["train"]["classes"]) == set(names)
+
+
+def test_classes_that_differ_in_case_are_noted(prepare):
+    summary, _ = prepare("text,label\na,Pos\nb,pos\nc,neg\nd,neg\ne,pos\nf,neg\n", *LABELLED)
+    assert "Classes 'Pos' and 'pos' differ only in case." in summary["notes"]
+
+
+def test_an_unsupported_file_is_refused(refuse):
+    assert "expected .csv, .tsv" in refuse("x", *WHOLE, name="notes.xlsx")
