@@ -32,6 +32,11 @@ class BatchIndices:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def num_examples(self) -> int:
+        """Number of examples in all batches."""
+        return int(np.count_nonzero(self.examples != NO_EXAMPLE))
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:

@@ -90,7 +90,7 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
     if opened is not None:
         return opened
     try:
-        with _locked(root, entry.name):
+        with locked(root, entry.name):
             opened = _read(entry, key)  # another process may have built the entry meanwhile
             if opened is None:
                 _build(entry, key, build)
@@ -160,8 +160,8 @@ def _sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _locked(root: Path, name: str) -> Iterator[None]:
-    """Holds the lock of one entry; the operating system releases the lock if the process dies."""
+def locked(root: Path, name: str) -> Iterator[None]:
+    """Holds the lock `name` in a folder; the operating system releases the lock if the process dies."""
     root.mkdir(parents=True, exist_ok=True)
     with open(root / f".{name}.lock", "w") as file:
         try:

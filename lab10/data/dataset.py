@@ -3,19 +3,22 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, cast, get_args
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
+from lab10.cli.console import console
 from lab10.config.fields import field, require_at_least, require_fraction
-from lab10.data.sources import Source, open_source
+from lab10.data.groups import open_groups
+from lab10.data.sources import Source, open_source, require_split
+from lab10.data.splits import hold_out, missing_classes, require_disjoint
 from lab10.data.transforms import Batch, NoTransform, Transform
 from lab10.errors import UserError
 
 # A batch on the host, rows first: `inputs`, `labels` if the dataset has labels, and `mask`, which is
 # false in rows that only fill the batch. `Spec.preprocess` adds `targets`.
 HostBatch = dict[str, np.ndarray]
-SplitName = Literal["train", "validation", "test"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,15 +85,18 @@ class OpenDataset:
       spec: the description of the dataset.
       version: full TFDS name with the version: `mnist/3.0.1`.
       content_sha256: SHA-256 of the arrays of the train split, hexadecimal.
-      open_split: opens a split. The test split is not read until it is opened.
+      open_split: opens `train`, `validation`, `test` or any other TFDS split (`Dataset.tfds_split`). A split other
+        than `train` is not read until it is opened.
       vocabulary: the words of a text dataset, most frequent first; None for other datasets.
+      ngram_tables: the n-grams of a text dataset that have ids, as in `lab10.data.ngram_vocabulary`.
     """
 
     spec: Spec
     version: str
     content_sha256: str
-    open_split: Callable[[SplitName], Split]
+    open_split: Callable[[str], Split]
     vocabulary: Sequence[bytes] | None = None
+    ngram_tables: tuple[np.ndarray, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,13 +110,17 @@ class Dataset(abc.ABC):
     cache_dir: str | None = field(None, affects_result=False)
     """Folder of the array cache; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
     train_split: str = "train"
-    """TFDS split to train on; the validation split is taken from it."""
-    test_split: str = "test"
+    """TFDS split to train on, or slices of splits, such as train[:80%] or train+unsupervised."""
+    test_split: str = field("test", affects_result=False)
     """TFDS split for testing; only evaluation reads it."""
+    validation_split: str | None = None
+    """TFDS split for validation; None: rows of the train split are held out."""
     validation_fraction: float = 0.1
-    """Fraction of the train split that is held out for validation; 0: none."""
+    """Fraction of the train split that is held out for validation, if it has no split of its own; 0: none."""
     validation_seed: int = 0
     """Seed of the choice of validation examples."""
+    validation_group: str | None = None
+    """Feature whose equal values, such as an author, stay together when rows are held out; None: draws single rows."""
     shuffle_seed: int = 0
     """Seed of the order of training examples."""
     transform: Transform = NoTransform()
@@ -119,49 +129,131 @@ class Dataset(abc.ABC):
     def __post_init__(self):
         require_fraction(self, "validation_fraction", prefix="data.")
         require_at_least(0, self, "validation_seed", "shuffle_seed", prefix="data.")
+        if self.validation_split is not None and self.validation_group is not None:
+            raise UserError(
+                "--data.validation-group groups rows that are held out of the train split, and --data.validation-split "
+                "names a split of its own. Give one of them."
+            )
 
     @abc.abstractmethod
-    def open_dataset(self) -> OpenDataset:
+    def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
         """Opens the dataset; writes its arrays to the cache first if they are missing.
+
+        Args:
+          recorded: workdir of the run for which it is opened. What the run recorded of its dataset, such as a
+            vocabulary, is read from there; a workdir without records is ignored.
 
         Raises:
           UserError: the dataset is missing, or its examples are of another type.
         """
 
-    def source(self, split: SplitName) -> Source:
-        """Opens the TFDS split that contains the examples of a split."""
-        name = self.test_split if split == "test" else self.train_split
-        return open_source(self.name, name, self.dir, self.cache_dir)
+    @property
+    def has_validation(self) -> bool:
+        """Whether runs on this dataset have a validation split."""
+        return self.validation_split is not None or self.validation_fraction > 0
 
-    def split_indices(self, split: SplitName, examples: int) -> np.ndarray:
-        """Returns the row ids of a split's examples in their TFDS split of `examples` examples, sorted, int64.
+    @property
+    def holds_out(self) -> bool:
+        """Whether the validation split consists of rows of the train split."""
+        return self.validation_split is None and self.validation_fraction > 0
 
-        Train and validation are a partition that depends only on `validation_fraction`,
-        `validation_seed` and `examples`: dropping or truncating examples afterwards moves no
-        example from one split to the other.
+    def is_of_train(self, split: str) -> bool:
+        """Returns whether the examples of a split are in the TFDS split to train on."""
+        return split == "train" or (split == "validation" and self.validation_split is None)
+
+    def tfds_split(self, split: str) -> str:
+        """Returns the TFDS split that contains the examples of a split.
+
+        `train`, `validation` and `test` are the splits of this config. Any other name is that of a TFDS split, or of
+        slices: TFDS's own split `validation` is `validation[0:]`.
         """
-        if split == "test":
-            return np.arange(examples)
-        held_out = round(self.validation_fraction * examples)
-        if self.validation_fraction > 0:
-            held_out = min(max(held_out, 1), examples - 1)
-        order = np.random.default_rng([self.validation_seed, examples]).permutation(examples)
-        return np.sort(order[:held_out] if split == "validation" else order[held_out:])
+        if self.is_of_train(split):
+            return self.train_split
+        return {"validation": self.validation_split, "test": self.test_split}.get(split) or split
 
-    def refuse_empty(self, split: SplitName, rows: np.ndarray, limit: str = "") -> None:
+    def source(self, split: str) -> Source:
+        """Opens the TFDS split that contains the examples of a split.
+
+        Raises:
+          UserError: the split does not exist, or the splits of this config have rows in common.
+        """
+        option = f"--data.{'train' if self.is_of_train(split) else split}-split"
+        source = open_source(
+            self.name,
+            self.tfds_split(split),
+            self.dir,
+            self.cache_dir,
+            option=option if split in ("train", "validation", "test") else "--split",
+        )
+        named = {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}
+        require_disjoint(
+            self.name, source.splits, {f"--data.{name}-split": value for name, value in named.items() if value}
+        )
+        return source
+
+    def require_test_split(self) -> None:
+        """Checks that the test split exists, without reading it.
+
+        Raises:
+          UserError: there is no such split, or it has rows in common with those that are trained on.
+        """
+        require_split(self.name, self.source("train").splits, self.test_split, "--data.test-split")
+
+    def split_indices(
+        self, split: str, examples: int, labels: np.ndarray | None = None, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns the row ids of a split's examples in their TFDS split, sorted, int64.
+
+        Train and validation are a partition that depends only on the arguments, `validation_fraction` and
+        `validation_seed`: dropping or truncating examples afterwards moves no example from one split to the other.
+
+        Args:
+          split: name of the split.
+          examples: number of rows of the TFDS split.
+          labels: class of each row, for the draw that `hold_out` describes.
+          groups: group of each row, likewise.
+        """
+        if split not in ("train", "validation") or self.validation_split is not None:
+            return np.arange(examples)
+        held_out = hold_out(examples, self.validation_fraction, self.validation_seed, labels, groups)
+        return np.flatnonzero(held_out == (split == "validation"))
+
+    def choose_rows(self, split: str, source: Source, labels: np.ndarray) -> np.ndarray:
+        """Returns the row ids of a split's examples as `split_indices` does, with the groups of the rows if needed.
+
+        Args:
+          split: name of the split.
+          source: the train split.
+          labels: class of each row of the TFDS split, negative without one.
+        """
+        groups = None
+        if self.validation_group is not None and self.is_of_train(split) and self.holds_out:
+            groups = open_groups(self.name, source, self.validation_group, self.cache_dir)
+        rows = self.split_indices(split, len(labels), labels, groups)
+        if (
+            split == "validation"
+            and groups is None
+            and not np.array_equal(rows, self.split_indices(split, len(labels)))
+        ):
+            console.print(
+                f"The validation split of {self.name} is drawn class by class, because {self.validation_fraction:g} of "
+                f"all rows would leave out a class: it has {len(rows)} of {len(labels)} rows.",
+                markup=False,
+            )
+        return rows
+
+    def refuse_empty(self, split: str, rows: np.ndarray, limit: str = "") -> None:
         """Raises UserError if a split has no examples. `limit` continues the message with the reason."""
-        if len(rows) == 0 and split == "validation" and self.validation_fraction == 0:
+        if len(rows) == 0 and split == "validation" and not self.has_validation:
             raise UserError(f"This run has no validation split of {self.name}: --data.validation-fraction is 0.")
         if len(rows) == 0:
             raise UserError(f"The {split} split of {self.name} has no examples{limit}.")
 
-
-def split_named(name: str) -> SplitName:
-    """Returns the name, checked to be the name of a split.
-
-    Raises:
-      UserError: no split has this name.
-    """
-    if name not in get_args(SplitName):
-        raise UserError(f"Unknown split {name!r}; expected one of {', '.join(get_args(SplitName))}.")
-    return cast(SplitName, name)
+    def warn_of_missing_classes(self, split: str, labels: np.ndarray, spec: Spec) -> None:
+        """Prints a warning if a split has no example of a class."""
+        if missing := missing_classes(labels, spec.class_names):
+            others = f" and {len(missing) - 5} other class(es)" if len(missing) > 5 else ""
+            console.print(
+                f"The {split} split of {self.name} has no example of the class {', '.join(missing[:5])}{others}.",
+                markup=False,
+            )

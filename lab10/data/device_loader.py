@@ -13,6 +13,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lab10.data.batching import NO_EXAMPLE, BatchIndices
 from lab10.data.dataset import Batch, HostBatch, Spec, Split
 
+# Of a split that is streamed, one call of `load` sends at most so much; but two batches, however large.
+MAX_STREAMED_BYTES = 2**26
+
 
 class DeviceBatches(struct.PyTreeNode):
     """Batches on the devices. `batches[i]` is the batch with index `i`; indexing is pure and runs on the devices.
@@ -44,14 +47,15 @@ class DeviceBatches(struct.PyTreeNode):
         return len(self.row_ids)
 
     def __getitem__(self, i: jax.Array | int) -> Batch:
-        """Returns the batch with index `i`, with `mask`."""
+        """Returns the batch with index `i`, with `mask` and `row_ids`."""
         # Without the rows after `batch_size`, so that randomness drawn for a batch does not depend on the devices.
         row_ids = self.row_ids[i][: self.batch_size]
         if self.streamed:
             batch = {name: rows[i][: self.batch_size] for name, rows in self.table.items()}
         else:
             batch = {name: rows[jnp.maximum(row_ids, 0)] for name, rows in self.table.items()}
-        return self.spec.trim_padding(batch, self.padded_length) | {"mask": row_ids != NO_EXAMPLE}
+        batch = self.spec.trim_padding(batch, self.padded_length)
+        return batch | {"row_ids": row_ids, "mask": row_ids != NO_EXAMPLE}
 
 
 class DeviceLoader:
@@ -64,7 +68,8 @@ class DeviceLoader:
       split: the examples.
       spec: the description of the dataset.
       mesh: the devices.
-      capacity: maximal number of batches per call of `load`. One compiled program serves any smaller number.
+      capacity: maximal number of batches per call of `load`; `capacity_for` limits it further. One compiled program
+        serves any smaller number.
       max_resident_bytes: maximal size of a split that is stored on the devices; a larger split is streamed.
 
     Attributes:
@@ -75,15 +80,23 @@ class DeviceLoader:
         self.split, self.capacity, self._spec, self._mesh = split, capacity, spec, mesh
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._rows = NamedSharding(mesh, PartitionSpec(None, *mesh.axis_names))
-        bytes_per_example = sum(array[:1].nbytes for array in split.batch(np.arange(min(1, len(split)))).values())
+        self._bytes_per_example = sum(array.nbytes for array in split.batch(np.arange(min(1, len(split)))).values())
         # With several processes, no process should read the whole split for its rows of each batch.
-        self.resident = bytes_per_example * len(split) <= max_resident_bytes and not mesh.is_multi_process
+        self.resident = self._bytes_per_example * len(split) <= max_resident_bytes and not mesh.is_multi_process
+
+    def capacity_for(self, batch_size: int) -> int:
+        """Returns the maximal number of batches of this size per call of `load`: fewer if streamed and large."""
+        if self.resident:
+            return self.capacity
+        # With room for only one batch, XLA would move it out of the loop over batches, and round differently.
+        fitting = max(2, MAX_STREAMED_BYTES // max(1, self._bytes_per_example * self._num_rows(batch_size)))
+        return min(self.capacity, fitting)
 
     def load(self, indices: BatchIndices) -> DeviceBatches:
-        """Loads at most `capacity` batches onto the devices."""
+        """Loads at most `capacity_for(batch_size)` batches onto the devices."""
         count, batch_size = indices.examples.shape
         rows = self._num_rows(batch_size)
-        row_ids = np.full((self.capacity, rows), NO_EXAMPLE, np.int32)
+        row_ids = np.full((self.capacity_for(batch_size), rows), NO_EXAMPLE, np.int32)
         row_ids[:count, :batch_size] = indices.examples
         if self.resident:
             table = self._table
@@ -105,10 +118,8 @@ class DeviceLoader:
 
     def abstract_batches(self, batch_size: int, padded_length: int | None) -> DeviceBatches:
         """Returns shapes, dtypes and shardings of what `load` returns, without reading more than one example."""
-        rows = self._num_rows(batch_size)
-        leading, sharding = (
-            ((len(self.split),), self._replicated) if self.resident else ((self.capacity, rows), self._rows)
-        )
+        rows, capacity = self._num_rows(batch_size), self.capacity_for(batch_size)
+        leading, sharding = ((len(self.split),), self._replicated) if self.resident else ((capacity, rows), self._rows)
         example = self.split.batch(np.arange(1), None if self.resident else padded_length)
         table = {
             name: jax.ShapeDtypeStruct((*leading, *array.shape[1:]), array.dtype, sharding=sharding)
@@ -116,7 +127,7 @@ class DeviceLoader:
         }
         return DeviceBatches(
             table,
-            jax.ShapeDtypeStruct((self.capacity, rows), np.int32, sharding=self._rows),
+            jax.ShapeDtypeStruct((capacity, rows), np.int32, sharding=self._rows),
             jax.ShapeDtypeStruct((), np.int32, sharding=self._replicated),
             self._spec,
             padded_length,

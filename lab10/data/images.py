@@ -1,40 +1,54 @@
-"""TFDS datasets of single-channel images of one size, as rows of pixels."""
+"""TFDS datasets of images of one size, as rows of pixels."""
 
 import dataclasses
-from typing import Any, ClassVar
+import functools
+from pathlib import Path
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
+from lab10.config.fields import require_at_least, require_at_most
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
-from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
+from lab10.data.features import choose_feature, describe
+from lab10.data.image_decoding import decode_image, is_8_bit_gray, loses_bits
+from lab10.data.labels import Labels, find_labels
 from lab10.data.sources import Source, import_tfds
 from lab10.errors import UserError
 
 MAX_PIXELS = 2**24
+MAX_16_BITS = 65535
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec(Spec):
-    """The size of the images, and `largest`, the pixel value that is scaled to 1."""
+    """The size and channels of the images, and `largest`, the pixel value that is scaled to 1."""
 
     modality: ClassVar[str] = "images"
 
     height: int
     width: int
+    channels: int = 1
     largest: int
 
     def __post_init__(self):
-        if min(self.height, self.width, self.largest) < 1 or self.pixels > MAX_PIXELS or self.largest > 65535:
+        smallest = min(self.height, self.width, self.channels, self.largest)
+        if smallest < 1 or self.pixels > MAX_PIXELS or self.largest > MAX_16_BITS:
             raise UserError(
-                f"Images of {self.height} × {self.width} pixels with values up to {self.largest} are not supported; "
-                f"expected 8 or 16 bits per pixel and at most {MAX_PIXELS} pixels."
+                f"Images of {self.height} × {self.width} pixels, {self.channels} channel(s) and values up to "
+                f"{self.largest} are not supported; expected 8 or 16 bits per channel and at most {MAX_PIXELS} values."
             )
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels, in the order in which a row is flattened."""
+        return self.height, self.width, self.channels
+
+    @property
     def pixels(self) -> int:
-        """Number of pixels of an image: the width of a row of inputs."""
-        return self.height * self.width
+        """Number of values of an image: the width of a row of inputs."""
+        return self.height * self.width * self.channels
 
     def example(self) -> HostBatch:
         """Returns a blank image: `inputs` uint8 or uint16 [1, pixels]."""
@@ -52,75 +66,154 @@ class ImageDataset(Dataset):
     """Images, flattened and scaled to [0, 1]."""
 
     name: str = "mnist"
-    """TFDS dataset of single-channel images of one size, such as mnist, fashion_mnist, kmnist."""
+    """TFDS dataset of images of one size, such as mnist, fashion_mnist, cifar10."""
     image_feature: str | None = None
-    """Feature that contains the image; None: the only image feature."""
+    """Feature that contains the image; None: `image`, else the only image feature."""
+    label_feature: str | None = None
+    """Feature that contains the class label; None: `label`, if there is one."""
+    pixel_max: int | None = None
+    """Pixel value that is scaled to 1; None: the largest value of the pixels' type, or 1 if no pixel exceeds 1."""
 
-    def open_dataset(self) -> OpenDataset:
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(1, self, "pixel_max", prefix="data.")
+        require_at_most(MAX_16_BITS, self, "pixel_max", prefix="data.")
+
+    def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
         source = self.source("train")
-        feature, spec = self._describe(source)
-        arrays, digest = self._open_arrays(source, feature, spec)
+        feature = self._image_feature(source)
+        source = source.undecoded(feature)
+        stored = source.read([0])[0][feature]
+        first = self._decode(source, feature, stored, source.features[feature].shape[-1] or None)
+        labels = find_labels(self.name, dict(source.features.items()), self.label_feature) or Labels()
+        # Fields of the cache's key that are absent where the arrays are those of the first version of this reader.
+        extra = {} if is_8_bit_gray(stored) else {"decoder": "by mode"}
+        if labels.are_numbers or labels.feature not in (None, "label"):
+            extra["label"] = str(labels.feature)
+        arrays, digest = self._open_arrays(source, feature, labels, first, extra)
+        labels = labels.with_classes(self.name, arrays["labels"], is_required=self.label_feature is not None)
+        height, width, channels = first.shape
+        spec = ImageSpec(
+            height=height,
+            width=width,
+            channels=channels,
+            largest=self._largest(arrays["pixels"]),
+            class_names=labels.class_names,
+        )
 
-        def open_split(split: SplitName) -> Split:
-            split_arrays = self._open_arrays(self.source("test"), feature, spec)[0] if split == "test" else arrays
-            rows = self.split_indices(split, len(split_arrays["pixels"]))
+        @functools.cache
+        def open_split(split: str) -> Split:
+            pixels, values = arrays["pixels"], arrays["labels"]
+            if not self.is_of_train(split):
+                other = self._open_arrays(self.source(split).undecoded(feature), feature, labels, first, extra)[0]
+                pixels, values = other["pixels"], other["labels"]
+                self._require_at_most(spec.largest, pixels, split)
+            classes = labels.classes(self.name, split, values)
+            rows = self.choose_rows(split, source, classes)
             self.refuse_empty(split, rows)
+            self.warn_of_missing_classes(split, classes[rows], spec)
 
             def read(row_ids: np.ndarray, _: int | None) -> HostBatch:
-                return {"inputs": split_arrays["pixels"][row_ids], "labels": split_arrays["labels"][row_ids]}
+                return {"inputs": pixels[row_ids], "labels": classes[row_ids]}
 
             return Split(rows, read)
 
         return OpenDataset(spec, source.version, digest, open_split)
 
-    def _describe(self, source: Source) -> tuple[str, ImageSpec]:
-        """Returns the name of the image feature and the spec."""
-        tfds = import_tfds()
-        images = [key for key, feature in sorted(source.features.items()) if isinstance(feature, tfds.features.Image)]
-        name = self.image_feature or (images[0] if len(images) == 1 else None)
-        if name is None or name not in images:
-            raise UserError(
-                f"{self.name} does not have the expected image feature: its image features are "
-                f"{', '.join(images) or 'none'}.\n"
-                f"Choose a feature with --data.image-feature, or another dataset with --data.name."
-            )
-        feature = source.features[name]
-        if feature.shape[-1] != 1 or np.dtype(feature.np_dtype) not in (np.uint8, np.uint16):
-            raise UserError(
-                f"{self.name} has images of shape {feature.shape}, {feature.np_dtype}; "
-                f"expected one channel of uint8 or uint16."
-            )
-        height, width, _ = source.read([0])[0][name].shape if len(source) else (1, 1, 1)
-        label = dict(source.features.items()).get("label")
-        classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
-        return name, ImageSpec(
-            height=height, width=width, largest=int(np.iinfo(feature.np_dtype).max), class_names=classes
+    def _image_feature(self, source: Source) -> str:
+        image = import_tfds().features.Image
+        features = dict(source.features.items())
+        images = sorted(name for name, feature in features.items() if isinstance(feature, image))
+        name = choose_feature(
+            self.name, features, "image", "--data.image-feature", self.image_feature, images, preferred="image"
         )
+        feature = features[name]
+        if len(feature.shape) != 3 or np.dtype(feature.np_dtype) not in (np.uint8, np.uint16):
+            raise UserError(
+                f"The feature {name!r} of {self.name} is {describe(feature)} with shape {feature.shape}; expected "
+                "[height, width, channels] of uint8 or uint16.\nStore images of floats as PNG files of 16 bits."
+            )
+        return name
 
-    def _open_arrays(self, source: Source, feature: str, spec: ImageSpec) -> tuple[Arrays, str]:
+    def _decode(self, source: Source, feature: str, stored: bytes, channels: int | None) -> np.ndarray:
+        """Decodes an image to [height, width, channels]."""
+        try:
+            if np.dtype(source.features[feature].np_dtype) == np.uint16 and loses_bits(stored):
+                raise ValueError("a color image of 16 bits per channel, of which Pillow reads 8; expected 8 bits")
+            return decode_image(stored, channels)
+        except ValueError as error:
+            raise UserError(
+                f"The feature {feature!r} of {self.name} contains {error}.\n"
+                "Prepare the dataset with converted images, or choose another feature with --data.image-feature."
+            ) from error
+
+    def _open_arrays(
+        self, source: Source, feature: str, labels: Labels, first: np.ndarray, extra: dict[str, str]
+    ) -> tuple[Arrays, str]:
         """Opens the arrays of a split in the cache, and their digest.
 
-        `pixels` [examples, pixels] have the integer type of the images; `labels` are int32 [examples],
-        -1 without classes.
+        `pixels` [examples, pixels] have the integer type of the images; `labels` are the values of the labels,
+        [examples].
+
+        Args:
+          source: the split, with undecoded images.
+          feature: name of the image feature.
+          labels: what labels to read.
+          first: the first image of the train split, whose size and type all others must have.
+          extra: fields to add to the key in the cache.
         """
 
         def build(writer: ArrayWriter) -> None:
             for records in source.chunks():
-                writer.append("pixels", np.stack([self._flatten(record[feature], spec) for record in records]))
-                writer.append("labels", np.array([label_of(record, spec.class_names) for record in records], np.int32))
+                images = [self._decode(source, feature, record[feature], first.shape[-1]) for record in records]
+                writer.append("pixels", np.stack([self._flatten(image, first) for image in images]))
+                writer.append("labels", labels.read(records))
 
-        key = {"reader": "images 1", "feature": feature, "source": source.fingerprint}
+        key = {"reader": "images 1", "feature": feature, "source": source.fingerprint} | extra
         return open_entry(cache_root(self.cache_dir), f"{source.version}-{source.fingerprint['split']}", key, build)
 
-    def _flatten(self, image: np.ndarray, spec: ImageSpec) -> np.ndarray:
-        if image.shape != (spec.height, spec.width, 1):
+    def _flatten(self, image: np.ndarray, first: np.ndarray) -> np.ndarray:
+        if image.shape != first.shape:
+            sizes = " and ".join(" × ".join(map(str, one.shape[:2])) for one in (first, image))
             raise UserError(
-                f"{self.name} has images of different sizes "
-                f"({image.shape[:2]} and {(spec.height, spec.width)}); expected one size."
+                f"{self.name} has images of different sizes ({sizes} pixels, height × width); expected one size.\n"
+                "Prepare the dataset with images of one size."
+            )
+        if image.dtype != first.dtype:
+            raise UserError(
+                f"{self.name} has images of {first.dtype} and of {image.dtype}; expected the same number of bits."
             )
         return image.reshape(-1)
 
+    def _largest(self, pixels: np.ndarray) -> int:
+        """Returns the pixel value that is scaled to 1, from the pixels of the train split."""
+        of_type = int(np.iinfo(pixels.dtype).max)
+        if self.pixel_max is not None:
+            self._require_at_most(self.pixel_max, pixels, "train")
+            return self.pixel_max
+        found = largest_pixel(pixels)
+        if found == 1 or found > of_type // 2:
+            return 1 if found == 1 else of_type
+        reason = "every pixel of its train split is 0" if found == 0 else f"the largest of its train split is {found}"
+        raise UserError(
+            f"The pixels of {self.name} are {pixels.dtype}, which holds values up to {of_type}, but {reason}.\n"
+            f"State the value that means white with --data.pixel-max, such as {found or 1} or {of_type}."
+        )
 
-def label_of(record: dict[str, Any], class_names: tuple[str, ...]) -> int:
-    """Returns the class of an example; -1 if the dataset has no classes."""
-    return int(record["label"]) if class_names else -1
+    def _require_at_most(self, largest: int, pixels: np.ndarray, split: str) -> None:
+        if largest < np.iinfo(pixels.dtype).max and (found := largest_pixel(pixels)) > largest:
+            source = "--data.pixel-max is" if self.pixel_max is not None else "the train split has none above"
+            raise UserError(
+                f"The {split} split of {self.name} has a pixel of {found}, but {source} {largest}; expected no pixel "
+                "above it.\nRaise --data.pixel-max."
+            )
+
+
+def largest_pixel(pixels: np.ndarray) -> int:
+    """Returns the largest value of pixels [examples, pixels]; stops reading at the largest value of the type."""
+    largest, of_type = 0, np.iinfo(pixels.dtype).max
+    for start in range(0, len(pixels), 1000):
+        largest = max(largest, int(pixels[start : start + 1000].max()))
+        if largest == of_type:
+            break
+    return largest

@@ -1,9 +1,12 @@
 """Opens prepared TFDS datasets without TensorFlow, with error messages that say what to do."""
 
 import contextlib
+import copy
 import dataclasses
 import importlib
 import os
+import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,14 +16,14 @@ from typing import Any
 from lab10.cli.console import console
 from lab10.config.paths import path_of
 from lab10.config.registry import closest
+from lab10.data import samples
 from lab10.data.cache import cache_root
+from lab10.data.content_digest import content_sha256
+from lab10.data.prepared_folders import found_instead
 from lab10.errors import UserError
 
-# Datasets that this project prepares without a network, from installed packages.
-SAMPLES = {
-    "mnist_sample": "lab10.data.samples.mnist_sample",
-    "synthetic_reviews": "lab10.data.samples.synthetic_reviews",
-}
+# Datasets that this project prepares without a network: each file in samples/ has the builder of the same name.
+SAMPLES = {module.name: f"{samples.__name__}.{module.name}" for module in pkgutil.iter_modules(samples.__path__)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +34,9 @@ class Source:
       features: the TFDS features of an example.
       version: full TFDS name with the version.
       records: the TFDS data source, which reads examples by index.
-      fingerprint: name, version and sizes, which identify the data in the cache.
+      fingerprint: name, version and sizes, and the content of own files, which identify the data in the cache.
       folder: folder of the prepared dataset, for messages.
+      splits: the `tfds.core.SplitDict` of the dataset: its splits, and the rows of their slices.
     """
 
     features: Any
@@ -40,6 +44,7 @@ class Source:
     records: Any
     fingerprint: dict[str, Any]
     folder: str
+    splits: Any = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -58,6 +63,12 @@ class Source:
                 "Copy the folder there again, or prepare the dataset again."
             ) from error
 
+    def undecoded(self, feature: str) -> "Source":
+        """Returns the same split, with the stored bytes of a feature in place of its value."""
+        records = copy.copy(self.records)
+        records.decoders = {feature: import_tfds().decode.SkipDecoding()}
+        return dataclasses.replace(self, records=records)
+
     def chunks(self, size: int = 2000) -> Iterator[list[dict[str, Any]]]:
         """Yields the records in order, `size` at a time."""
         for start in range(0, len(self), size):
@@ -69,48 +80,102 @@ def data_root(directory: str | None) -> Path:
     return path_of(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").absolute()
 
 
-def open_source(name: str, split: str, directory: str | None = None, cache_dir: str | None = None) -> Source:
-    """Opens a split of a prepared dataset. The offline samples are prepared first if necessary.
+def open_source(
+    name: str,
+    split: str,
+    directory: str | None = None,
+    cache_dir: str | None = None,
+    option: str = "--data.train-split",
+) -> Source:
+    """Opens a split of a prepared dataset. Builders of this project and of the user are prepared first if necessary.
+
+    Args:
+      name: name of the dataset.
+      split: a TFDS split, or slices of splits: `train`, `train[:80%]`, `train+unsupervised`.
+      directory: folder of the prepared datasets, as in `data_root`.
+      cache_dir: folder of the cache, in which the offline samples are prepared.
+      option: the option that names the split, for messages.
 
     Raises:
       UserError: the dataset or the split is unknown, or the dataset is not prepared.
     """
-    builder = open_builder(name, cache_root(cache_dir) / "samples" if name in SAMPLES else data_root(directory))
-    if split not in builder.info.splits:
-        raise UserError(
-            f"{name} has no split {split!r}; it has {', '.join(map(repr, builder.info.splits)) or 'none'}.\n"
-            "Name an existing split with --data.train-split or --data.test-split."
-        )
+    builder = open_builder(name, cache_root(cache_dir) / "samples" if _base(name) in SAMPLES else data_root(directory))
+    info = builder.info
+    require_split(name, info.splits, split, option)
     try:
         records = builder.as_data_source(split=split)
     except NotImplementedError as error:
+        file_format = info.file_format.value if info.file_format else "another"
         raise UserError(
-            f"{name} in {builder.data_dir} is prepared in a file format without random access.\n"
+            f"{name} in {builder.data_dir} is prepared in the file format {file_format}, which has no random access; "
+            "expected array_record.\n"
             f"Prepare it again in another folder: python scripts/prepare_data.py {name} --data-dir FOLDER"
         ) from error
-    info = builder.info.splits[split]
+    fingerprint = _fingerprint(info, split)
+    return Source(info.features, info.full_name, records, fingerprint, str(builder.data_dir), info.splits)
+
+
+def _fingerprint(info: Any, split: str) -> dict[str, Any]:
+    """Returns what identifies a split in the cache. TFDS knows the bytes of whole splits only, not of slices."""
+    described = info.splits[split]
     fingerprint = {
-        "name": builder.info.full_name,
+        "name": info.full_name,
         "split": split,
-        "shards": list(info.shard_lengths),
-        "bytes": info.num_bytes,
+        "shards": list(described.shard_lengths),
+        "bytes": described.num_bytes,
     }
-    return Source(builder.info.features, builder.info.full_name, records, fingerprint, str(builder.data_dir))
+    if (content := content_sha256(info)) is not None:  # TFDS's own datasets keep their keys
+        fingerprint["content"] = content
+    if split in info.splits:
+        return fingerprint
+    rows = [(Path(one.filename).name, one.skip, one.take) for one in described.file_instructions]
+    return fingerprint | {"rows": rows, "whole": {name: whole.num_bytes for name, whole in info.splits.items()}}
+
+
+def require_split(name: str, splits: Any, split: str, option: str) -> None:
+    """Checks that a split, or slices of splits, exist and have rows.
+
+    Args:
+      name: name of the dataset, for messages.
+      splits: its `tfds.core.SplitDict`.
+      split: name of the split, or slices.
+      option: the option that names it.
+
+    Raises:
+      UserError: there is no such split; the message lists those that exist.
+    """
+    try:
+        examples = splits[split].num_examples
+    except (KeyError, ValueError, NotImplementedError) as error:
+        existing = ", ".join(map(repr, splits)) or "none"
+        # The last line says what is wrong; those above say where TFDS found it.
+        reason = f" ({str(error).strip().splitlines()[-1][:100]})" if set(split) & set("[]:%") else ""
+        raise UserError(
+            f"{name} has no split {split!r}{reason}; it has {existing}.\n"
+            f"Name one of these, or slices such as 'train[:80%]' or 'train+test', with {option}."
+        ) from error
+    if not examples:
+        raise UserError(f"The split {split!r} of {name} has no examples. Name another with {option}.")
+
+
+def _base(name: str) -> str:
+    """Returns the name of a dataset without config and version."""
+    return re.split("[/:]", name)[0]
 
 
 def open_builder(name: str, root: Path) -> Any:
-    """Returns the TFDS builder of a prepared dataset. The offline samples are prepared first if necessary.
+    """Returns the TFDS builder of a prepared dataset. Builders of this project and of the user prepare it if necessary.
 
     Raises:
       UserError: the dataset is unknown or not prepared under `root`.
     """
-    if name in SAMPLES:
-        importlib.import_module(SAMPLES[name])  # importing registers the builder with TFDS
+    if _base(name) in SAMPLES:
+        importlib.import_module(SAMPLES[_base(name)])  # importing registers the builder with TFDS
     builder = find_tfds_builder(name, root)
-    if name in SAMPLES and not builder.is_prepared():
-        prepare_sample(builder)
+    if not builder.is_prepared() and not type(builder).__module__.startswith("tensorflow_datasets."):
+        prepare_own(builder)
     if not builder.is_prepared():
-        raise UserError(f"{name} is not prepared in {root}.\n{_data_hint(name, root)}")
+        raise UserError(f"{name} is not prepared in {root}.\n{found_instead(name, root) or _data_hint(name, root)}")
     return builder
 
 
@@ -128,10 +193,15 @@ def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
         return tfds.builder(name, data_dir=root, **options)
     except tfds.core.registered.DatasetNotFoundError as error:
         known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
-        raise UserError(f"TFDS has no dataset {name!r}{closest(name, known)}\n{_data_hint(name, root)}") from error
+        found = found_instead(name, root)
+        raise UserError(
+            f"TFDS has no dataset {name!r}{'.' if found else closest(name, known)}\n{found or _data_hint(name, root)}\n"
+            "To use a TFDS builder of your own, define or import it in the experiment's file."
+        ) from error
     except Exception as error:  # the code of a dataset may raise anything: an unknown config or version, an import
         raise UserError(
             f"TFDS cannot open {name!r} in {root}: {first_line(error)}\n"
+            f"{found_instead(name, root)}\n"
             "Name a dataset as NAME, NAME/CONFIG or NAME:VERSION. If it is already prepared there in another file "
             "format, prepare it in another --data-dir."
         ) from error
@@ -150,14 +220,16 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def prepare_sample(builder: Any) -> None:
-    """Prepares an offline sample; needs neither a network nor TensorFlow.
+def prepare_own(builder: Any) -> None:
+    """Prepares a dataset of this project or of the user, whose builder is imported.
+
+    Needs neither a network nor TensorFlow, unless the builder does.
 
     Raises:
-      UserError: the folder cannot be written.
+      UserError: the folder cannot be written, or the builder fails.
     """
     tfds = import_tfds()
-    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}")
+    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}", markup=False)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # TFDS prints, but standard output is for the result of the script
             builder.download_and_prepare(
@@ -166,11 +238,28 @@ def prepare_sample(builder: Any) -> None:
             )
     except FileExistsError:
         pass  # another process has prepared it meanwhile
+    except UserError:
+        raise
     except OSError as error:
+        if isinstance(error, FileNotFoundError):  # what the builder reads
+            raise _failed(builder, error) from error
         raise UserError(
             f"{builder.info.full_name} cannot be written to {builder.data_dir} ({error.strerror or error}).\n"
-            "Name a writable folder with enough space: LAB10_CACHE_DIR or --data.cache-dir."
+            "Name a writable folder with enough space: --data.dir, or for an offline sample --data.cache-dir "
+            "(LAB10_CACHE_DIR)."
         ) from error
+    except ImportError as error:
+        raise UserError(
+            f"{builder.info.full_name} cannot be prepared without {error.name or error}.\n"
+            "Install it. TFDS needs TensorFlow to encode images that are arrays, but not for PNG files: see "
+            "lab10/data/samples/mnist_sample.py."
+        ) from error
+    except Exception as error:  # the code of a builder may raise anything
+        raise _failed(builder, error) from error
+
+
+def _failed(builder: Any, error: Exception) -> UserError:
+    return UserError(f"The builder of {builder.info.full_name} failed: {type(error).__name__}: {first_line(error)}")
 
 
 def import_tfds() -> Any:

@@ -1,49 +1,73 @@
-"""TFDS datasets of texts with a class label, as padded rows of word ids."""
+"""TFDS datasets of texts, as padded rows of word ids."""
 
 import dataclasses
+import functools
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
 from lab10.config.fields import require_at_least, require_at_most
+from lab10.config.paths import path_of
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
-from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split, SplitName
+from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
+from lab10.data.features import choose_feature
+from lab10.data.labels import Labels, find_labels
+from lab10.data.ngram_vocabulary import (
+    NgramTables,
+    build_ngram_tables,
+    first_occurrences,
+    ngram_ids,
+    num_ngrams,
+    text_ids_of,
+)
 from lab10.data.sources import Source, import_tfds
 from lab10.data.tokenizer import build_vocabulary, ids_of, pad, ranks_of
 from lab10.errors import UserError
 
 # Ids are int32, and the sum of a rank and --data.index-from must not overflow.
 MAX_ID = 2**30 - 1
+# The words of a run's vocabulary, in its workdir: the most frequent first, one per line.
+VOCABULARY_FILE = "vocabulary.txt"
+# Longer n-grams hardly occur twice.
+MAX_EXACT_NGRAM = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextSpec(Spec):
-    """The number of ids and the padding side. All ids are below `num_ids`."""
+    """The number of ids and the padding side. All ids are below `num_ids`.
+
+    With `max_ngram` above 1, inputs are int32 [batch, time, 1 + max_ngram]: the word ids as before, and the ids of the
+    n-grams of 1 to `max_ngram` words that end at each position for the first time in the text, else 0. These ids are in
+    a numbering of their own, from 1 to `num_ngrams`.
+    """
 
     modality: ClassVar[str] = "texts"
 
     num_ids: int
+    max_ngram: int = 1
+    num_ngrams: int = 0
     padding_side: Literal["left", "right"] = "left"
     """The side on which rows are padded with zeros."""
 
     def __post_init__(self):
         if not 1 <= self.num_ids <= 2 * MAX_ID:
             raise UserError(f"A vocabulary of {self.num_ids} ids is not supported; expected 1 to {2 * MAX_ID}.")
-        if len(self.class_names) < 2:
-            raise UserError(
-                f"The dataset has {len(self.class_names)} class(es); expected at least 2 for classification."
-            )
 
     def example(self) -> HostBatch:
         """Returns a text of one word: `inputs` int32 [1, 1]."""
-        return {"inputs": np.ones((1, 1), np.int32), "labels": np.zeros(1, np.int32), "mask": np.ones(1, bool)}
+        labels = {"labels": np.zeros(1, np.int32)} if self.class_names else {}
+        inputs = np.ones((1, 1) if self.max_ngram == 1 else (1, 1, 1 + self.max_ngram), np.int32)
+        return {"inputs": inputs, "mask": np.ones(1, bool)} | labels
 
     def preprocess(self, batch: Batch) -> Batch:
-        """Converts ids to int32 inputs; the labels are the targets."""
-        return batch | {"inputs": batch["inputs"].astype(jnp.int32), "targets": batch["labels"]}
+        """Converts ids to int32 inputs; the labels are the targets, and a text without labels is its own target."""
+        inputs = batch["inputs"].astype(jnp.int32)
+        return batch | {"inputs": inputs, "targets": batch.get("labels", inputs)}
 
     def trim_padding(self, batch: Batch, length: int | None) -> Batch:
         ids = batch["inputs"]
@@ -53,14 +77,18 @@ class TextSpec(Spec):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextDataset(Dataset):
-    """Texts with class labels; by default the lab's `dataset_imdb(num_words = 10000, maxlen = 250)`, left-padded."""
+    """Texts; by default the lab's `dataset_imdb(num_words = 10000, maxlen = 250)`, left-padded."""
 
     name: str = "imdb_reviews"
-    """TFDS dataset of texts with a class label."""
+    """TFDS dataset of texts."""
     text_feature: str | None = None
-    """Feature that contains the text; None: the only text feature."""
+    """Feature that contains the text; None: `text`, else the only text feature."""
     label_feature: str | None = None
-    """Feature that contains the class label; None: the only class label feature."""
+    """Feature that contains the class label, a name or a whole number; None: `label`, else the only class label."""
+    labels: bool = True
+    """Whether to read class labels. Without them, texts that have none are kept: for language models."""
+    vocabulary_from: str | None = None
+    """Workdir of another run whose vocabulary is used, for fine-tuning; None: the words of the train split."""
     num_words: int | None = 10_000
     """Ids at or above this number become --data.unknown-id; None: keep all words."""
     max_length: int | None = 250
@@ -79,18 +107,28 @@ class TextDataset(Dataset):
     """Offset of word ids: the most frequent word has this id + 1."""
     length_buckets: int = 6
     """Number of padded lengths; batches contain texts of similar length. 1: one length, random batches."""
+    max_ngram: int = 1
+    """Words in the longest n-gram that has an id of its own, for models that read exact n-grams; 1: only words."""
+    ngram_min_count: int = 1
+    """Number of training texts in which an n-gram of several words must occur to have an id."""
 
     def __post_init__(self):
         super().__post_init__()
-        counts = ("num_words", "max_length", "start_id", "unknown_id", "length_buckets")
+        counts = ("num_words", "max_length", "start_id", "unknown_id", "length_buckets", "max_ngram", "ngram_min_count")
         require_at_least(1, self, *counts, prefix="data.")
         require_at_most(MAX_ID, self, "num_words", "start_id", "unknown_id", "index_from", prefix="data.")
         require_at_most(2**20, self, "max_length", "length_buckets", prefix="data.")
+        require_at_most(MAX_EXACT_NGRAM, self, "max_ngram", prefix="data.")
         reserved = [value for value in (self.start_id, self.unknown_id) if value is not None]
         if self.index_from < max(reserved, default=0):
             raise UserError(
                 f"--data.index-from is {self.index_from}; "
                 f"expected at least the largest of the reserved ids {reserved}, so that no word has a reserved id."
+            )
+        if self.max_ngram > 1 and self.unknown_id is None:
+            raise UserError(
+                "--data.max-ngram is above 1 and --data.unknown-id is None; expected an id: without it, the unknown "
+                "words of a text are dropped, and n-grams are no longer next to their words."
             )
         if len(set(reserved)) < len(reserved):
             raise UserError(
@@ -102,21 +140,36 @@ class TextDataset(Dataset):
                 f"expected more than --data.index-from ({self.index_from}), because ids up to that number are no words."
             )
 
-    def open_dataset(self) -> OpenDataset:
+    def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
         source = self.source("train")
-        text, label, classes = self._describe(source)
-        words, words_digest = self._vocabulary(source, text)
-        arrays, digest = self._open_arrays(source, text, label, words, words_digest)
+        text, labels = self._features(dict(source.features.items()))
+        words, words_digest = self._vocabulary(source, text, recorded)
+        arrays, digest = self._open_arrays(source, text, labels, words, words_digest)
+        labels = labels.with_classes(self.name, arrays["labels"], is_required=self.label_feature is not None)
         padded_lengths = bucket_lengths(self._limit_lengths(self._lengths(arrays)), self.length_buckets)
+        tables = self._ngram_tables(source, arrays, digest, len(words))
+        spec = TextSpec(
+            num_ids=self.num_ids(len(words)),
+            class_names=labels.class_names,
+            padding_side=self.padding_side,
+            max_ngram=self.max_ngram,
+            num_ngrams=num_ngrams(len(words), tables) if tables else 0,
+        )
 
-        def open_split(split: SplitName) -> Split:
+        @functools.cache
+        def open_split(split: str) -> Split:
             split_arrays = arrays
-            if split == "test":
-                split_arrays, _ = self._open_arrays(self.source("test"), text, label, words, words_digest)
-            return self._split(split, split_arrays, spec, padded_lengths)
+            if not self.is_of_train(split):
+                split_arrays, _ = self._open_arrays(self.source(split), text, labels, words, words_digest)
+            classes = labels.classes(self.name, split, split_arrays["labels"])
+            rows = self.choose_rows(split, source, classes)
 
-        spec = TextSpec(num_ids=self.num_ids(len(words)), class_names=classes, padding_side=self.padding_side)
-        return OpenDataset(spec, source.version, digest, open_split, words)
+            def inputs(texts: Sequence[np.ndarray], length: int) -> np.ndarray:
+                return self.inputs(texts, length, len(words), tables)
+
+            return self._split(split, split_arrays, classes, rows, spec, padded_lengths, inputs)
+
+        return OpenDataset(spec, source.version, digest, open_split, words, tables)
 
     def num_ids(self, words: int) -> int:
         """Returns the number of ids for a vocabulary of `words` words; all ids are below."""
@@ -136,6 +189,25 @@ class TextDataset(Dataset):
         """Pads and truncates rows of ids to an array, int32 [batch, length]."""
         return pad(rows, length, padding_side=self.padding_side, truncation_side=self.truncation_side)
 
+    def inputs(self, texts: Sequence[np.ndarray], length: int, num_words: int, tables: NgramTables) -> np.ndarray:
+        """Returns the inputs of the model for texts, given as the ranks of their words, as `TextSpec` describes them.
+
+        Args:
+          texts: ranks of the words of each text, int32 [words].
+          length: length to which the ids are padded or truncated.
+          num_words: number of words in the vocabulary.
+          tables: the n-grams that have ids.
+        """
+        ids = self.pad([self.encode(ranks) for ranks in texts], length)
+        if not tables:
+            return ids
+        # The start id ends no n-gram; a 0 in its place keeps the n-grams aligned with the ids.
+        texts = texts if self.start_id is None else [np.insert(ranks, 0, 0) for ranks in texts]
+        offsets = np.cumsum([0, *map(len, texts)])
+        ngrams = ngram_ids(np.concatenate(texts), text_ids_of(offsets), tables, num_words + 1)
+        columns = [first_occurrences(self.pad(np.split(column, offsets[1:-1]), length)) for column in ngrams.T]
+        return np.stack([ids, *columns], axis=-1)
+
     def _lengths(self, arrays: Arrays) -> np.ndarray:
         """Returns the number of ids of every text before truncation, int64 [texts], including the start id."""
         return np.diff(arrays["offsets"]) + (self.start_id is not None)
@@ -146,49 +218,68 @@ class TextDataset(Dataset):
             return lengths
         return lengths[lengths <= self.max_length] if self.overlong == "drop" else np.minimum(lengths, self.max_length)
 
-    def _split(self, split: SplitName, arrays: Arrays, spec: TextSpec, padded_lengths: tuple[int, ...]) -> Split:
-        ranks, offsets, labels = arrays["ranks"], arrays["offsets"], arrays["labels"]
+    def _split(
+        self,
+        split: str,
+        arrays: Arrays,
+        labels: np.ndarray,
+        rows: np.ndarray,
+        spec: TextSpec,
+        padded_lengths: tuple[int, ...],
+        inputs: Callable[[Sequence[np.ndarray], int], np.ndarray],
+    ) -> Split:
+        ranks, offsets = arrays["ranks"], arrays["offsets"]
         lengths = self._lengths(arrays)
-        rows = self.split_indices(split, len(labels))
         if self.max_length is not None and self.overlong == "drop":
             rows = rows[lengths[rows] <= self.max_length]
-        rows = rows[labels[rows] >= 0]  # TFDS marks examples without a label with -1
-        limit = (
-            "" if self.max_length is None else f" with a label and at most {self.max_length} ids (--data.max-length)"
-        )
-        self.refuse_empty(split, rows, limit)
+        if spec.class_names:
+            rows = rows[labels[rows] >= 0]  # TFDS marks examples without a label with -1
+        conditions = ["a label"] if spec.class_names else []
+        conditions += [f"at most {self.max_length} ids (--data.max-length)"] if self.max_length is not None else []
+        self.refuse_empty(split, rows, f" with {' and '.join(conditions)}" if conditions else "")
+        self.warn_of_missing_classes(split, labels[rows], spec)
         lengths = self._limit_lengths(lengths[rows])
         longest = self.max_length or max(1, int(lengths.max()))
-        dtype = np.min_scalar_type(spec.num_ids - 1)  # a split is stored on the device in this dtype
+        dtype = np.min_scalar_type(
+            max(spec.num_ids - 1, spec.num_ngrams)
+        )  # a split is stored on the device in this dtype
 
         def read(row_ids: np.ndarray, length: int | None) -> HostBatch:
-            ids = [self.encode(ranks[offsets[i] : offsets[i + 1]]) for i in row_ids]
-            return {"inputs": self.pad(ids, length or longest).astype(dtype), "labels": np.asarray(labels[row_ids])}
+            texts = [ranks[offsets[i] : offsets[i + 1]] for i in row_ids]
+            batch = {"inputs": inputs(texts, length or longest).astype(dtype)}
+            return batch | ({"labels": np.asarray(labels[row_ids])} if spec.class_names else {})
 
         return Split(rows, read, lengths, (*(length for length in padded_lengths[:-1] if length < longest), longest))
 
-    def _describe(self, source: Source) -> tuple[str, str, tuple[str, ...]]:
-        """Returns the names of the text and label features, and the class names."""
+    def _features(self, features: dict[str, Any]) -> tuple[str, Labels]:
+        """Returns the name of the text feature, and the labels."""
         tfds = import_tfds()
-        features = sorted(source.features.items())
-        texts = [key for key, feature in features if isinstance(feature, tfds.features.Text)]
-        labels = [key for key, feature in features if isinstance(feature, tfds.features.ClassLabel)]
-        text = self._choose_feature("text", "--data.text-feature", self.text_feature, texts)
-        label = self._choose_feature("class label", "--data.label-feature", self.label_feature, labels)
-        return text, label, tuple(source.features[label].names)
-
-    def _choose_feature(self, description: str, option: str, requested: str | None, candidates: list[str]) -> str:
-        name = requested or (candidates[0] if len(candidates) == 1 else None)
-        if name is None or name not in candidates:
-            raise UserError(
-                f"{self.name} does not have the expected {description} feature: "
-                f"its {description} features are {', '.join(candidates) or 'none'}.\n"
-                f"Choose a feature with {option}, or another dataset with --data.name."
+        texts = sorted(name for name, feature in features.items() if isinstance(feature, tfds.features.Text))
+        text = choose_feature(
+            self.name, features, "text", "--data.text-feature", self.text_feature, texts, preferred="text"
+        )
+        if not self.labels:
+            return text, Labels()
+        named = sorted(name for name, feature in features.items() if isinstance(feature, tfds.features.ClassLabel))
+        requested = self.label_feature
+        if requested is None and named and "label" not in named:
+            requested = choose_feature(
+                self.name, features, "class label", "--data.label-feature", None, named, preferred="label"
             )
-        return name
+        return text, find_labels(self.name, features, requested) or Labels()
 
-    def _vocabulary(self, source: Source, text: str) -> tuple[list[bytes], str]:
-        """Returns the words of the whole train split, most frequent first, and their digest. Depends on no seed."""
+    def _vocabulary(self, source: Source, text: str, recorded: Path | None) -> tuple[list[bytes], str]:
+        """Returns the words of the whole train split, most frequent first, or those of another run, and their digest.
+
+        Depends on no seed. With `vocabulary_from`, the copy in the run's own workdir is preferred: the other run may be
+        gone.
+        """
+        if self.vocabulary_from is not None:
+            copies = [path_of(self.vocabulary_from) / VOCABULARY_FILE]
+            if recorded is not None and (recorded / VOCABULARY_FILE).exists():
+                copies.insert(0, recorded / VOCABULARY_FILE)
+            joined = self._read_vocabulary(copies[0])
+            return joined.split(b"\n"), hashlib.sha256(joined).hexdigest()
 
         def build(writer: ArrayWriter) -> None:
             words = build_vocabulary(record[text] for records in source.chunks() for record in records)
@@ -198,13 +289,44 @@ class TextDataset(Dataset):
         joined = arrays["words"].tobytes()
         return joined.split(b"\n") if joined else [], digest
 
+    def _read_vocabulary(self, path: Path) -> bytes:
+        problem = "has no words, or a word twice"
+        try:
+            joined = path.read_bytes()
+        except OSError as error:
+            problem = error.strerror or str(error)
+        else:
+            words = joined.split(b"\n")
+            if joined and len(set(words)) == len(words):
+                return joined
+        raise UserError(
+            f"--data.vocabulary-from {self.vocabulary_from}: {path} cannot be used ({problem}).\n"
+            "Give the workdir of a run on texts, which contains the words of its vocabulary, one per line."
+        )
+
+    def _ngram_tables(self, source: Source, arrays: Arrays, digest: str, num_words: int) -> NgramTables:
+        """Returns the n-grams of the whole train split that have ids. Depends on no seed."""
+        if self.max_ngram == 1:
+            return ()
+
+        def build(writer: ArrayWriter) -> None:
+            tables = build_ngram_tables(
+                arrays["ranks"], arrays["offsets"], num_words + 1, self.max_ngram, self.ngram_min_count
+            )
+            for length, table in enumerate(tables, start=2):
+                writer.append(str(length), table)
+
+        fields = {"ranks": digest, "max_ngram": self.max_ngram, "min_count": self.ngram_min_count}
+        tables, _ = self._entry(source, "ngrams", fields, build)
+        return tuple(tables[str(length)] for length in range(2, self.max_ngram + 1))
+
     def _open_arrays(
-        self, source: Source, text: str, label: str, words: list[bytes], words_digest: str
+        self, source: Source, text: str, labels: Labels, words: list[bytes], words_digest: str
     ) -> tuple[Arrays, str]:
         """Opens the arrays of a split in the cache, and their digest.
 
         `ranks` are int32 [words of all texts], `offsets` into `ranks` int64 [texts + 1], `labels`
-        int32 [texts]. Ranks instead of ids, so that one entry serves all values of the fields above.
+        the values of the labels [texts]. Ranks instead of ids, so that one entry serves all values of the fields above.
         """
 
         def build(writer: ArrayWriter) -> None:
@@ -216,10 +338,11 @@ class TextDataset(Dataset):
                 ends = end + np.cumsum([len(row) for row in ranks], dtype=np.int64)
                 writer.append("ranks", np.concatenate(ranks))
                 writer.append("offsets", ends)
-                writer.append("labels", np.array([record[label] for record in records], np.int32))
+                writer.append("labels", labels.read(records))
                 end = int(ends[-1])
 
-        return self._entry(source, "ranks", {"text": text, "label": label, "vocabulary": words_digest}, build)
+        fields = {"text": text, "label": labels.feature, "vocabulary": words_digest}
+        return self._entry(source, "ranks", fields, build)
 
     def _entry(
         self, source: Source, content: str, fields: dict[str, Any], build: Callable[[ArrayWriter], None]

@@ -5,7 +5,8 @@ Id 0 is padding. The reserved ids (a start id, an out-of-vocabulary id) come nex
 """
 
 import collections
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,64 @@ def ranks_of(text: bytes, ranks_by_word: dict[bytes, int]) -> Int[np.ndarray, " 
     return np.fromiter((ranks_by_word.get(word, 0) for word in tokenize(text)), np.int32)
 
 
+def ranks_for_prediction(
+    text: bytes, ranks_by_word: dict[bytes, int], is_known: Callable[[int], bool]
+) -> Int[np.ndarray, " words"]:
+    """Returns the rank of each word of a text like `ranks_of`, and looks again for words that the model does not know.
+
+    Training and evaluation keep the lab's words, to which curly quotes, dashes, ellipses and invisible characters
+    stick. A text that someone types or pastes has them more often, so each unknown word is replaced by the words of
+    `normalize`, if the model knows any of them.
+
+    Args:
+      text: the text.
+      ranks_by_word: the vocabulary.
+      is_known: whether the model knows the word of a rank; not called with 0, the rank outside the vocabulary.
+    """
+    ranks: list[int] = []
+    for word in tokenize(text):
+        found = [ranks_by_word.get(word, 0)]
+        if not (found[0] and is_known(found[0])):
+            others = [ranks_by_word.get(other, 0) for other in normalize(word)]
+            if any(rank and is_known(rank) for rank in others):
+                found = others
+        ranks += found
+    return np.array(ranks, np.int32)
+
+
+# Typed or pasted for the ASCII apostrophe, which is a letter in the lab's words ("don't").
+_APOSTROPHES = "\u2018\u2019\u201b\u02bc\u2032\u00b4"
+_VARIATION_SELECTORS = range(0xFE00, 0xFE10)
+# No word is longer, and Unicode's normal form can take time quadratic in the length.
+_MAX_NORMALIZED = 100
+
+
+def normalize(word: bytes) -> tuple[bytes, ...]:
+    """Returns the words in a word after other spellings of its characters are replaced by the common ones.
+
+    Invisible characters are removed, characters that are neither letters nor digits separate words, and quotes around
+    a word are removed. Letters become lower case, and their composed or compatible forms the common ones (NFKC).
+    """
+    try:
+        characters = word.decode()
+    except UnicodeDecodeError:
+        characters = word.decode("cp1252", "replace")
+    pieces = "".join(map(_replacement, characters)).split(" ")
+    normal = (unicodedata.normalize("NFKC", piece) if len(piece) <= _MAX_NORMALIZED else piece for piece in pieces)
+    # Again, because a form may contain a separator: ¼ becomes 1⁄4.
+    words = tokenize("".join(map(_replacement, " ".join(normal))).lower().encode())
+    return tuple(word for word in (word.strip(b"'") for word in words) if word)
+
+
+def _replacement(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cf" or ord(character) in _VARIATION_SELECTORS:
+        return ""  # a byte-order mark, a soft hyphen, a zero-width space or joiner, a mark of direction
+    if character == "'" or character in _APOSTROPHES:
+        return "'"
+    return character if category[0] in "LMN" else " "
+
+
 def ids_of(
     ranks: Int[np.ndarray, " words"],
     *,
@@ -60,6 +119,22 @@ def ids_of(
     ids = ids[ids >= 0] if unknown_id is None else np.where(ids < 0, unknown_id, ids)
     start = [] if start_id is None else [start_id]
     return np.concatenate([np.array(start, np.int32), ids.astype(np.int32)])
+
+
+def words_of(
+    ids: Int[np.ndarray, " ids"],
+    vocabulary: Sequence[bytes],
+    *,
+    index_from: int,
+    start_id: int | None,
+    unknown_id: int | None,
+) -> list[str]:
+    """Returns the word of each id, the inverse of `ids_of`; the two reserved ids give `⟨start⟩` and `⟨unknown⟩`."""
+    reserved = {start_id: "⟨start⟩", unknown_id: "⟨unknown⟩"}
+    return [
+        reserved[id_] if id_ in reserved else vocabulary[id_ - index_from - 1].decode("utf-8", "replace")
+        for id_ in ids.tolist()
+    ]
 
 
 def pad(

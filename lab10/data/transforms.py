@@ -25,12 +25,20 @@ class Transform(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
-        """Returns the changed batch.
+        """Returns the batch to train on.
 
         Args:
-          batch: `inputs`, `targets`, `mask` and, if the dataset has labels, `labels`, rows first.
+          batch: `inputs`, `targets`, `mask`, `row_ids` and, if the dataset has labels, `labels`, rows first.
           key: random key, different for each step.
         """
+
+    def for_evaluation(self, batch: Batch) -> Batch:
+        """Returns the batch to evaluate: by default the clean batch.
+
+        What is drawn here is drawn once: it may depend on the example and its `row_ids`, but on no seed of the run and
+        not on the other rows of the batch.
+        """
+        return batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,27 @@ class GaussianNoise(Transform):
         inputs = batch["inputs"]
         noise = self.deviation * jax.random.normal(key, inputs.shape, inputs.dtype)
         return batch | {"inputs": inputs + noise}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Binarize(Transform):
+    """Draws each pixel as 0 or 1, with its intensity as the probability of 1 (Salakhutdinov and Murray 2008).
+
+    In training it is drawn anew at each step, in evaluation once for each image of a split, with seed 0.
+    """
+
+    modality: ClassVar[str | None] = "images"
+
+    def __call__(self, batch: Batch, key: jax.Array) -> Batch:
+        return self._with_pixels(batch, jax.random.uniform(key, batch["inputs"].shape))
+
+    def for_evaluation(self, batch: Batch) -> Batch:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), batch["row_ids"])
+        return self._with_pixels(batch, jax.vmap(lambda key: jax.random.uniform(key, batch["inputs"].shape[1:]))(keys))
+
+    def _with_pixels(self, batch: Batch, uniform: jax.Array) -> Batch:
+        pixels = (uniform < batch["inputs"]).astype(jnp.float32)  # uniform is below 1, so white stays white
+        return batch | {"inputs": pixels, "targets": pixels}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.dataset import split_named
 from lab10.data.images import ImageDataset
 from lab10.data.texts import TextDataset
 from lab10.errors import UserError
@@ -73,6 +72,22 @@ def test_an_empty_split_is_refused_with_its_name_and_the_reason():
     ImageDataset().refuse_empty("validation", np.arange(1))
 
 
-def test_a_split_of_another_name_is_refused():
-    with pytest.raises(UserError, match="train, validation, test"):
-        split_named("tset")
+def test_splits_of_a_run_are_found_in_those_of_tfds():
+    data = ImageDataset(train_split="train[:80%]", test_split="train[80%:]")
+    assert [data.tfds_split(split) for split in ("train", "validation", "test")] == [
+        "train[:80%]",
+        "train[:80%]",
+        "train[80%:]",
+    ]
+    own = dataclasses.replace(data, validation_split="validation")
+    assert [own.tfds_split(split) for split in ("train", "validation")] == ["train[:80%]", "validation"]
+    assert [own.tfds_split(split) for split in ("unsupervised", "validation[0:]")] == ["unsupervised", "validation[0:]"]
+
+
+def test_nothing_is_held_out_where_validation_has_a_split_of_its_own():
+    data = ImageDataset(validation_split="validation")
+    assert (data.has_validation, data.holds_out) == (True, False)
+    np.testing.assert_array_equal(data.split_indices("train", 9), np.arange(9))
+    np.testing.assert_array_equal(data.split_indices("validation", 4), np.arange(4))
+    with pytest.raises(UserError, match=r"--data\.validation-group.*--data\.validation-split"):
+        ImageDataset(validation_split="validation", validation_group="author")

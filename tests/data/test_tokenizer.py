@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from lab10.data.tokenizer import build_vocabulary, ids_of, is_token, pad, ranks_of, tokenize
+from lab10.data.tokenizer import (
+    build_vocabulary,
+    ids_of,
+    is_token,
+    normalize,
+    pad,
+    ranks_for_prediction,
+    ranks_of,
+    tokenize,
+    words_of,
+)
 
 LAB = {"num_words": 10_000, "index_from": 3, "start_id": 1, "unknown_id": 2}
 
@@ -54,6 +64,14 @@ def test_without_an_unknown_id_unknown_and_rare_words_are_left_out():
     assert encode(b"unheard", unknown_id=None, start_id=None) == []
 
 
+def test_the_words_of_ids_are_those_of_the_text():
+    names = {"index_from": 3, "start_id": 1, "unknown_id": 2}
+    ids = np.array(encode(b"The film was bad"), np.int32)
+    assert words_of(ids, WORDS, **names) == ["⟨start⟩", "the", "film", "was", "⟨unknown⟩"]
+    assert words_of(np.array([11, 12]), WORDS, index_from=10, start_id=None, unknown_id=None) == ["the", "film"]
+    assert words_of(np.array([4]), [b"\xff"], **names) == ["\ufffd"]
+
+
 @pytest.mark.parametrize(
     ("padding_side", "truncation_side", "expected"),
     [
@@ -73,3 +91,62 @@ def test_rows_are_padded_at_one_side_and_cut_at_the_end_that_is_not_kept(padding
 
 def test_no_rows_are_padded_to_no_rows():
     assert pad([], 4, padding_side="left", truncation_side="left").shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("“good”", ["good"]),
+        ("‘good’", ["good"]),
+        ("'good'", ["good"]),
+        ("don’t", ["don't"]),
+        ("donʼt", ["don't"]),
+        ("good—bad", ["good", "bad"]),
+        ("good–bad", ["good", "bad"]),
+        ("good…", ["good"]),
+        ("good\u00a0bad\u2003end\u3000", ["good", "bad", "end"]),
+        ("\ufeffgood", ["good"]),
+        ("g\u00ado\u200bo\u200dd\u2060\u200e", ["good"]),
+        ("love❤\ufe0fit", ["love", "it"]),
+        ("cafe\u0301", ["café"]),
+        ("CAFÉ", ["café"]),
+        ("ﬁlm", ["film"]),
+        ("ＧＯＯＤ", ["good"]),
+        ("good\r", ["good"]),
+        ("好看。电影", ["好看", "电影"]),
+        ("❤", []),
+        ("''", []),
+    ],
+)
+def test_spellings_of_a_word(word, words):
+    assert [word.decode() for word in normalize(word.encode())] == words
+
+
+def test_words_in_the_encoding_of_windows():
+    assert normalize(b"\x93good\x94") == (b"good",)
+    assert normalize(b"caf\xe9") == ("café".encode(),)
+
+
+def test_a_text_without_any_common_space_is_normalized_in_parts():
+    assert normalize("\u00a0".join(["good"] * 10_000).encode()) == (b"good",) * 10_000
+
+
+RANKS = {word.encode(): rank for rank, word in enumerate(["good", "don't", "“bad”", "rare", "a‘b", "a'b"], start=1)}
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [
+        ("Good, don't", [1, 2]),
+        ("“good” don’t", [1, 2]),
+        ("“good…rare”", [1, 4]),
+        ("“bad”", [3]),  # known as it is
+        ("“rare”", [0]),  # of rank 4, and the model knows 3
+        ("a‘b", [5]),  # too rare either way
+        ("zzz “zzz”", [0, 0]),
+    ],
+)
+def test_only_words_that_the_model_does_not_know_are_normalized(text, ranks):
+    known = ranks_for_prediction(text.encode(), RANKS, lambda rank: rank <= 3)
+    assert known.tolist() == ranks
+    assert known.dtype == np.int32

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.transforms import GaussianNoise, NoTransform, Transform, WordDropout
+from lab10.data.transforms import Binarize, GaussianNoise, NoTransform, Transform, WordDropout
 from lab10.errors import UserError
 
 tokens = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=4, max_size=4).map(
@@ -41,6 +41,40 @@ def test_noise_changes_the_inputs_and_nothing_else():
 @given(keys)
 def test_noise_of_deviation_zero_is_none(key):
     np.testing.assert_array_equal(GaussianNoise(deviation=0.0)(images(), key)["inputs"], images()["inputs"])
+
+
+def binary_images(row_ids, intensity=None):
+    rows = jax.random.uniform(jax.random.key(9), (40, 50)) if intensity is None else jnp.full((40, 50), intensity)
+    pixels = rows[jnp.asarray(row_ids)]
+    return {"inputs": pixels, "targets": pixels, "row_ids": jnp.asarray(row_ids, jnp.int32)}
+
+
+@pytest.mark.parametrize("evaluation", [True, False])
+@pytest.mark.parametrize("intensity", [0.0, 0.3, 1.0])
+def test_a_pixel_is_1_with_its_intensity_as_probability_in_inputs_and_targets(intensity, evaluation):
+    batch, transform = binary_images(range(40), intensity), Binarize()
+    after = transform.for_evaluation(batch) if evaluation else transform(batch, jax.random.key(1))
+    drawn = np.asarray(after["inputs"])
+    assert drawn.dtype == np.float32
+    assert set(np.unique(drawn)) == ({0.0, 1.0} if intensity == 0.3 else {intensity})
+    np.testing.assert_allclose(drawn.mean(), intensity, atol=0.05)
+    np.testing.assert_array_equal(after["targets"], drawn)
+
+
+def test_pixels_are_drawn_anew_in_training_and_once_in_evaluation():
+    batch, transform = binary_images(range(40)), Binarize()
+    one, other = (transform(batch, jax.random.key(seed))["inputs"] for seed in (0, 1))
+    assert np.mean(one != other) > 0.2
+    evaluated = np.asarray(transform.for_evaluation(batch)["inputs"])
+    np.testing.assert_array_equal(transform.for_evaluation(batch)["inputs"], evaluated)
+    rows = [31, 7, 7]
+    np.testing.assert_array_equal(transform.for_evaluation(binary_images(rows))["inputs"], evaluated[rows])
+
+
+@pytest.mark.parametrize("transform", [NoTransform(), GaussianNoise()])
+def test_other_transforms_leave_evaluation_alone(transform):
+    batch = images()
+    assert transform.for_evaluation(batch) is batch
 
 
 @given(tokens, keys, st.floats(0, 0.99))
