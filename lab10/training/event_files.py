@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from lab10.training.workdir import write_atomically
 
 PREFIX = "events.out.tfevents."
@@ -30,14 +32,20 @@ class EventWriter:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.record_writer import RecordWriter
 
-        self._event, self._scalar = Event, summary.scalar
+        self._event, self._summary = Event, summary
         directory.mkdir(parents=True, exist_ok=True)
         self._records = RecordWriter(str(directory / f"{PREFIX}{start:010d}"))
         self._records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
 
-    def add(self, name: str, value: float, step: int) -> None:
-        """Adds a point to the curve `name`."""
-        event = self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value))
+    def add(self, name: str, value: float | np.ndarray | str, step: int) -> None:
+        """Adds a point to the curve `name`, an image, uint8 [height, width, channels], or a text in Markdown."""
+        if isinstance(value, str):
+            summary = self._summary.text(name, value)
+        elif isinstance(value, np.ndarray):
+            summary = self._summary.image(name, value, dataformats="HWC")
+        else:
+            summary = self._summary.scalar(name, value)
+        event = self._event(wall_time=time.time(), step=step, summary=summary)
         self._records.write(event.SerializeToString())
 
     def flush(self) -> None:
