@@ -26,9 +26,14 @@ def run_parser(description: str | None) -> Parser:
 
 
 def add_checkpoint(parser: Parser) -> None:
-    """Adds `--checkpoint`, and the `--data.…` options that locate the datasets and the cache."""
+    """Adds `--checkpoint`, `--trust`, and the `--data.…` options that locate the datasets and the cache."""
     parser.add_argument(
         "--checkpoint", default="best", metavar="best|latest|STEP", help="checkpoint to restore (default: best)"
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the code in the workdir, if the run has a model or other parts of its own",
     )
     parser.add_argument(
         "--data.dir", metavar="DIR", help="folder of the prepared TFDS datasets (default: as in training)"
@@ -42,16 +47,31 @@ def add_checkpoint(parser: Parser) -> None:
 
 
 def data_overrides(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the given `--data.FIELD` options as keyword arguments for `lab10.load`."""
-    return {
+    """Returns `--trust` and the given `--data.FIELD` options as keyword arguments for `lab10.load`."""
+    return {"trust": args.trust} | {
         name.removeprefix("data."): value
         for name, value in vars(args).items()
         if name.startswith("data.") and value is not None
     }
 
 
-def add_split(
-    parser: Parser, default: str = "test", choices: tuple[str, ...] = ("train", "validation", "test")
-) -> None:
-    """Adds `--split`."""
-    parser.add_argument("--split", default=default, choices=choices, help=f"split to read (default: {default})")
+def add_split(parser: Parser, default: str = "test", choices: tuple[str, ...] | None = None) -> None:
+    """Adds `--split`, for any split unless there are `choices`, and `--data.test-split`."""
+    other = (
+        ""
+        if choices
+        else ", or another TFDS split, such as unsupervised, test[:10%%] or, for TFDS's own, validation[0:]"
+    )
+    parser.add_argument(
+        "--split",
+        default=default,
+        choices=choices,
+        metavar=None if choices else "SPLIT",
+        help=f"{', '.join(choices or ('train', 'validation', 'test'))} of this run{other} (default: {default})",
+    )
+    parser.add_argument(
+        "--data.test-split",
+        dest="data.test_split",
+        metavar="SPLIT",
+        help="TFDS split for testing (default: as in training)",
+    )

@@ -2,36 +2,51 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import re
 import sys
-import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from lab10.config.experiment import BASE_CLASSES, Experiment
+from lab10.config.experiment import BASE_CLASSES, Experiment, own_types
 from lab10.config.fields import option
+from lab10.config.own_modules import run_file
 from lab10.config.paths import path_of
 from lab10.config.registry import closest, components_of, find_component
 from lab10.errors import UserError
+from lab10.metrics.split_metric import SplitMetric, find_split_metric
 from lab10.parallel.distributed import Distributed
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
-def load_experiment(name: str) -> tuple[Experiment, str]:
-    """Loads an experiment file and returns the experiment and its name.
+class Page(NamedTuple):
+    """An experiment file that was run.
+
+    Attributes:
+      experiment: the experiment that it defines.
+      name: the name of the file, without `.py`.
+      own: the component classes that it defines.
+    """
+
+    experiment: Experiment
+    name: str
+    own: tuple[type, ...]
+
+
+def load_page(name: str) -> Page:
+    """Runs an experiment file.
 
     Args:
       name: the name of a file in experiments/, without `.py`, or a path that ends in `.py`.
 
     Raises:
-      UserError: there is no such file, in which case the message suggests the closest name; or the file fails to run
-        or defines no experiment.
+      UserError: there is no such file, in which case the message suggests the closest name; or the file fails to run,
+        defines no experiment, or has a component with the name of another.
     """
     path = path_of(name if name.endswith(".py") else EXPERIMENTS / f"{name}.py")
     if not path.is_file():
@@ -40,20 +55,20 @@ def load_experiment(name: str) -> tuple[Experiment, str]:
             f"There is no experiment {name!r}{closest(name, known)} "
             f"Expected a path to a .py file or one of: {', '.join(known)}."
         )
-    spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UserError(f"{path}, line {error.lineno}: {error.msg}.") from error
-    except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        raise UserError(f"{path}, line {lines[-1] if lines else '?'}: {type(error).__name__}: {error}") from error
-    if not isinstance(getattr(module, "experiment", None), Experiment):
+        source = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+    page = run_file(path, source)
+    experiment = getattr(page.module, "experiment", None)
+    if not isinstance(experiment, Experiment):
         raise UserError(f"{path} defines no experiment; expected `experiment = Experiment(…)`.")
-    return module.experiment, path.stem
+    return Page(experiment, path.stem, page.classes)
+
+
+def load_experiment(name: str) -> tuple[Experiment, str]:
+    """Runs an experiment file like `load_page`, and returns the experiment and its name."""
+    return load_page(name)[:2]
 
 
 def _experiment_names() -> list[str]:
@@ -84,11 +99,11 @@ def parse_training_arguments(arguments: list[str]) -> Launch:
             print(f"{usage}\n`train.py EXPERIMENT --help` lists every field.")
             sys.exit(0)
         raise UserError(usage)
-    default, name = load_experiment(arguments[0])
-    return apply_overrides(default, name, arguments[1:])
+    page = load_page(arguments[0])
+    return apply_overrides(page.experiment, page.name, arguments[1:], page.own)
 
 
-def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Launch:
+def apply_overrides(default: Experiment, name: str, arguments: list[str], own: Collection[type] = ()) -> Launch:
     """Applies command-line arguments to an experiment.
 
     An option such as `--optimizer adam` or `--data.transform gaussiannoise` replaces a component by one of another
@@ -98,6 +113,7 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Lau
       default: the experiment that the arguments change.
       name: its name, from which the default workdir is made.
       arguments: the command line after the experiment's name.
+      own: component classes outside lab10 that the arguments may name, besides those of the experiment.
 
     Raises:
       UserError: a field or component does not exist, or a value is invalid.
@@ -111,7 +127,9 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Lau
         for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])
     ]
     default = _replace_duration(default, arguments)
-    default, arguments = _replace_components(default, arguments)
+    own = list(dict.fromkeys([*own, *own_types(default)]))
+    default, arguments = _replace_components(default, arguments, own)
+    arguments = _spell_booleans({"": default, "distributed.": Distributed()}, arguments)
     with_workdir = dataclasses.make_dataclass(
         "Arguments",
         [
@@ -122,14 +140,14 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str]) -> Lau
         frozen=True,
         kw_only=True,
     )
-    choices = "\n".join(f"  {flag} {'|'.join(components_of(base))}" for flag, base in _component_options(default))
+    choices = "\n".join(f"  {flag} {'|'.join(components_of(base, own))}" for flag, base in _component_options(default))
     with_workdir.__doc__ = (
         f"Trains {name}. Run the same command again to resume from the last checkpoint.\n\n"
         f"Options that replace a component by another, whose fields can then be set:\n{choices}"
     )
     if "--workdir" in arguments[-1:] or "" in arguments:
         raise UserError("An option has no value; give --workdir a folder and every other option a value.")
-    parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}")
+    parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}", own)
     return Launch(parsed.experiment, parsed.workdir, parsed.distributed)
 
 
@@ -152,7 +170,9 @@ def _component_options(config: Any, prefix: str = "") -> Iterator[tuple[str, typ
             yield from _component_options(getattr(config, field.name), f"{prefix}{field.name}.")
 
 
-def _replace_components(config: Any, arguments: list[str], prefix: str = "") -> tuple[Any, list[str]]:
+def _replace_components(
+    config: Any, arguments: list[str], own: Collection[type], prefix: str = ""
+) -> tuple[Any, list[str]]:
     """Replaces the components that the arguments name; returns the new config and the remaining arguments.
 
     A new component keeps the values of the fields that its base class declares.
@@ -165,18 +185,80 @@ def _replace_components(config: Any, arguments: list[str], prefix: str = "") -> 
         while flag in arguments:
             i = arguments.index(flag)
             if i + 1 == len(arguments):
-                raise UserError(f"{flag} needs a value; expected one of: {', '.join(components_of(base_class))}.")
-            cls = find_component(base_class, arguments[i + 1])
+                raise UserError(f"{flag} needs a value; expected one of: {', '.join(components_of(base_class, own))}.")
+            cls = find_component(base_class, arguments[i + 1], own)
             if type(component) is not cls:
                 shared = {f.name: getattr(component, f.name) for f in dataclasses.fields(base_class) if f.init}
                 component = cls(**shared)
             arguments = arguments[:i] + arguments[i + 2 :]
-        component, arguments = _replace_components(component, arguments, f"{prefix}{field.name}.")
+        component, arguments = _replace_components(component, arguments, own, f"{prefix}{field.name}.")
         config = dataclasses.replace(config, **{field.name: component})
     return config, arguments
 
 
-def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
+_TRUTH_VALUES = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _spell_booleans(configs: dict[str, Any], arguments: list[str]) -> list[str]:
+    """Spells the options of boolean fields as tyro reads them; also accepts `--x True`, `true`, `1`, and so on.
+
+    tyro reads `--a.x` and `--a.no-x` for a `bool`, and `--a.x True`, `False` or `None` for a `bool | None`.
+
+    Args:
+      configs: configs by the prefix of their options.
+      arguments: the command line.
+
+    Raises:
+      UserError: the value of a boolean field is none of these.
+    """
+    flags = {
+        negative: (path, is_optional, negative != option(path))
+        for prefix, config in configs.items()
+        for path, is_optional in _boolean_fields(config, prefix)
+        for negative in (option(path), _negative_option(path), f"--no-{option(path)[2:]}")
+    }
+    spelled, i = [], 0
+    while i < len(arguments):
+        argument = arguments[i]
+        i += 1
+        if argument not in flags:
+            spelled.append(argument)
+            continue
+        path, is_optional, is_negative = flags[argument]
+        value: bool | None = True
+        if i < len(arguments) and not arguments[i].startswith("--"):
+            word = arguments[i].lower()
+            i += 1
+            if word not in _TRUTH_VALUES and not (is_optional and word == "none"):
+                expected = "True, False or None" if is_optional else "True or False"
+                raise UserError(f"{argument} is {word!r}; expected {expected}.")
+            value = _TRUTH_VALUES.get(word)
+        if value is not None:
+            value = value != is_negative
+        if is_optional:
+            spelled += [option(path), str(value)]
+        else:
+            spelled.append(option(path) if value else _negative_option(path))
+    return spelled
+
+
+def _boolean_fields(config: Any, prefix: str) -> Iterator[tuple[str, bool]]:
+    """Yields the path of every boolean field of a nested config, and whether it can be None."""
+    for config_field in dataclasses.fields(config):
+        value, path = getattr(config, config_field.name), prefix + config_field.name
+        if dataclasses.is_dataclass(value):
+            yield from _boolean_fields(value, path + ".")
+        elif config_field.type in (bool, bool | None):
+            yield path, config_field.type is not bool
+
+
+def _negative_option(path: str) -> str:
+    """Returns tyro's option that sets a boolean field to False: `--mesh.no-shard-optimizer`."""
+    prefix, _, name = option(path)[2:].rpartition(".")
+    return f"--{prefix}.no-{name}" if prefix else f"--no-{name}"
+
+
+def _parse(cls: type, default: Any, arguments: list[str], program: str, own: Collection[type]) -> Any:
     """Parses arguments with tyro; raises its error messages as a UserError of a few plain lines."""
     stderr = io.StringIO()
     try:
@@ -187,6 +269,7 @@ def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
                 args=arguments,
                 prog=program,
                 config=(tyro.conf.AvoidSubcommands, tyro.conf.HelptextFromCommentsOff),
+                registry=_registry(own),
             )
     except SystemExit as error:
         if not error.code:
@@ -195,3 +278,22 @@ def _parse(cls: type, default: Any, arguments: list[str], program: str) -> Any:
         lines = [re.sub(r"^[─╭╮│╰╯ ]+|[─╭╮│╰╯ ]+$", "", line) for line in stderr.getvalue().splitlines()]
         message = [line for line in lines if not re.fullmatch(r"-*|Argument helptext:|For full helptext.*", line)]
         raise UserError("\n".join([*message[:8], f"See {program} --help."])) from None
+
+
+def _registry(own: Collection[type]) -> ConstructorRegistry:
+    """Lets tyro read metrics of a whole split by name: `--metrics f1 auc`."""
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(type_info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        if type_info.type != tuple[SplitMetric, ...]:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs="*",
+            metavar="[METRIC [METRIC ...]]",
+            instance_from_str=lambda names: tuple(find_split_metric(name, own) for name in names),
+            is_instance=lambda value: isinstance(value, tuple),
+            str_from_instance=lambda metrics: [metric.name for metric in metrics],
+        )
+
+    return registry

@@ -15,14 +15,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from lab10.errors import Interrupted, RunError, UserError
+from lab10.training.signals import drop_terminal, handle_stop_signals
 
-EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_SIGNAL = 0, 1, 2, 128
 
 
 def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoReturn:
     """Calls `main(arguments)`, prints its result, and exits.
 
-    The exit status is 0; 2 for a `UserError`; 130 or 143 for an interrupt or SIGTERM; 1 for any other error.
+    The exit status is 0; 2 for a `UserError`; 128 + its number for a signal to stop, such as 130 for Ctrl-C and 143 for
+    SIGTERM; 1 for any other error.
 
     Args:
       main: takes the arguments without `--json`; returns the result as a JSON object and as readable text.
@@ -33,7 +35,7 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
         arguments, positional = arguments[:i], arguments[i:]
     as_json = "--json" in arguments
     arguments = [argument for argument in arguments if argument != "--json"] + positional
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    handle_stop_signals(_on_signal, signal.SIGTERM)
     _silence_cancelled_reads()
     try:
         with _stdout_to_stderr() if as_json else contextlib.nullcontext():
@@ -45,18 +47,48 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     except RunError as error:
         status, message = EXIT_FAILURE, str(error)
     except Interrupted as error:
-        status, message = (EXIT_TERMINATED if error.signal_number == signal.SIGTERM else EXIT_INTERRUPTED), str(error)
+        status, message = EXIT_SIGNAL + error.signal_number, str(error)
     except KeyboardInterrupt:
-        status, message = EXIT_INTERRUPTED, "Interrupted."
+        status, message = EXIT_SIGNAL + signal.SIGINT, "Interrupted."
     except BrokenPipeError:
         _exit(EXIT_FAILURE)
     except Exception as error:
-        traceback.print_exc()
-        status, message = EXIT_FAILURE, f"{type(error).__name__}: {error}"
+        if unavailable := _unavailable_device(error):
+            status, message = EXIT_USAGE, unavailable
+        else:
+            traceback.print_exc()
+            status, message = EXIT_FAILURE, f"{type(error).__name__}: {error}"
     print(f"error: {message}" if status in (EXIT_USAGE, EXIT_FAILURE) else message, file=sys.stderr)
     if as_json:
         _print(json.dumps({"error": message}))
     _exit(status)
+
+
+def _unavailable_device(error: Exception) -> str:
+    """Returns a message if an error comes from JAX, because it cannot use the devices it was told to use, else `""`.
+
+    For a GPU that is not there, JAX's error is an `AssertionError` without a message, and often without its frames.
+    """
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any(frame.name == "backends" and "xla_bridge" in frame.filename for frame in frames):
+        if jax.distributed.is_initialized():  # asking for the devices would wait for other processes
+            return ""
+        try:
+            jax.devices()
+            return ""
+        except Exception as same_error:
+            error = same_error
+    reason = (
+        str(error).splitlines()[0].partition(" (set JAX_PLATFORMS")[0][:300].rstrip(".")
+        if str(error)
+        else "it finds none"
+    )
+    platforms = jax.config.jax_platforms
+    told = f"JAX cannot use the devices of JAX_PLATFORMS={platforms}" if platforms else "JAX cannot use its devices"
+    return f"{told} ({reason}). Unset JAX_PLATFORMS to use what this machine has, or set it to cpu."
 
 
 @contextlib.contextmanager
@@ -89,9 +121,11 @@ def _silence_cancelled_reads() -> None:
     sys.unraisablehook = hook
 
 
-def _on_sigterm(number: int, frame: object) -> NoReturn:
-    """Handles SIGTERM outside of training, when there is nothing to save."""
-    raise Interrupted("Terminated.", number)
+def _on_signal(number: int, frame: object) -> NoReturn:
+    """Handles a signal to stop outside of training, when there is nothing to save."""
+    if number == signal.SIGHUP:
+        drop_terminal()
+    raise Interrupted(f"{signal.strsignal(number)}.", number)
 
 
 def _print(text: str) -> None:

@@ -3,24 +3,27 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Collection, Iterator
 from typing import Any, TypeVar
 
 import cattrs
 from cattrs.strategies import configure_tagged_union, include_subclasses
 
 from lab10.config.fields import field, option, require_at_least, require_fraction, traced_field
-from lab10.config.registry import import_all
+from lab10.config.registry import is_built_in, subclasses_of, type_name
 from lab10.data.dataset import Dataset, Spec
 from lab10.data.transforms import Transform
 from lab10.errors import UserError
+from lab10.metrics.split_metric import SplitMetric, monitored_metric, require_distinct, require_monitor
 from lab10.models.model import Model
 from lab10.optim.optimizers import Optimizer
 from lab10.optim.schedules import Schedule
 from lab10.parallel.mesh import DeviceMesh
 from lab10.tasks.task import Task
+from lab10.training.train_steps import PlainStep, TrainStep
 
 # The base classes of the components in a config, each after the base classes that its fields have.
-BASE_CLASSES: tuple[type, ...] = (Transform, Schedule, Dataset, Model, Task, Optimizer)
+BASE_CLASSES: tuple[type, ...] = (Transform, Schedule, Dataset, Model, Task, SplitMetric, Optimizer, TrainStep)
 
 T = TypeVar("T")
 
@@ -41,6 +44,8 @@ class Experiment:
     """Task: the loss to minimize and the metrics to report."""
     optimizer: Optimizer
     """Optimizer and its learning-rate schedule."""
+    train_step: TrainStep = PlainStep()
+    """How a batch changes the parameters."""
     batch_size: int = 32
     """Examples per training step."""
     epochs: int | None = None
@@ -50,13 +55,17 @@ class Experiment:
     seed: int = traced_field(0)
     """Random seed for the initial parameters and for training; below 2**32."""
     monitor: str = "loss"
-    """Validation metric that selects the best checkpoint."""
+    """Validation metric that selects the best checkpoint: one of the task or of --metrics."""
+    metrics: tuple[SplitMetric, ...] = field((), affects_result=False)
+    """Additional metrics of the whole validation split, such as f1, auc, recall."""
     patience: int | None = None
     """Early stopping: evaluations without a better --monitor before the run ends; None: no early stopping."""
     ema_decay: float = traced_field(0.0)
     """EMA decay. If positive, the averaged parameters are evaluated and saved (Polyak and Juditsky 1992)."""
     init_from: str | None = None
-    """Workdir of another run whose best parameters initialize this run; None: random initialization."""
+    """Workdir of another run whose best parameters initialize those of equal path and shape; None: random."""
+    init_only: tuple[str, ...] = ()
+    """Patterns of the parameters to take from --init-from, such as 'encoder/*'; empty: all that fit."""
     evaluation_batch_size: int = 256
     """Examples per evaluation step."""
     mesh: DeviceMesh = field(DeviceMesh(), affects_result=False)
@@ -94,13 +103,19 @@ class Experiment:
         require_at_least(0, self, "seed", "profile_steps", "device_dataset_max_mib")
         if self.seed >= 2**32:
             raise UserError(f"--seed is {self.seed}; expected a value below 2**32, because JAX keeps only 32 bits.")
-        if self.monitor not in self.task.metrics:
-            raise UserError(
-                f"--monitor is {self.monitor!r}; "
-                f"expected a metric of {type(self.task).__name__}: {', '.join(self.task.metrics)}."
-            )
-        if self.patience is not None and self.data.validation_fraction == 0:
-            raise UserError("--patience needs a validation split: set --data.validation-fraction above 0.")
+        if self.init_only and self.init_from is None:
+            raise UserError("--init-only names parameters to take from another run; give that run with --init-from.")
+        require_distinct(self.metrics, self.task)
+        require_monitor(self.monitor, self.metrics, self.task)
+        for option_name, given in (("--patience", self.patience is not None), ("--metrics", bool(self.metrics))):
+            if given and not self.data.has_validation:
+                raise UserError(f"{option_name} needs a validation split: set --data.validation-fraction above 0.")
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether higher values of `monitor` are better."""
+        metric = monitored_metric(self.monitor, self.metrics)
+        return self.task.metrics[self.monitor] if metric is None else bool(metric.higher_is_better)
 
     def steps_per_epoch(self, examples: int) -> int:
         """Returns the number of steps in one pass over `examples` examples, including a partial last batch."""
@@ -111,13 +126,31 @@ class Experiment:
         return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch(examples)
 
 
-@functools.cache
-def _converter() -> cattrs.Converter:
-    import_all()
+def own_types(*values: Any) -> frozenset[type]:
+    """Returns the components in the given configs, or specs, whose classes are not defined in lab10."""
+    components = {type(part) for value in values for part in _parts(value) if isinstance(part, (*BASE_CLASSES, Spec))}
+    return frozenset(cls for cls in components if not is_built_in(cls))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield value
+        for config_field in dataclasses.fields(value):
+            yield from _parts(getattr(value, config_field.name))
+    elif isinstance(value, tuple):  # such as metrics
+        for part in value:
+            yield from _parts(part)
+
+
+@functools.lru_cache(maxsize=64)
+def _converter(own: frozenset[type]) -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
     tagged_union = functools.partial(configure_tagged_union, tag_name="type")
+    # In a fixed order, and parents first.
+    ordered = sorted(own, key=lambda cls: (len(cls.__mro__), cls.__module__, cls.__qualname__))
     for base_class in (*BASE_CLASSES, Spec):
-        include_subclasses(base_class, converter, union_strategy=tagged_union)
+        subclasses = tuple(subclasses_of(base_class, ordered))
+        include_subclasses(base_class, converter, subclasses, union_strategy=tagged_union)
     return converter
 
 
@@ -128,19 +161,24 @@ def to_json(value: Any, cls: type) -> dict[str, Any]:
       value: the object to convert.
       cls: `Experiment`, or the base class of `value`, such as `Model`. For a base class, `type` holds the class name.
     """
-    return _converter().unstructure(value, unstructure_as=cls)
+    return _converter(own_types(value)).unstructure(value, unstructure_as=cls)
 
 
-def from_json(value: Any, cls: type[T]) -> T:
+def from_json(value: Any, cls: type[T], own: Collection[type] = ()) -> T:
     """Converts JSON types back to an object; the inverse of `to_json`.
 
     Constructs only `cls`, the classes of its fields and registered components, whatever the JSON names.
+
+    Args:
+      value: the JSON types.
+      cls: as for `to_json`.
+      own: component classes outside lab10 that the JSON may name.
 
     Raises:
       UserError: `value` is not a valid `cls` for this version of the project.
     """
     try:
-        return _converter().structure(value, cls)
+        return _converter(frozenset(own)).structure(value, cls)
     except UserError:
         raise
     except Exception as error:
@@ -163,7 +201,7 @@ def differing_fields(before: Experiment, now: Experiment) -> list[str]:
 def flatten(config: Any, prefix: str = "", all_fields: bool = False) -> dict[str, Any]:
     """Returns the fields of a nested config by dotted path, such as `optimizer.learning_rate`.
 
-    The value at the path of a nested config, such as `optimizer`, is its class name.
+    The value at the path of a nested config, such as `optimizer`, is its class name, as `type_name` has it.
 
     Args:
       config: an `Experiment` or one of its parts.
@@ -176,7 +214,7 @@ def flatten(config: Any, prefix: str = "", all_fields: bool = False) -> dict[str
         if not (all_fields or config_field.metadata.get("affects_result", True)):
             continue
         if dataclasses.is_dataclass(value):
-            flat[path] = type(value).__name__
+            flat[path] = type_name(type(value))
             flat |= flatten(value, path + ".", all_fields)
         else:
             flat[path] = value

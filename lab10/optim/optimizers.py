@@ -13,6 +13,13 @@ import optax
 
 from lab10.config.fields import is_static_zero, require_at_least, require_fraction, traced_field
 from lab10.errors import UserError
+from lab10.optim.parameter_groups import (
+    frozen_mask,
+    parse_factors,
+    require_distinct_factors,
+    scale_by_factors,
+    train_others,
+)
 from lab10.optim.schedules import Constant, Schedule
 
 
@@ -25,9 +32,13 @@ class Optimizer(abc.ABC):
     schedule: Schedule = Constant()
     """Schedule of the learning rate over the run."""
     clip_norm: float | None = traced_field(None)
-    """Maximum global norm of the gradients; larger gradients are scaled down to it. None: no clipping."""
+    """Maximum global norm of the gradients of trained parameters; larger ones are scaled down. None: no clipping."""
     weight_decay: float = traced_field(0.0)
     """Decoupled weight decay (Loshchilov and Hutter 2019) of matrices; biases are not decayed."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of parameters that are not trained, such as 'embedding/*'; * also matches slashes."""
+    learning_rate_factors: tuple[str, ...] = ()
+    """Factors of the learning rate, as PATTERN=FACTOR, such as 'embedding/*=0.1'; 1 for all other parameters."""
 
     def __post_init__(self):
         require_at_least(0, self, "learning_rate", "clip_norm", "weight_decay", prefix="optimizer.")
@@ -35,13 +46,21 @@ class Optimizer(abc.ABC):
             raise UserError(
                 "--optimizer.clip-norm is 0, so nothing would be learned; expected a value above 0, or None."
             )
+        parse_factors(self.learning_rate_factors)
 
     @abc.abstractmethod
     def rule(self) -> optax.GradientTransformation:
         """Builds the transformation from gradients to updates with unit learning rate, in the direction of ascent."""
 
+    def learning_rate_at(self, step: jax.Array, total_steps: int) -> jax.Array | float:
+        """Returns the learning rate of a step, without the factors of single parameters."""
+        return self.learning_rate * self.schedule.build(total_steps)(step)
+
     def build(self, total_steps: int) -> optax.GradientTransformation:
-        """Builds the full transformation for a run of `total_steps` steps: clip, rule, decay, learning rate."""
+        """Builds the full transformation for a run of `total_steps` steps: clip, rule, decay, learning rate.
+
+        With `freeze`, all of it applies to the other parameters alone.
+        """
         factor = self.schedule.build(total_steps)
         transformations = [
             self.rule(),
@@ -52,7 +71,33 @@ class Optimizer(abc.ABC):
         if not is_static_zero(self.weight_decay):
             decay = optax.add_decayed_weights(self.weight_decay, mask=_matrix_mask)
             transformations.insert(-1, decay)
-        return optax.chain(*transformations)
+        if self.learning_rate_factors:
+            transformations.append(scale_by_factors(parse_factors(self.learning_rate_factors)))
+        transformation = optax.chain(*transformations)
+        return train_others(transformation, self.freeze) if self.freeze else transformation
+
+    def apply_updates(self, params: optax.Params, updates: optax.Updates) -> optax.Params:
+        """Adds updates to the parameters, except to frozen ones: adding 0 would change the bits of -0.0."""
+        updated = optax.apply_updates(params, updates)
+        if not self.freeze:
+            return updated
+        mask = frozen_mask(self.freeze, params)
+        return jax.tree.map(lambda frozen, before, after: before if frozen else after, mask, params, updated)
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether a field selects parameters by their paths."""
+        return bool(self.freeze or self.learning_rate_factors)
+
+    def require_patterns_match(self, params: optax.Params) -> None:
+        """Checks the patterns of `freeze` and `learning_rate_factors` against the parameters of a model.
+
+        Raises:
+          UserError: a pattern matches no parameter, two give a parameter different factors, or nothing is trained.
+        """
+        if self.freeze:
+            frozen_mask(self.freeze, params)
+        require_distinct_factors(parse_factors(self.learning_rate_factors), self.freeze, params)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

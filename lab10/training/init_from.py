@@ -1,28 +1,156 @@
-"""Starting from the parameters of another run."""
+"""Starting from the parameters of another run: from those that have the same path and shape."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from lab10.cli.console import console
+from lab10.config.experiment import Experiment
 from lab10.data.dataset import OpenDataset
+from lab10.data.texts import TextSpec
 from lab10.errors import UserError
+from lab10.optim.parameter_paths import by_path, require_matches, selected, summary, with_leaves
 from lab10.training.checkpoints import Checkpoints
-from lab10.training.state import Params
+from lab10.training.state import Params, init_params
+from lab10.training.step import StepFunctions
 from lab10.training.workdir import Workdir
 
+# Fields of a text dataset that, with the vocabulary, say which word an id is.
+ID_FIELDS = ("index_from", "start_id", "unknown_id")
+# Some of the parameters of a model, by path.
+ParamsByPath = Mapping[str, jax.Array]
 
-def load_params(directory: str, dataset: OpenDataset, abstract_params: Params) -> Params:
-    """Loads the best parameters of another run, for a model of the same shapes and vocabulary.
+
+def load_params(experiment: Experiment, dataset: OpenDataset, steps: StepFunctions) -> ParamsByPath:
+    """Loads the best parameters of the run `init_from` that fit the model, and prints which these are.
+
+    Runs no code of that run: its config is read as JSON. With another vocabulary, only what `init_only` names is taken,
+    and never what has a row for each word.
 
     Raises:
-      UserError: there is no such run, or its model or vocabulary differs.
+      UserError: there is no such run, nothing fits, a pattern selects nothing, or the vocabulary differs.
     """
+    directory, patterns, abstract = experiment.init_from, experiment.init_only, steps.abstract_params()
+    assert directory is not None
+    here = by_path(abstract)
+    require_matches("--init-only", patterns, here)
+    wanted = [path for path in here if not patterns or selected(patterns, path)]
     workdir = Workdir(directory)
-    experiment = workdir.read_experiment()
-    if dataset.vocabulary is not None and list(workdir.read_vocabulary()) != list(dataset.vocabulary):
-        raise UserError(
-            f"--init-from {directory}: that run has another vocabulary, so its embedding means other words."
-        )
-    higher_is_better = experiment.task.metrics[experiment.monitor]
-    checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, higher_is_better)
     try:
-        trees = checkpoints.restore(checkpoints.find("best"), {"eval_params": abstract_params}).trees
+        _require_same_words(workdir, experiment, dataset, wanted, steps)
+        step, there = _restore(workdir, next(iter(here.values())).sharding)
     except UserError as error:
         raise UserError(f"--init-from {directory}: {error}") from error
-    return trees["eval_params"]
+    taken = {path: there[path] for path in wanted if path in there and _fits(there[path], here[path])}
+    left = {path: _reason(there.get(path), here[path], path in wanted) for path in here if path not in taken}
+    for pattern in patterns or ("*",):
+        if not any(selected([pattern], path) for path in taken):
+            reasons = [f"{path} ({why})" for path, why in left.items() if selected([pattern], path)]
+            raise UserError(
+                f"--init-from {directory}: nothing fits{f' of --init-only {pattern!r}' if patterns else ''}. Of this "
+                f"model: {', '.join(reasons[:5])}{', …' * (len(reasons) > 5)}. That run has {summary(there)}."
+            )
+    _report(directory, step, taken, left)
+    return taken
+
+
+def starting_params(steps: StepFunctions, start: ParamsByPath) -> Params:
+    """Returns the initial parameters, with those of `start` in place of their own."""
+    if not start:
+        return steps.init_params()
+    abstract = steps.abstract_params()
+    return with_leaves(abstract if len(start) == len(by_path(abstract)) else steps.init_params(), start)
+
+
+def _restore(workdir: Workdir, sharding: jax.sharding.Sharding) -> tuple[int, dict[str, Any]]:
+    metrics, monitor = workdir.read_metrics(), workdir.read_fields().get("monitor", "loss")
+    if monitor not in metrics:
+        raise UserError(f"{workdir.config_path} is damaged: its monitor {monitor!r} is none of its metrics.")
+    checkpoints = Checkpoints(workdir.checkpoints_path, monitor, metrics[monitor])
+    step = checkpoints.find("best")
+    abstract = checkpoints.saved_shapes(step, "eval_params", sharding)
+    return step, by_path(checkpoints.restore(step, {"eval_params": abstract}).trees["eval_params"])
+
+
+def _fits(there: Any, here: Any) -> bool:
+    return (there.shape, there.dtype) == (here.shape, here.dtype)
+
+
+def _reason(there: Any, here: Any, is_wanted: bool) -> str:
+    if not is_wanted:
+        return "not in --init-only"
+    if there is None:
+        return "not in that run"
+    if there.shape == here.shape:
+        return f"{there.dtype} there, {here.dtype} here"
+    return f"{list(there.shape)} there, {list(here.shape)} here"
+
+
+def _report(directory: str, step: int, taken: ParamsByPath, left: Mapping[str, str]) -> None:
+    count = f"{len(taken)} of {len(taken) + len(left)}" if left else f"all {len(taken)}"
+    lines = [f"From {directory}, step {step}, {count} parameters: {summary(taken)}"]
+    if left:
+        few = len(left) <= 8
+        named = ", ".join(f"{path} ({why})" for path, why in left.items()) if few else summary(left)
+        lines.append(f"Initialized at random: {named}")
+    console.print("\n".join(lines), markup=False)
+
+
+def _require_same_words(
+    workdir: Workdir, experiment: Experiment, dataset: OpenDataset, wanted: list[str], steps: StepFunctions
+) -> None:
+    """Checks that the ids of both runs are the same words, or that no parameter to take has a row for each word."""
+    if dataset.vocabulary is None:
+        return
+    data = workdir.read_fields().get("data")
+    fields = data if isinstance(data, dict) else {}
+    differing = [
+        name
+        for name in ID_FIELDS
+        if hasattr(experiment.data, name) and fields.get(name) != getattr(experiment.data, name)
+    ]
+    if (workdir.path / "vocabulary.txt").exists() and list(workdir.read_vocabulary()) == list(dataset.vocabulary):
+        tables = workdir.read_ngram_tables(), dataset.ngram_tables
+        same_ngrams = len(tables[0]) == len(tables[1]) and all(map(np.array_equal, *tables))
+        if not differing and same_ngrams:
+            return
+        if not same_ngrams:
+            differing += ["max_ngram", "ngram_min_count"]
+        what = "has the same vocabulary, but other ids (" + ", ".join(f"data.{name}" for name in differing) + ")"
+    else:
+        what = "has another vocabulary"
+    if not experiment.init_only:
+        raise UserError(
+            f"that run {what}, so its embedding means other words. "
+            "Name what to take, without the embedding, with --init-only PATTERN."
+        )
+    if of_words := [path for path in wanted if path in word_parameters(steps)]:
+        raise UserError(
+            f"that run {what}, and --init-only selects {summary(of_words)}, of which each row means a word. "
+            "Give patterns without them."
+        )
+
+
+def word_parameters(steps: StepFunctions) -> set[str]:
+    """Returns the paths of parameters with rows for words: tables of `nn.Embed`, and shapes that follow `num_ids`."""
+    spec = steps.spec
+    tables: set[str] = set()
+
+    def note(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        if isinstance(context.module, nn.Embed):
+            tables.add("/".join((*context.module.path, "embedding")))
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        shapes = by_path(jax.eval_shape(lambda: init_params(steps.module, spec, 0)))
+    if isinstance(spec, TextSpec):
+        more_ngrams = spec.num_ngrams + 1 if spec.num_ngrams else 0
+        larger = dataclasses.replace(spec, num_ids=spec.num_ids + 1, num_ngrams=more_ngrams)
+        module = steps.experiment.model.build(larger)
+        others = by_path(jax.eval_shape(lambda: init_params(module, larger, 0)))
+        tables |= {path for path, leaf in shapes.items() if path in others and others[path].shape != leaf.shape}
+    return tables

@@ -1,0 +1,48 @@
+"""How a batch changes the parameters. To train differently, subclass `TrainStep`, also in an experiment's own file."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from lab10.data.transforms import Batch
+from lab10.tasks.metrics import Metrics
+from lab10.training.state import Params, TrainState
+
+
+@runtime_checkable
+class TrainingFunctions(Protocol):
+    """The two halves of a step, as `StepFunctions` (`lab10.training.step`) has them."""
+
+    def grad(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Params, Metrics]]:
+        """Returns the function from parameters to the gradient of the mean loss over the batch, and its metrics."""
+
+    def apply_gradients(self, state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
+        """Returns the state after one update of the parameters, and the metrics with statistics of the update."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainStep(abc.ABC):
+    """A pure function from a state and a batch to the next state. Its fields are options of the command line."""
+
+    @abc.abstractmethod
+    def __call__(self, steps: TrainingFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """Takes one step, within a compiled program.
+
+        Args:
+          steps: the functions of the experiment.
+          state: the state before the step.
+          batch: raw rows of the dataset, with `mask`.
+
+        Returns:
+          The state after the step, whose `step` is one more, and the metrics of the batch before it.
+        """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlainStep(TrainStep):
+    """One gradient of the batch, and one update."""
+
+    def __call__(self, steps: TrainingFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        grads, metrics = steps.grad(state, batch)(state.params)
+        return steps.apply_gradients(state, grads, metrics)
