@@ -1,23 +1,37 @@
 """lab10: text classifiers and image autoencoders in JAX.
 
-Load a trained run in a notebook:
+Train an experiment in a notebook, restore a run, and list all runs in a folder:
 
+    run = lab10.train(lab10.experiment("mnist_autoencoder"), "runs/mnist_autoencoder")
     run = lab10.load("runs/mnist_autoencoder")
-    run.reconstruct(pixels)
+    lab10.runs("runs")
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lab10.inspection import load
+    from lab10.notebook.runs_table import runs
+    from lab10.notebook.training import experiment, train
 
-__all__ = ["load"]
+__all__ = ["experiment", "load", "runs", "train"]
+
+# Imported lazily: scripts that only train should not wait for matplotlib, pandas and other imports of these modules.
+_MODULES = {
+    "experiment": "lab10.notebook.training",
+    "load": "lab10.inspection",
+    "runs": "lab10.notebook.runs_table",
+    "train": "lab10.notebook.training",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported lazily: scripts that only train should not wait for matplotlib and the other imports of inspection.
-    if name == "load":
-        from lab10.inspection import load
-
-        return load
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'lab10' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # Names that completion in a notebook offers.
+    return sorted({*globals(), *__all__})
