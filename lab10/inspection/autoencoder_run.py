@@ -1,6 +1,8 @@
 """A restored image autoencoder."""
 
+import dataclasses
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from lab10.cli.console import console
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec, Split
 from lab10.data.images import ImageSpec
@@ -18,11 +21,13 @@ from lab10.errors import UserError
 from lab10.inspection.plots import plot_reconstructions
 from lab10.inspection.run import Latents, Pixels, Run
 from lab10.models.autoencoder import AutoencoderModel, LinearAutoencoder
-from lab10.models.pca import PCA, fit_pca
+from lab10.models.pca import MAX_MOMENTS_FEATURES, PCA, TooExpensive, fit_pca
 from lab10.training.workdir import Workdir
 
-# Images that are read and encoded at a time.
-CHUNK_SIZE = 5000
+# Images that are read and encoded at a time: at most so many, and so many pixels.
+CHUNK_SIZE, CHUNK_PIXELS = 5000, 2**22
+# Time limit of exact PCA, which is only a reference.
+MAX_PCA_SECONDS = 120.0
 # Images in reconstructions.png.
 NUM_FIGURE_IMAGES = 10
 
@@ -41,10 +46,12 @@ class AutoencoderRun(Run):
         super().__init__(workdir, experiment, spec, checkpoint)
         assert isinstance(experiment.model, AutoencoderModel)
         self._model = experiment.model
-        self._methods = {
-            name: jax.jit(functools.partial(self._module.apply, method=name))
-            for name in ("encode", "decode", "__call__")
-        }
+        encode, decode = (functools.partial(self._module.apply, method=name) for name in ("encode", "decode"))
+
+        def reconstruct(variables: Any, pixels: jax.Array) -> Any:
+            return decode(variables, encode(variables, pixels))
+
+        self._methods = {"encode": jax.jit(encode), "decode": jax.jit(decode), "reconstruct": jax.jit(reconstruct)}
 
     def encode(self, x: ArrayLike) -> Latents:
         """Encodes pixels [rows, pixels] in [0, 1] to latent vectors, float32 [rows, latent].
@@ -70,11 +77,20 @@ class AutoencoderRun(Run):
         Raises:
           UserError: `x` does not have the shape [rows, pixels], or is not scaled to [0, 1].
         """
-        return self._apply("__call__", self._pixels(x))
+        return self._apply("reconstruct", self._pixels(x))
 
     def images(self, split: str, indices: Sequence[int]) -> Pixels:
-        """Returns images of a split by index, float32 [indices, pixels] in [0, 1]."""
-        return self._read(self._split(split), np.array(indices, np.int64))[0]
+        """Returns images of a split by index, float32 [indices, pixels] in [0, 1].
+
+        Raises:
+          UserError: an index is outside the split.
+        """
+        examples = self._split(split)
+        if outside := [index for index in indices if not 0 <= index < len(examples)]:
+            raise UserError(
+                f"There is no image {outside[0]}; expected 0 to {len(examples) - 1}, the images of the {split} split."
+            )
+        return self._read(examples, np.array(indices, np.int64))[0]
 
     def latents(self, split: str = "test") -> dict[str, np.ndarray]:
         """Encodes a whole split.
@@ -89,71 +105,86 @@ class AutoencoderRun(Run):
             labels.append(chunk_labels)
         return {"latents": np.concatenate(latents), "labels": np.concatenate(labels), "examples": examples.rows}
 
-    def plot_reconstructions(self, split: str, indices: list[int]) -> tuple[Figure, dict[str, Any]]:
+    def plot_reconstructions(self, split: str, indices: list[int] | None = None) -> tuple[Figure, dict[str, Any]]:
         """Draws images of a split and their reconstructions; for a linear autoencoder, also those of exact PCA.
 
         Args:
           split: name of the split.
-          indices: indices of the images in the split.
+          indices: indices of the images in the split; None: the first ten.
 
         Returns:
-          The figure, and a dict of `indices` and each image's `reconstruction_error` (and `pca_reconstruction_error`).
+          The figure, and a dict of `indices` and each image's `reconstruction_error` (and `pca_reconstruction_error`,
+          which is None if exact PCA is too expensive).
 
         Raises:
           UserError: an index is outside the split.
         """
-        examples = self._split(split)
-        if outside := [index for index in indices if not 0 <= index < len(examples)]:
-            raise UserError(
-                f"--indices contains {outside[0]}; expected 0 to {len(examples) - 1}, the images of the {split} split."
-            )
-        pixels, _ = self._read(examples, np.array(indices, np.int64))
+        if indices is None:
+            indices = list(range(min(NUM_FIGURE_IMAGES, len(self._split(split)))))
+        pixels = self.images(split, indices)
         rows = {"reconstruction": self.reconstruct(pixels)}
-        if isinstance(self._model, LinearAutoencoder):
+        has_pca = isinstance(self._model, LinearAutoencoder)
+        if has_pca and self.pca is not None:
             rows["exact PCA"] = self.pca.reconstruct(pixels).astype(np.float32)
         errors = {
             name: np.sum((reconstruction - pixels) ** 2, axis=1).tolist() for name, reconstruction in rows.items()
         }
-        figure = plot_reconstructions(pixels, rows, (self.spec.height, self.spec.width))
+        figure = plot_reconstructions(pixels, rows, self.spec.shape)
         result: dict[str, Any] = {"indices": indices, "reconstruction_error": errors["reconstruction"]}
-        if "exact PCA" in errors:
-            result["pca_reconstruction_error"] = errors["exact PCA"]
+        if has_pca:
+            result["pca_reconstruction_error"] = errors.get("exact PCA")
         return figure, result
 
     def save_figures(self, directory: Path) -> None:
         """Writes reconstructions.png, of the validation split if the run has one, else of the train split."""
-        split = "validation" if self.config.data.validation_fraction > 0 else "train"
-        count = min(NUM_FIGURE_IMAGES, len(self._split(split)))
-        figure, _ = self.plot_reconstructions(split, list(range(count)))
+        split = "validation" if self.config.data.has_validation else "train"
+        figure, _ = self.plot_reconstructions(split)
         figure.savefig(directory / "reconstructions.png")
 
-    def _extra_metrics(self, split: str) -> dict[str, float]:
+    def _slow_metrics(self, split: str) -> dict[str, float | None]:
+        if self.pca is None:
+            return {"pca_reconstruction_error": None}
         errors = [self.pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._split(split))]
         return {"pca_reconstruction_error": float(np.concatenate(errors).mean())}
 
     @functools.cached_property
-    def pca(self) -> PCA:
-        """Exact PCA without centering, with the same latent size, fitted on the whole TFDS train split."""
-        splits = ["train", "validation"] if self.config.data.validation_fraction > 0 else ["train"]
-        chunks = (pixels for split in splits for pixels, _ in self._chunks(self._split(split)))
-        return fit_pca(chunks, self._model.latent_dim, center=False)
+    def pca(self) -> PCA | None:
+        """Exact PCA without centering, with the same latent size, fitted on the whole TFDS train split.
+
+        None, with a message, if it would take longer than `MAX_PCA_SECONDS` or too much memory.
+        """
+        if self.spec.pixels > MAX_MOMENTS_FEATURES:
+            console.print(
+                f"Computing exact PCA of images of {self.spec.pixels:,} pixels, the reference, "
+                f"for at most {MAX_PCA_SECONDS:.0f} s …",
+                markup=False,
+            )
+        try:
+            return fit_pca(_TrainPixels(self), self._model.latent_dim, center=False, max_seconds=MAX_PCA_SECONDS)
+        except TooExpensive as error:
+            console.print(f"Exact PCA, the reference, is left out: {error}.", markup=False)
+            return None
 
     def _chunks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(split), CHUNK_SIZE):
-            yield self._read(split, np.arange(start, min(start + CHUNK_SIZE, len(split))))
+        rows = max(1, min(CHUNK_SIZE, CHUNK_PIXELS // self.spec.pixels))
+        for start in range(0, len(split), rows):
+            yield self._read(split, np.arange(start, min(start + rows, len(split))))
 
     def _read(self, split: Split, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads pixels, float32 [rows, pixels] in [0, 1], and labels."""
+        """Reads pixels as evaluation sees them, float32 [rows, pixels] in [0, 1], and labels."""
         batch = split.batch(indices)
-        inputs = self.spec.preprocess({"inputs": jnp.asarray(batch["inputs"])})["inputs"]
-        return np.asarray(inputs), batch["labels"]
+        inputs = self.spec.preprocess({"inputs": jnp.asarray(batch["inputs"])})
+        seen = self.config.data.transform.for_evaluation(inputs | {"row_ids": jnp.asarray(indices, jnp.int32)})
+        return np.asarray(seen["inputs"]), batch["labels"]
 
     def _pixels(self, x: ArrayLike) -> np.ndarray:
         rows = _as_rows(x, self.spec.pixels, "pixels")
-        # Noisy images exceed [0, 1] a little; images that were never scaled exceed it by far.
-        if not np.all(np.abs(rows - 0.5) <= 2):
+        # Noisy images exceed [0, 1] a little; images that were never scaled exceed it by far, or are integers.
+        largest = 1 if np.asarray(x).dtype.kind in "iu" else 2.5
+        if rows.size and (rows.min() < -1.5 or rows.max() > largest):
             raise UserError(
-                f"Pixels are far outside [0, 1] or not finite; if they range up to {self.spec.largest}, divide by it."
+                f"Pixels are {rows.min():g} to {rows.max():g}, not in [0, 1]; "
+                f"if they range up to {self.spec.largest}, divide by it."
             )
         return rows
 
@@ -161,11 +192,42 @@ class AutoencoderRun(Run):
         return np.asarray(self._methods[method]({"params": self.params}, rows))
 
 
+@dataclasses.dataclass(frozen=True)
+class _TrainPixels:
+    """The pixels of the whole TFDS train split, in chunks, which can be iterated several times."""
+
+    run: AutoencoderRun
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        splits = ["train", "validation"] if self.run.config.data.holds_out else ["train"]
+        for split in splits:
+            for pixels, _ in self.run._chunks(self.run._split(split)):
+                yield pixels
+
+
 def _as_rows(x: ArrayLike, width: int, name: str) -> np.ndarray:
+    """Returns rows of finite float32 numbers.
+
+    Raises:
+      UserError: `x` has another shape or type, or a missing or infinite value; the message names the first.
+    """
     try:
-        rows = np.asarray(x, np.float32)
+        values = np.asarray(x)
+        if np.ma.is_masked(x) or values.dtype.kind == "c":
+            raise TypeError("masked values" if np.ma.is_masked(x) else "complex numbers")
+        rows = values.astype(np.float32)
     except (ValueError, TypeError) as error:
         raise UserError(f"Expected {name} as numbers of shape [rows, {width}] ({error}).") from error
     if rows.ndim != 2 or rows.shape[1] != width:
-        raise UserError(f"Expected {name} of shape [rows, {width}]; got shape {list(rows.shape)}.")
+        hint = ""
+        if rows.ndim and rows.size and math.prod(rows.shape[1:]) == width:
+            hint = f" Use x.reshape(-1, {width})."
+        elif rows.shape == (width,):
+            hint = " For a single row, use x[None]."
+        raise UserError(f"Expected {name} of shape [rows, {width}]; got shape {list(rows.shape)}.{hint}")
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise UserError(
+            f"Row {row}, column {column} (from 0) of the {name} is {rows[row, column]}; expected finite numbers."
+        )
     return rows

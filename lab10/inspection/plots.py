@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from lab10.training.json_lines import read_metrics
+from lab10.training.step_statistics import STATISTICS
 
 TRAIN_COLOR, VALIDATION_COLOR = "#7f9fc6", "#c44e2f"
 
@@ -21,7 +22,7 @@ def plot_history(metrics_path: Path, output: Path) -> None:
     names = [
         name
         for name in dict.fromkeys(name for line in lines for name in line)
-        if name not in ("step", "epoch", "split")
+        if name not in ("step", "epoch", "split", *STATISTICS) and not name.endswith("_per_second")
     ]
     # A metric that always equals the loss gets no panel.
     names = [name for name in names if name == "loss" or any(line.get(name) != line.get("loss") for line in lines)]
@@ -48,7 +49,7 @@ def plot_history(metrics_path: Path, output: Path) -> None:
 def plot_reconstructions(
     inputs: Float[np.ndarray, "images pixels"],
     reconstructions: dict[str, Float[np.ndarray, "images pixels"]],
-    size: tuple[int, int],
+    shape: tuple[int, int, int],
 ) -> Figure:
     """Draws a row of inputs and, for each reconstruction, a row of images and a row of differences from the input.
 
@@ -58,7 +59,7 @@ def plot_reconstructions(
     Args:
       inputs: pixels in [0, 1].
       reconstructions: pixels by the name of the method.
-      size: height and width of an image.
+      shape: height, width and channels of an image.
     """
     rows = [ImageRow("input", inputs)]
     for name, reconstruction in reconstructions.items():
@@ -66,7 +67,7 @@ def plot_reconstructions(
         errors = [f"{error:.2f}" for error in np.sum((reconstruction - inputs) ** 2, axis=1)]
         difference = f"{name}\n− input" if len(reconstructions) > 1 else "difference"
         rows += [ImageRow(name, clipped, labels=errors), ImageRow(difference, clipped - inputs, signed=True)]
-    return plot_image_rows(rows, size, inches=0.95, row_gap=0.22, dpi=150)
+    return plot_image_rows(rows, shape, inches=0.95, row_gap=0.22, dpi=150)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,8 @@ class ImageRow:
     Attributes:
       name: text to the left of the row.
       images: [images, pixels]; in [0, 1], or in [-1, 1] if signed.
-      signed: whether to draw negative values in blue and positive values in red, not in gray.
+      signed: whether to draw zero in the middle: negative values in blue and positive values in red, or with three
+        channels, each channel brighter than gray where it is positive.
       labels: text above each image, if any.
     """
 
@@ -87,7 +89,7 @@ class ImageRow:
 
 
 def plot_image_rows(
-    rows: Sequence[ImageRow], size: tuple[int, int], inches: float, row_gap: float, dpi: int = 100
+    rows: Sequence[ImageRow], shape: tuple[int, int, int], inches: float, row_gap: float, dpi: int = 100
 ) -> Figure:
     """Draws rows of images.
 
@@ -95,12 +97,12 @@ def plot_image_rows(
 
     Args:
       rows: the rows from top to bottom.
-      size: height and width of an image, in pixels.
+      shape: height, width and channels of an image.
       inches: width of an image, in inches.
       row_gap: inches between rows.
       dpi: dots per inch.
     """
-    height, width = size
+    height, width, _ = shape
     gap = max(1, width // 14)
     columns = max(len(row.images) for row in rows)
     # Sizes in inches, so that images and names fill the figure exactly.
@@ -118,10 +120,13 @@ def plot_image_rows(
         hspace=row_gap / row_height,
     )
     for axes, row in zip(grid, rows, strict=True):
-        strip = np.full((height, columns * (width + gap) - gap), np.nan)
-        for i, image in enumerate(row.images):
+        images = [image.reshape(shape) for image in row.images]
+        drawn = [_as_colors(image, row.signed) if shape[-1] > 1 else image[..., 0] for image in images]
+        # NaN has no color in a colormap; between images of colors the figure is transparent.
+        strip = np.full((height, columns * (width + gap) - gap, *drawn[0].shape[2:]), np.nan if shape[-1] == 1 else 0.0)
+        for i, image in enumerate(drawn):
             left = i * (width + gap)
-            strip[:, left : left + width] = image.reshape(size)
+            strip[:, left : left + width] = image
             frame = Rectangle((left - 0.5, -0.5), width, height, fill=False, edgecolor="0.8", linewidth=0.6)
             axes.add_patch(frame).set_clip_on(False)
         colormap, lowest = ("RdBu_r", -1) if row.signed else ("gray_r", 0)
@@ -133,3 +138,15 @@ def plot_image_rows(
         axes.spines[:].set_visible(False)
         axes.set_ylabel(row.name, rotation=0, ha="right", va="center", fontsize=8)
     return figure
+
+
+def _as_colors(image: Float[np.ndarray, "height width channels"], signed: bool) -> Float[np.ndarray, "height width 4"]:
+    """Returns an image of several channels as RGBA in [0, 1]: gray and alpha, RGB, RGBA, or the first three of more.
+
+    A signed image is drawn around gray, without its alpha, which would hide differences.
+    """
+    channels = image.shape[-1]
+    colors = np.repeat(image[..., :1], 3, axis=-1) if channels == 2 else image[..., :3]
+    opaque = signed or channels not in (2, 4)
+    alpha = np.ones_like(image[..., :1]) if opaque else image[..., -1:]
+    return np.clip(np.concatenate([0.5 + colors / 2 if signed else colors, alpha], axis=-1), 0, 1)

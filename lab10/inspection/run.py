@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import time
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ from numpy.typing import ArrayLike
 
 from lab10.cli.console import console
 from lab10.config.experiment import Experiment
-from lab10.data.dataset import OpenDataset, Spec, Split, split_named
-from lab10.errors import UserError
+from lab10.data.dataset import OpenDataset, Spec, Split
+from lab10.errors import Interrupted, UserError
+from lab10.metrics.split_metric import SplitMetric, find_split_metric, require_distinct
 from lab10.training.checkpoints import Checkpoints
-from lab10.training.evaluation import evaluate
+from lab10.training.evaluation import evaluate, require_split_metrics
 from lab10.training.step import StepFunctions
-from lab10.training.workdir import Workdir
+from lab10.training.workdir import Workdir, write_atomically
 
 Pixels = Float[np.ndarray, "rows pixels"]
 Latents = Float[np.ndarray, "rows latent"]
+# The probability of each class is written for at most so many; the CSV file would be large and hardly readable.
+MAX_CSV_CLASSES = 20
 
 
 class Run:
@@ -38,8 +42,7 @@ class Run:
     def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
         self._workdir, self.config, self.spec = workdir, experiment, spec
         self._steps = StepFunctions(experiment, spec)
-        higher_is_better = experiment.task.metrics[experiment.monitor]
-        checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, higher_is_better, alone=True)
+        checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, experiment.higher_is_better, alone=True)
         self.step = checkpoints.find(checkpoint)
         trees = checkpoints.restore(self.step, {"eval_params": self._steps.abstract_params()}).trees
         self.params = trees["eval_params"]
@@ -54,7 +57,7 @@ class Run:
     @property
     def _dataset(self) -> OpenDataset:
         if self._opened is None:
-            self._opened = self.config.data.open_dataset()
+            self._opened = self.config.data.open_dataset(self._workdir.path)
             if (self._opened.content_sha256, self._opened.spec) != (self._workdir.read_content_sha256(), self.spec):
                 raise UserError(
                     f"The available dataset {self._opened.version} differs in content from the dataset that "
@@ -63,29 +66,75 @@ class Run:
         return self._opened
 
     def _split(self, name: str) -> Split:
-        return self._dataset.open_split(split_named(name))
+        return self._dataset.open_split(name)
 
-    def evaluate(self, split: str = "test") -> dict[str, Any]:
+    def evaluate(self, split: str = "test", metrics: str | Sequence[str | SplitMetric] = ()) -> dict[str, Any]:
         """Evaluates a split. Writes the metrics and the values of each example to evaluations/ in the workdir.
 
-        Returns:
-          `split`, `examples`, `step`, the metrics, `read_count` (the number of evaluations of this split in this
-          workdir) and `per_example` (the path of the CSV file). The last two are None if the workdir cannot be written.
-        """
-        return self.evaluate_examples(split)[0]
+        Args:
+          split: `train`, `validation` or `test` of this run, or any other TFDS split, such as `unsupervised`,
+            `test[:10%]`, or `validation[0:]` for TFDS's own validation split.
+          metrics: additional metrics of the whole split, or their names: `f1`, `auc`, `confusion_matrix`.
 
-    def evaluate_examples(self, split: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        Returns:
+          `split`, `tfds_split` (what it is in TFDS), `examples`, `step`, the metrics, `read_count` (the number of
+          evaluations of this split in this workdir) and `per_example` (the path of the CSV file). The last two are None
+          if the workdir cannot be written. A metric per class is a dict by class name. A table, such as
+          `confusion_matrix`, is a list of rows, and `class_names` names its rows and columns. A value that is undefined
+          on this split is None.
+
+        Raises:
+          UserError: the split or a metric does not exist, or the metric does not fit this run.
+        """
+        return self.evaluate_examples(split, metrics)[0]
+
+    def evaluate_examples(
+        self, split: str, metrics: str | Sequence[str | SplitMetric] = ()
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Evaluates a split like `evaluate`, and also returns the values of each example.
 
         Returns:
-          The result of `evaluate`, and the columns of its CSV file by name, each [examples].
+          The result of `evaluate`, and the columns of its CSV file by name, each [examples, …].
         """
-        examples = self._split(split)
-        evaluation = evaluate(self._steps, self.params, self._steps.device_loader(examples))
-        metrics = evaluation.metrics | self._extra_metrics(split)
-        result: dict[str, Any] = {"split": split, "examples": len(examples), "step": self.step, **metrics}
+        all_metrics, examples = self._split_metrics(metrics), self._split(split)
+        loader = self._steps.device_loader(examples)
+        if metrics:  # those of training were checked then
+            require_split_metrics(self._steps, all_metrics, loader)
+        evaluation = evaluate(self._steps, self.params, loader, all_metrics)
+        tfds_split = self.config.data.tfds_split(split)
+        result: dict[str, Any] = {
+            "split": split,
+            "tfds_split": tfds_split,
+            "examples": len(examples),
+            "step": self.step,
+        }
+        result |= evaluation.metrics | evaluation.split_metrics
+        if any(isinstance(value, list) for value in evaluation.split_metrics.values()):
+            result["class_names"] = list(self.spec.class_names)
         columns = {"example": examples.rows, **evaluation.per_example}
-        return result | self._record(result, columns), columns
+        # Recorded before the metrics that take long, so that nothing is lost if the process is stopped.
+        recorded = self._record(result, columns)
+        try:
+            slow_metrics = self._slow_metrics(split)
+        except (KeyboardInterrupt, Interrupted):
+            console.print(f"{split}, step {self.step}: {evaluation.metrics}", markup=False)
+            raise
+        if slow_metrics and recorded["per_example"] is not None:
+            path = Path(recorded["per_example"]).with_suffix(".json")
+            write_atomically(path, json.dumps(result | slow_metrics | recorded, indent=1).encode())
+        return result | slow_metrics | recorded, columns
+
+    def _split_metrics(self, additional: str | Sequence[str | SplitMetric]) -> list[SplitMetric]:
+        """Returns the task's default metrics, those of the experiment and additional ones, each once."""
+        task, of_experiment = self.config.task, {metric.name: metric for metric in self.config.metrics}
+        additional = [additional] if isinstance(additional, str) else additional
+        found = [
+            metric if isinstance(metric, SplitMetric) else of_experiment.get(metric) or find_split_metric(metric)
+            for metric in (*task.evaluation_metrics, *of_experiment, *additional)
+        ]
+        metrics = list({metric.name: metric for metric in found}.values())
+        require_distinct(metrics, task)
+        return metrics
 
     def _record(self, result: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, Any]:
         """Writes an evaluation to the workdir; returns its `read_count` and `per_example` path."""
@@ -94,8 +143,9 @@ class Run:
             _require_no_links(self._workdir.path / "evaluations")
             count = self._workdir.record_evaluation(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
             # The count in the name keeps an evaluation from overwriting another.
-            stem = self._workdir.path / "evaluations" / f"{split}-{count}"
-            recorded = {"read_count": count, "per_example": str(_write_csv(stem.with_suffix(".csv"), columns))}
+            stem = self._workdir.path / "evaluations" / f"{file_name_of(split)}-{count}"
+            path = _write_csv(stem.with_suffix(".csv"), columns, self.spec.class_names)
+            recorded = {"read_count": count, "per_example": str(path)}
             stem.with_suffix(".json").write_text(json.dumps(result | recorded, indent=1))
             return recorded
         except OSError as error:
@@ -105,8 +155,8 @@ class Run:
             )
             return {"read_count": None, "per_example": None}
 
-    def _extra_metrics(self, split: str) -> dict[str, float]:
-        """Returns additional metrics of a split, such as a baseline; overridden by subclasses."""
+    def _slow_metrics(self, split: str) -> dict[str, float | None]:
+        """Returns metrics that take long, such as a baseline; overridden by subclasses."""
         return {}
 
     def save_figures(self, directory: Path) -> None:
@@ -137,6 +187,11 @@ class Run:
         )
 
 
+def file_name_of(split: str) -> str:
+    """Returns a part of a file name for a split; slices such as `test[:10%]` get a name that is valid everywhere."""
+    return urllib.parse.quote(split, safe="+")
+
+
 def _require_no_links(folder: Path) -> None:
     """Checks for links, which the author of a workdir may have pointed at files outside it.
 
@@ -148,9 +203,16 @@ def _require_no_links(folder: Path) -> None:
             raise OSError(errno.ELOOP, f"{path.name} is a link", str(path))
 
 
-def _write_csv(path: Path, columns: dict[str, np.ndarray]) -> Path:
+def _write_csv(path: Path, columns: dict[str, np.ndarray], class_names: Sequence[str]) -> Path:
+    """Writes columns by name. Columns [examples, classes] become one for each class, unless there are too many."""
+    flat: dict[str, np.ndarray] = {}
+    for name, column in columns.items():
+        if column.ndim == 1:
+            flat[name] = column
+        elif column.shape[1:] == (len(class_names),) and len(class_names) <= MAX_CSV_CLASSES:
+            flat |= {f"{name}_{class_name}": column[:, i] for i, class_name in enumerate(class_names)}
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        writer.writerow(flat)
+        writer.writerows(zip(*(column.tolist() for column in flat.values()), strict=True))
     return path

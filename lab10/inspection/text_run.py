@@ -1,7 +1,7 @@
 """A restored text classifier."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,8 +10,9 @@ from jaxtyping import Int
 
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
+from lab10.data.ngram_vocabulary import num_ngrams
 from lab10.data.texts import TextDataset, TextSpec
-from lab10.data.tokenizer import ranks_of
+from lab10.data.tokenizer import ranks_for_prediction, words_of
 from lab10.errors import UserError
 from lab10.inspection.run import Run
 from lab10.tasks.classification import Classification, probabilities
@@ -48,6 +49,13 @@ class TextRun(Run):
                 f"{workdir.path / 'vocabulary.txt'} belongs to another run: its {len(self._vocabulary)} words give "
                 f"{num_ids} ids; expected {spec.num_ids}. Copy the whole workdir of the run."
             )
+        self._ngram_tables = workdir.read_ngram_tables()
+        ngrams = num_ngrams(len(self._vocabulary), self._ngram_tables) if self._data.max_ngram > 1 else 0
+        if ngrams != spec.num_ngrams:
+            raise UserError(
+                f"{workdir.path / 'ngrams.npz'} belongs to another run: with {len(self._vocabulary)} words it gives "
+                f"{ngrams} n-grams; expected {spec.num_ngrams}. Copy the whole workdir of the run."
+            )
         self._rank = {word: rank for rank, word in enumerate(self._vocabulary, start=1)}
 
         def forward(params: Params, tokens: jax.Array) -> jax.Array:
@@ -56,19 +64,33 @@ class TextRun(Run):
 
         self._forward = jax.jit(forward)
 
-    def predict(self, texts: Sequence[str | bytes]) -> list[dict[str, Any]]:
+    def predict(self, texts: Iterable[Any]) -> list[dict[str, Any]]:
         """Classifies texts. Any text is valid, including an empty text and bytes that are not UTF-8.
+
+        Words that the model does not know are looked up again without curly quotes, dashes, invisible characters and
+        the like (`lab10.data.tokenizer.normalize`).
+
+        Args:
+          texts: a text, or a list, array, column or other iterable of texts.
 
         Returns:
           For each text: `text`, `label` (the dataset's name of the most probable class), `probability` (of that
-          class), `probabilities` (of every class) and `truncated` (whether the text was cut to --data.max-length ids).
+          class), `probabilities` (of every class), `truncated` (whether the text was cut to --data.max-length ids) and
+          `known_words` (the share of the words read that the model knows; 0 if there are no words). If `known_words`
+          is 0, the label says nothing about the text.
+
+        Raises:
+          UserError: `texts` is not one-dimensional, or contains anything but texts, such as a missing value.
         """
-        texts = [texts] if isinstance(texts, str | bytes) else texts
-        rows = [self._data.encode(ranks_of(_as_bytes(text), self._rank)) for text in texts]
+        items = _as_texts(texts)
+        rows = [self._ranks(text) for text in items]
         return [
-            self._prediction(text, row, probabilities)
-            for text, row, probabilities in zip(texts, rows, self._probabilities(rows), strict=True)
+            self._prediction(text, row, probabilities) | {"known_words": self._known_words(row)}
+            for text, row, probabilities in zip(items, rows, self._probabilities(rows), strict=True)
         ]
+
+    def _ranks(self, text: str | bytes) -> np.ndarray:
+        return ranks_for_prediction(_as_bytes(text), self._rank, self._is_known)
 
     def _prediction(self, text: str | bytes, row: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
         best = int(probabilities.argmax())
@@ -77,37 +99,75 @@ class TextRun(Run):
             "probability": float(probabilities[best]),
             "label": self.spec.class_names[best],
             "probabilities": dict(zip(self.spec.class_names, map(float, probabilities), strict=True)),
-            "truncated": self._data.max_length is not None and len(row) > self._data.max_length,
+            "truncated": self._data.max_length is not None and len(self._data.encode(row)) > self._data.max_length,
         }
 
-    def tokens(self, split: str, indices: Sequence[int]) -> np.ndarray:
-        """Returns the model's input ids for texts of a split by index, int32 [texts, time]."""
+    def _is_known(self, rank: int) -> bool:
+        """Returns whether the word of a rank in the vocabulary has an id of its own."""
+        return self._data.num_words is None or rank + self._data.index_from < self._data.num_words
+
+    def _known_words(self, ranks: np.ndarray) -> float:
+        """Returns the share of known words among the words of a text that the model reads."""
+        row = self._data.encode(ranks)
+        if self._data.unknown_id is None:  # only known words have ids
+            return float(np.mean([rank > 0 and self._is_known(rank) for rank in ranks.tolist()])) if len(ranks) else 0.0
+        read = self._data.pad([row], min(len(row), self._data.max_length or len(row)))[0]
+        words = read[read != self._data.start_id]
+        return float(np.mean(words != self._data.unknown_id)) if len(words) else 0.0
+
+    def inputs(self, split: str, indices: Sequence[int]) -> np.ndarray:
+        """Returns the model's inputs for texts of a split by index, int32 [texts, time, …], as `TextSpec` says."""
         return self._split(split).batch(np.array(indices, np.int64))["inputs"].astype(np.int32)
 
     def words(self, ids: Int[np.ndarray, " ids"]) -> list[str]:
         """Converts ids to words; the two reserved ids give `⟨start⟩` and `⟨unknown⟩`."""
-        reserved = {self._data.start_id: "⟨start⟩", self._data.unknown_id: "⟨unknown⟩"}
-        first = self._data.index_from + 1
-        return [
-            reserved[id_] if id_ in reserved else self._vocabulary[id_ - first].decode("utf-8", "replace")
-            for id_ in ids.tolist()
-        ]
+        data = self._data
+        return words_of(
+            ids, self._vocabulary, index_from=data.index_from, start_id=data.start_id, unknown_id=data.unknown_id
+        )
 
     def _probabilities(self, rows: list[np.ndarray]) -> np.ndarray:
-        """Returns probabilities, float32 [rows, classes].
+        """Returns probabilities, float32 [rows, classes], for the ranks of the words of texts.
 
         Rounds batch sizes, and lengths without a `max_length`, up to powers of two, so that few shapes are compiled.
         """
         probabilities = np.empty((len(rows), len(self.spec.class_names)), np.float32)
-        longest_first = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        lengths = [len(self._data.encode(row)) for row in rows]
+        longest_first = sorted(range(len(rows)), key=lambda i: -lengths[i])
         start = 0
         while start < len(rows):
-            length = self._data.max_length or _power_of_two(len(rows[longest_first[start]]))
+            length = self._data.max_length or _power_of_two(lengths[longest_first[start]])
             batch = longest_first[start : start + max(1, min(MAX_BATCH_SIZE, IDS_IN_BATCH // length))]
             start += len(batch)
-            padded = [rows[i] for i in batch] + [rows[0][:0]] * (_power_of_two(len(batch)) - len(batch))
-            probabilities[batch] = self._forward(self.params, self._data.pad(padded, length))[: len(batch)]
+            filled = [rows[i] for i in batch] + [rows[0][:0]] * (_power_of_two(len(batch)) - len(batch))
+            inputs = self._data.inputs(filled, length, len(self._vocabulary), self._ngram_tables)
+            probabilities[batch] = self._forward(self.params, inputs)[: len(batch)]
         return probabilities
+
+
+def _as_texts(texts: Any) -> list[str | bytes]:
+    """Returns texts as a list.
+
+    Raises:
+      UserError: names the first item that is not a text, its position and its type.
+    """
+    expected = "expected a text, or a list of texts (str or bytes)"
+    if isinstance(texts, str | bytes):
+        return [texts]
+    if hasattr(texts, "columns"):  # a table iterates over the names of its columns
+        raise UserError(f"Cannot classify a {type(texts).__name__}; {expected}. Choose one column: table['text'].")
+    if isinstance(texts, Mapping) or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) == 0:
+        raise UserError(f"Cannot classify a {type(texts).__name__}; {expected}.")
+    items = list(texts)
+    wrong = [i for i, item in enumerate(items) if not isinstance(item, str | bytes)]
+    if wrong:
+        item = items[wrong[0]]
+        others = f" {len(wrong)} of {len(items)} are none." if len(wrong) > 1 else ""
+        raise UserError(
+            f"Item {wrong[0]} (counted from 0) is not a text but {type(item).__name__}: {repr(item)[:60]}.{others}\n"
+            f"{expected.capitalize()}; leave missing values out, or replace them by ''."
+        )
+    return items
 
 
 def _as_bytes(text: str | bytes) -> bytes:

@@ -99,7 +99,7 @@ class Autoencoder(nn.Module):
 class AutoencoderModel(Model):
     """Base class of autoencoders."""
 
-    output_type: ClassVar[Literal["logits", "pixels"]] = "pixels"
+    output_type: ClassVar[str] = "pixels"
 
     latent_dim: int = 64
     """Size of the latent vector."""

@@ -1,7 +1,7 @@
 """A text classifier on words and n-grams: the strongest model without recurrence."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -21,11 +21,11 @@ class BagOfNgramsClassifier(nn.Module):
 
     Attributes:
       config: the config of the model.
-      logits: number of outputs.
+      num_logits: number of outputs.
     """
 
     config: "BagOfNgrams"
-    logits: int
+    num_logits: int
 
     @nn.compact
     def __call__(
@@ -48,7 +48,7 @@ class BagOfNgramsClassifier(nn.Module):
             total += jnp.einsum("bt,btf->bf", weights, embedding(buckets).astype(jnp.float32))
             count += jnp.sum(complete, axis=1, keepdims=True)
         mean = Dropout(config.dropout)((total / jnp.maximum(count, 1)).astype(dtype))
-        dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
+        dense = nn.Dense(self.num_logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(mean).astype(jnp.float32)
 
 
@@ -56,7 +56,7 @@ class BagOfNgramsClassifier(nn.Module):
 class BagOfNgrams(Model):
     """Words and n-grams, hashed into buckets. Word order matters only within an n-gram."""
 
-    output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
+    output_type: ClassVar[str] = "logits"
 
     max_ngram: int = 2
     """Number of words in the longest n-gram; 1: only words."""

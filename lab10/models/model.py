@@ -4,10 +4,11 @@ import abc
 import dataclasses
 from typing import ClassVar, Literal, TypeVar
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lab10.data.dataset import Spec
+from lab10.data.dataset import Spec, Split
 from lab10.errors import UserError
 
 S = TypeVar("S", bound=Spec)
@@ -21,7 +22,7 @@ class Model(abc.ABC):
     """The config of a model. A new model is a new subclass, in a file in this folder."""
 
     # The type of the module's outputs, which the task must accept.
-    output_type: ClassVar[Literal["logits", "pixels"]]
+    output_type: ClassVar[str]
 
     dtype: ComputeDtype = "float32"
     """Dtype of the computation; parameters, losses and metrics stay float32."""
@@ -33,6 +34,10 @@ class Model(abc.ABC):
         Raises:
           UserError: the model does not accept this type of examples.
         """
+
+    def params_from_data(self, spec: Spec, split: Split) -> dict[str, jax.Array]:
+        """Returns initial values that come from the examples of the train split, by path; by default none."""
+        return {}
 
     def compute_dtype(self) -> jnp.dtype:
         """Returns `dtype` as a NumPy dtype."""

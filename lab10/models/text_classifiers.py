@@ -13,6 +13,7 @@ from lab10.config.fields import is_static_zero, require_at_least, require_at_mos
 from lab10.data.dataset import Spec
 from lab10.data.texts import TextSpec
 from lab10.data.tokenizer import PADDING_ID
+from lab10.errors import UserError
 from lab10.models.dropout import Dropout
 from lab10.models.lstm import Implementation, MaskedLSTM
 from lab10.models.model import MAX_WIDTH, Model, require_spec
@@ -25,8 +26,18 @@ def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp
 
 
 def num_logits(spec: TextSpec) -> int:
-    """Returns the number of logits: one for two classes, otherwise one per class."""
-    return 1 if len(spec.class_names) <= 2 else len(spec.class_names)
+    """Returns the number of logits: one for two classes, otherwise one per class.
+
+    Raises:
+      UserError: the dataset has fewer than two classes.
+    """
+    if len(spec.class_names) < 2:
+        classes = f"only the class {spec.class_names[0]}" if spec.class_names else "no class labels"
+        raise UserError(
+            f"The dataset has {classes}; expected at least two classes for classification.\n"
+            "Name the feature that holds the labels with --data.label-feature: class names, booleans or whole numbers."
+        )
+    return 1 if len(spec.class_names) == 2 else len(spec.class_names)
 
 
 class LSTMClassifier(nn.Module):
@@ -37,12 +48,12 @@ class LSTMClassifier(nn.Module):
     Attributes:
       num_ids: rows of the embedding; all ids are below.
       config: the config of the model.
-      logits: number of outputs.
+      num_logits: number of outputs.
     """
 
     num_ids: int
     config: "LSTM"
-    logits: int
+    num_logits: int
 
     @nn.compact
     def __call__(
@@ -77,7 +88,7 @@ class LSTMClassifier(nn.Module):
             pooled = jnp.concatenate([last, pool(states, mask, "max"), pool(states, mask, "mean")], axis=-1)
         else:
             pooled = last if config.pooling == "last" else pool(states, mask, config.pooling)
-        dense = nn.Dense(self.logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
+        dense = nn.Dense(self.num_logits, dtype=dtype, kernel_init=nn.initializers.glorot_uniform(), name="dense")
         return dense(Dropout(config.output_dropout)(pooled)).astype(jnp.float32)
 
     def _embed(
@@ -117,13 +128,13 @@ class BagOfWordsClassifier(nn.Module):
     Attributes:
       num_ids: width of the multi-hot vector.
       widths: widths of the hidden layers, ReLU; () is logistic regression.
-      logits: number of outputs.
+      num_logits: number of outputs.
       dtype: dtype of the computation.
     """
 
     num_ids: int
     widths: tuple[int, ...]
-    logits: int
+    num_logits: int
     dtype: jnp.dtype = jnp.dtype("float32")
 
     @nn.compact
@@ -140,7 +151,7 @@ class BagOfWordsClassifier(nn.Module):
         glorot = nn.initializers.glorot_uniform()
         for layer, width in enumerate(self.widths):
             x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=glorot, name=f"dense_{layer}")(x))
-        dense = nn.Dense(self.logits, dtype=self.dtype, kernel_init=glorot, name="dense")
+        dense = nn.Dense(self.num_logits, dtype=self.dtype, kernel_init=glorot, name="dense")
         return dense(x).astype(jnp.float32)
 
 
@@ -164,7 +175,7 @@ def multi_hot(
 class LSTM(Model):
     """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE), layer_lstm(32), layer_dense(1)`. 652,513 parameters."""
 
-    output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
+    output_type: ClassVar[str] = "logits"
 
     embedding_dim: int = 64
     """Size of the word embeddings."""
@@ -209,7 +220,7 @@ class LSTM(Model):
 class BagOfWords(Model):
     """Dense layers on a multi-hot vector of words."""
 
-    output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
+    output_type: ClassVar[str] = "logits"
 
     widths: tuple[int, ...] = (16,)
     """Widths of the hidden layers, ReLU; empty is logistic regression."""

@@ -1,7 +1,7 @@
 """Classification: cross-entropy from logits, and accuracy."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ class Classification(Task):
     """Classification. Two classes may share one logit (sigmoid); otherwise each class has its own (softmax)."""
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "accuracy": True}
-    output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
+    evaluation_metrics: ClassVar[tuple[str, ...]] = ("majority_share", "recall")
+    output_type: ClassVar[str] = "logits"
 
     adversarial_radius: float = traced_field(0.0)
     """Norm of the adversarial perturbation of a text's word embeddings (Miyato et al. 2017); 0: none."""
@@ -26,7 +27,7 @@ class Classification(Task):
     def __post_init__(self):
         require_at_least(0, self, "adversarial_radius", prefix="task.")
 
-    def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
+    def per_example(self, outputs: jax.Array, batch: Batch, key: jax.Array) -> PerExample:
         labels = batch["targets"]
         if outputs.shape[-1] == 1:
             loss = optax.sigmoid_binary_cross_entropy(outputs[:, 0], labels.astype(jnp.float32))
@@ -35,12 +36,13 @@ class Classification(Task):
         accuracy = (probabilities(outputs).argmax(axis=-1) == labels).astype(jnp.float32)
         return {"loss": loss, "accuracy": accuracy}
 
-    def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+    def predictions(self, outputs: jax.Array, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
         class_probabilities = probabilities(outputs)
         return {
             "label": batch["targets"],
             "predicted": class_probabilities.argmax(axis=-1),
             "probability": class_probabilities.max(axis=-1),
+            "probabilities": class_probabilities,
         }
 
 

@@ -1,7 +1,7 @@
 """Reconstruction: the squared error of the autoencoder lab."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ class Reconstruction(Task):
     """
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False, "reconstruction_error": False}
-    output_type: ClassVar[Literal["logits", "pixels"]] = "pixels"
+    output_type: ClassVar[str] = "pixels"
 
-    def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
+    def per_example(self, outputs: jax.Array, batch: Batch, key: jax.Array) -> PerExample:
         error = jnp.sum((outputs - batch["targets"]) ** 2, axis=-1)
         return {"loss": error, "reconstruction_error": error}

@@ -2,12 +2,14 @@
 
 import abc
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lab10.data.dataset import Batch
+from lab10.errors import UserError
 
 PerExample = dict[str, Float[Array, " batch"]]
 
@@ -21,24 +23,55 @@ class Task(abc.ABC):
 
     Attributes:
       metrics: names of the metrics that `per_example` returns, `loss` first; the value says whether higher is better.
-      output_type: type of output that the model must return.
+      evaluation_metrics: names of the metrics of a whole split (`lab10.metrics`) that evaluating a trained run adds.
+      output_type: type of output that the model must return, the same word as the model's `output_type`.
       adversarial_radius: norm of the perturbation added to each example inside the model to increase its
         loss, as in `lab10.training.adversarial`. 0 unless a task has such a field.
     """
 
     metrics: ClassVar[dict[str, bool]]
-    output_type: ClassVar[Literal["logits", "pixels"]]
+    output_type: ClassVar[str]
+    evaluation_metrics: ClassVar[tuple[str, ...]] = ()
     adversarial_radius = 0.0
 
     @abc.abstractmethod
-    def per_example(self, outputs: jax.Array, batch: Batch) -> PerExample:
+    def per_example(self, outputs: Any, batch: Batch, key: jax.Array) -> PerExample:
         """Computes the loss and the metrics of each example, float32 [batch] each.
 
+        A loss of several terms returns each term as a metric next to their sum, the `loss`.
+
         Args:
-          outputs: outputs of the model's module for `batch["inputs"]`.
+          outputs: outputs of the model's module for `batch["inputs"]`: an array, or a pytree of arrays.
           batch: the preprocessed batch, with `targets`.
+          key: random key; different for each step in training, and for each batch in evaluation.
         """
 
-    def predictions(self, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        """Values that evaluation writes for each example next to the metrics, [batch] each."""
+    def predictions(self, outputs: Any, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+        """Values that evaluation writes for each example next to the metrics, [batch] or [batch, classes] each.
+
+        Args:
+          outputs: as for `per_example`.
+          batch: as for `per_example`.
+          key: the key that `per_example` has.
+        """
         return {}
+
+    def checked_per_example(self, outputs: Any, batch: Batch, key: jax.Array) -> PerExample:
+        """Returns `per_example`, checked to hold each metric once, with one value per example.
+
+        Raises:
+          UserError: a metric is missing or unknown, or has another shape.
+        """
+        values, rows = self.per_example(outputs, batch, key), batch["mask"].shape
+        if values.keys() != self.metrics.keys():
+            raise UserError(
+                f"{type(self).__name__}.per_example returns {', '.join(values)}; "
+                f"expected the names in its `metrics`: {', '.join(self.metrics)}."
+            )
+        for name, value in values.items():
+            if jnp.shape(value) != rows:
+                raise UserError(
+                    f"{type(self).__name__}.per_example returns {name!r} of shape {list(jnp.shape(value))} for a batch "
+                    f"of {rows[0]} rows; expected {list(rows)}, one value per example."
+                )
+        return values

@@ -22,7 +22,6 @@ from lab10.errors import UserError
 from lab10.parallel.multihost import run_on_lead
 from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoint_metadata import (
-    METADATA_FILE,
     UNREADABLE,
     SavedRunInfo,
     UnsupportedFormat,
@@ -31,6 +30,7 @@ from lab10.training.checkpoint_metadata import (
     read_info,
 )
 from lab10.training.early_stopping import EarlyStopping
+from lab10.training.saved_checkpoints import SavedCheckpoints
 
 KEEP_LATEST = 2
 DROPPED = ".dropped"
@@ -57,7 +57,7 @@ class Restored:
     early_stopping: EarlyStopping
 
 
-class Checkpoints:
+class Checkpoints(SavedCheckpoints):
     """Saves and restores the checkpoints of a run, of which it keeps the latest two and the best.
 
     Args:
@@ -71,78 +71,9 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, monitor: str, higher_is_better: bool, alone: bool = False):
-        self.directory = directory
-        self._monitor = monitor
+        super().__init__(directory, monitor, higher_is_better)
         self._processes = {jax.process_index()} if alone else None
-        self._sign = 1.0 if higher_is_better else -1.0
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs the errors that it raises, with traceback
-
-    def _score(self, metrics: dict[str, float]) -> float:
-        """The monitored metric, with its sign such that higher is better."""
-        return self._sign * metrics[self._monitor]
-
-    def steps(self) -> list[int]:
-        """Lists the steps of the complete checkpoints, ascending."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(
-            int(path.name)
-            for path in self.directory.iterdir()
-            if path.name.isascii() and path.name.isdigit() and (path / METADATA_FILE).is_file()
-        )
-
-    def best_step(self) -> int | None:
-        """Returns the step of the best checkpoint, or None if there are no checkpoints.
-
-        Of equally good checkpoints, the later one is the best. If none has validation metrics, the latest is.
-        Damaged checkpoints are ignored, with a message.
-
-        Raises:
-          UnsupportedFormat: a checkpoint was saved by another version of lab10.
-        """
-        scores, steps = [], self.steps()
-        for step in steps:
-            try:
-                metrics = self.validation(step)
-                if self._monitor in metrics:
-                    scores.append((self._score(metrics), step))
-            except UnsupportedFormat:
-                raise
-            except UserError as error:
-                console.print(f"{error}\nThe choice of the best checkpoint ignores it.", markup=False)
-        return max(scores)[1] if scores else max(steps, default=None)
-
-    def validation(self, step: int) -> dict[str, float]:
-        """Reads the validation metrics saved with a checkpoint; empty if there was no evaluation.
-
-        Raises:
-          UserError: the metadata are damaged.
-          UnsupportedFormat: the checkpoint was saved by another version of lab10.
-        """
-        return read_info(self.directory.absolute() / str(step)).validation
-
-    def find(self, which: str) -> int:
-        """Returns the step of the checkpoint that `which` names: `best`, `latest` or a step.
-
-        Raises:
-          UserError: there is no such checkpoint.
-        """
-        steps = self.steps()
-        if not steps:
-            raise UserError(
-                f"{self.directory.parent} has no checkpoint yet. "
-                "Train the run first, or for more steps: python scripts/train.py"
-            )
-        if which == "latest":
-            return steps[-1]
-        if which == "best":
-            return self.best_step() or steps[-1]
-        if not (which.isascii() and which.isdigit()) or int(which) not in steps:
-            raise UserError(
-                f"There is no checkpoint {which!r}; "
-                f"expected best, latest or one of the steps {', '.join(map(str, steps))}."
-            )
-        return int(which)
 
     def save(
         self,
@@ -204,7 +135,7 @@ class Checkpoints:
           UserError: the checkpoint is damaged, or its model or its version of lab10 differs.
         """
         path = self.directory.absolute() / str(step)
-        info = read_info(self.directory.absolute() / str(step))
+        info = self.info(step)
         self._check_shapes(step, abstract_trees)
         try:
             processes = ocp.options.MultiprocessingOptions(
@@ -264,6 +195,20 @@ class Checkpoints:
             for suffix in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
         )
         (self.directory / str(step)).rename(next(name for name in names if not name.exists()))
+
+    def saved_shapes(self, step: int, name: str, sharding: jax.sharding.Sharding) -> Any:
+        """Returns one of a checkpoint's pytrees as it was saved, abstract, to be restored with a sharding.
+
+        Raises:
+          UserError: the metadata are damaged, or no such pytree was saved.
+        """
+        path = self.directory.absolute() / str(step)
+        read_info(path)  # refuses other versions first
+        try:
+            tree = ocp.checkpointables_metadata(path).metadata[name]
+            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+        except UNREADABLE as error:
+            raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
 
     def _check_shapes(self, step: int, abstract_trees: dict[str, Any]) -> None:
         """Compares shapes. Orbax would do so only while reading, and without naming the array."""

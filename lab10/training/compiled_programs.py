@@ -69,14 +69,15 @@ def lower_programs(
     """
     dataset = experiment.data.open_dataset()
     split = dataset.open_split("train")
-    validation = dataset.open_split("validation") if experiment.data.validation_fraction > 0 else split
+    validation = dataset.open_split("validation") if experiment.data.has_validation else split
     steps = StepFunctions(experiment, dataset.spec, experiment.total_steps(len(split)), experiment.mesh.build(devices))
-    capacity = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process).tuner.capacity
-    batches = steps.device_loader(split, capacity).abstract_batches(experiment.batch_size, split.padded_lengths[-1])
+    in_flight = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process)
+    loader = steps.device_loader(split, in_flight.tuner.capacity)
+    batches = loader.abstract_batches(experiment.batch_size, split.padded_lengths[-1])
     body, replicated = LoopBody(steps, num_members), NamedSharding(steps.mesh, PartitionSpec())
     metrics = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
-        jax.eval_shape(functools.partial(body.empty_metrics, capacity)),
+        jax.eval_shape(functools.partial(body.empty_metrics, batches.capacity)),
     )
     validation_batches = steps.device_loader(validation).abstract_batches(
         experiment.evaluation_batch_size, validation.padded_lengths[-1]

@@ -12,6 +12,9 @@ from lab10.config.experiment import Experiment
 from lab10.config.traced_fields import static_signature, traced_fields_of
 from lab10.data.dataset import OpenDataset
 from lab10.tasks.metrics import Metrics
+from lab10.training.evaluation import Evaluation
+from lab10.training.example_summaries import ExampleSummaries
+from lab10.training.init_from import ParamsByPath
 from lab10.training.progress import Progress
 from lab10.training.run_writer import RunWriter, lock_workdirs
 from lab10.training.state import Params, TrainState
@@ -63,10 +66,10 @@ class Ensemble:
         for run in self.runs:
             run.write_config(dataset)
 
-    def restore(self, steps: StepFunctions, params: Params | None) -> TrainState:
+    def restore(self, steps: StepFunctions, start: ParamsByPath) -> TrainState:
         """Restores the runs that are not finished, at the latest step of which all of them have a checkpoint."""
         functions = [StepFunctions(run.experiment, steps.spec, steps.total_steps, steps.mesh) for run in self.runs]
-        states = [run.restore(run_functions, params) for run, run_functions in zip(self.runs, functions, strict=True)]
+        states = [run.restore(run_functions, start) for run, run_functions in zip(self.runs, functions, strict=True)]
         while True:
             ongoing = [i for i, run in enumerate(self.runs) if not (run.finished or run.step >= steps.total_steps)]
             common = min((self.runs[i].step for i in ongoing), default=0)
@@ -74,12 +77,17 @@ class Ensemble:
             if not ahead:
                 break
             for i in ahead:
-                states[i] = self.runs[i].restore(functions[i], params, at_most=common)
+                states[i] = self.runs[i].restore(functions[i], start, at_most=common)
         self._members = [self.runs[i] for i in ongoing]
         if not ongoing:
             return states[0]
         stacked = stack([run.experiment for run in self._members], [states[i] for i in ongoing])
         return jax.device_put(stacked, NamedSharding(steps.mesh, PartitionSpec()))
+
+    def show(self, examples: ExampleSummaries) -> None:
+        """Shows these examples in TensorBoard after each evaluation of each run."""
+        for run in self.runs:
+            run.show(examples)
 
     @contextlib.contextmanager
     def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
@@ -95,12 +103,12 @@ class Ensemble:
             for i, run in self._ongoing():
                 run.add([(step, jax.tree.map(lambda values, i=i: values[i], metrics))])
 
-    def log_train(self, step: int) -> None:
+    def log_train(self, step: int, throughput: dict[str, float] | None = None) -> None:
         """Writes a line of metrics for each member."""
         for _, run in self._ongoing():
-            run.log_train(step)
+            run.log_train(step, throughput)
 
-    def evaluate(self, step: int, state: TrainState, evaluate: Callable[[Params], dict[str, float]]) -> None:
+    def evaluate(self, step: int, state: TrainState, evaluate: Callable[[Params], Evaluation]) -> None:
         """Evaluates and saves each member."""
         for i, run in self._ongoing():
             run.evaluate(step, _member(state, i), evaluate)

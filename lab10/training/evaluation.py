@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,6 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lab10.data.batching import NO_EXAMPLE, BatchIndices, evaluation_batches
 from lab10.data.device_loader import DeviceBatches, DeviceLoader
+from lab10.metrics.compute import Value, compute_metrics, require_columns, scalars_of
+from lab10.metrics.split_metric import SplitMetric, require_monitored_class
 from lab10.training.state import Params
 from lab10.training.step import EVALUATION, StepFunctions, random_key
 
@@ -21,17 +24,35 @@ class Evaluation(struct.PyTreeNode):
 
     Attributes:
       metrics: mean of each metric of the task over the examples, summed in float64.
-      per_example: metrics and predictions of each example, [examples], in the order of the split.
+      per_example: metrics and predictions of each example, [examples, …], in the order of the split.
+      split_metrics: values of the metrics of the whole split; None if undefined.
+      split_scalars: those that are defined numbers, by the name that a line of metrics gives them.
     """
 
     metrics: dict[str, float]
     per_example: dict[str, np.ndarray]
+    split_metrics: dict[str, Value]
+    split_scalars: dict[str, float]
 
 
-def evaluate(steps: StepFunctions, params: Params, loader: DeviceLoader) -> Evaluation:
-    """Evaluates parameters on every example of a split."""
+def evaluate(
+    steps: StepFunctions, params: Params, loader: DeviceLoader, split_metrics: Sequence[SplitMetric] | None = None
+) -> Evaluation:
+    """Evaluates parameters on every example of a split.
+
+    Args:
+      steps: the functions of the experiment.
+      params: the parameters.
+      loader: loads the split.
+      split_metrics: metrics of the whole split; None: those of the experiment.
+
+    Raises:
+      UserError: a metric of the whole split fails.
+    """
     experiment, split = steps.experiment, loader.split
-    batches = evaluation_batches(split, experiment.evaluation_batch_size, loader.capacity)
+    batch_size = experiment.evaluation_batch_size
+    split_metrics = experiment.metrics if split_metrics is None else split_metrics
+    batches = evaluation_batches(split, batch_size, loader.capacity_for(batch_size))
     per_example: dict[str, np.ndarray] = {}
 
     def run(indices: BatchIndices) -> dict[str, np.ndarray]:
@@ -43,10 +64,26 @@ def evaluate(steps: StepFunctions, params: Params, loader: DeviceLoader) -> Eval
         for indices, outputs in zip(batches, threads.map(run, batches), strict=True):
             real = indices.examples != NO_EXAMPLE
             for name, values in outputs.items():
-                column = per_example.setdefault(name, np.empty(len(split), values.dtype))
+                column = per_example.setdefault(name, np.empty((len(split), *values.shape[2:]), values.dtype))
                 column[indices.examples[real]] = values[: len(indices)][real]
     metrics = {name: float(np.mean(per_example[name], dtype=np.float64)) for name in experiment.task.metrics}
-    return Evaluation(metrics, per_example)
+    class_names = steps.spec.class_names
+    of_split = compute_metrics(split_metrics, per_example, class_names)
+    return Evaluation(metrics, per_example, of_split, scalars_of(split_metrics, of_split, class_names))
+
+
+def require_split_metrics(steps: StepFunctions, metrics: Sequence[SplitMetric], loader: DeviceLoader) -> None:
+    """Checks, without evaluating, that an evaluation can compute metrics of the whole split, and has --monitor.
+
+    Raises:
+      UserError: a metric needs a column that evaluations of this run lack, or no class has the name in --monitor.
+    """
+    if not metrics:
+        return
+    batches = loader.abstract_batches(steps.experiment.evaluation_batch_size, loader.split.padded_lengths[-1])
+    columns = jax.eval_shape(functools.partial(eval_steps, steps), steps.abstract_params(), batches)
+    require_columns(metrics, columns.keys())
+    require_monitored_class(steps.experiment.monitor, metrics, steps.spec.class_names)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -13,14 +13,16 @@ from lab10.errors import Interrupted
 from lab10.parallel.multihost import all_max, require_same_on_all, run_on_all
 from lab10.training.compilation_cache import use_compilation_cache
 from lab10.training.ensemble import Ensemble
-from lab10.training.evaluation import evaluate
-from lab10.training.init_from import load_params
+from lab10.training.evaluation import evaluate, require_split_metrics
+from lab10.training.example_summaries import ExampleSummaries
+from lab10.training.init_from import ParamsByPath, load_params
 from lab10.training.profiling import Profile
 from lab10.training.progress import Progress, print_layers
 from lab10.training.run_writer import RunWriter
 from lab10.training.signals import StopRequest
 from lab10.training.state import TrainState, count_parameters
 from lab10.training.step import LoopBody, StepFunctions, run_steps
+from lab10.training.step_statistics import Throughput
 from lab10.training.steps_in_flight import StepsInFlight
 
 
@@ -44,8 +46,10 @@ def train(run: RunWriter | Ensemble) -> Any:
         batches = TrainingBatches(train_split, experiment.batch_size, experiment.data.shuffle_seed)
         due = Due(experiment, batches.steps_per_epoch, total)
         in_flight = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process)
+        throughput = Throughput()
         loader = steps.device_loader(train_split, in_flight.tuner.capacity)
-        empty_metrics = jax.jit(functools.partial(body.empty_metrics, loader.capacity))
+        capacity = loader.capacity_for(experiment.batch_size)
+        empty_metrics = jax.jit(functools.partial(body.empty_metrics, capacity))
         validation = steps.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
         with (
@@ -55,21 +59,24 @@ def train(run: RunWriter | Ensemble) -> Any:
             StopRequest() as stop,
         ):
             while step < total and not run.finished:
-                indices = batches.indices(step, min(step + in_flight.tuner.steps, due.next_step(step)))
+                at_most = min(in_flight.tuner.steps, capacity)
+                indices = batches.indices(step, min(step + at_most, due.next_step(step)))
                 loaded = loader.load(indices)
                 state, metrics = run_steps(0, loaded.count, body.with_batches(loaded), (state, empty_metrics()))
                 in_flight.add(step, len(indices), metrics)
+                throughput.add(indices.num_examples)
                 step += len(indices)
                 progress.advance(step)
-                profile.steps(len(indices), state)
+                profile.advance(len(indices), state)
                 signal_number = all_max(stop.signal_number or 0)
                 run.add(in_flight.fetch(leave=0 if signal_number or due.anything(step) else 1))
                 if due.logging(step):
-                    run.log_train(step)
-                if due.evaluation(step) and validation is not None:
-                    run.evaluate(step, state, lambda params: evaluate(steps, params, validation).metrics)
-                elif signal_number or due.evaluation(step) or due.checkpoint(step):
-                    run.save(step, state)
+                    run.log_train(step, throughput.read())
+                with throughput.paused():
+                    if due.evaluation(step) and validation is not None:
+                        run.evaluate(step, state, lambda params: evaluate(steps, params, validation))
+                    elif signal_number or due.evaluation(step) or due.checkpoint(step):
+                        run.save(step, state)
                 if signal_number and step < total:
                     raise Interrupted(f"Stopped at step {step} of {total}; saved.", signal_number)
         return run.summary(count_parameters(steps.abstract_params()), time.monotonic() - began)
@@ -91,17 +98,25 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
       UserError: the data is missing, or the workdir holds another run.
     """
     experiment = run.experiment
-    dataset = run_on_all(experiment.data.open_dataset)
+    dataset = run_on_all(lambda: experiment.data.open_dataset(run.workdir.path))
     require_same_on_all(lambda: {"the content of the dataset": dataset.content_sha256})
     train_split = dataset.open_split("train")
-    validation_split = dataset.open_split("validation") if experiment.data.validation_fraction > 0 else None
+    validation_split = dataset.open_split("validation") if experiment.data.has_validation else None
     total = experiment.total_steps(len(train_split))
     steps = StepFunctions(experiment, dataset.spec, total, experiment.mesh.build())
-    params = None
-    if experiment.init_from is not None and run.needs_params:
-        params = load_params(experiment.init_from, dataset, steps.abstract_params())
+    # Before the config is written, so that what is refused leaves no run behind.
+    if experiment.optimizer.has_patterns:
+        experiment.optimizer.require_patterns_match(steps.abstract_params())
+    if validation_split is not None:
+        require_split_metrics(steps, experiment.metrics, steps.device_loader(validation_split))
+        run.show(ExampleSummaries(steps, dataset, validation_split))
+    start: ParamsByPath = {}
+    if run.needs_params:
+        start = experiment.model.params_from_data(dataset.spec, train_split)
+        if experiment.init_from is not None:
+            start = {**start, **load_params(experiment, dataset, steps)}
     run.write_config(dataset)
-    state = run.restore(steps, params)
+    state = run.restore(steps, start)
     if run.step < total and not run.finished:
         print_layers(steps.module, state.params)
     return TrainingSetup(steps, state, train_split, validation_split)

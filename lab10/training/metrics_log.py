@@ -2,8 +2,10 @@
 
 import json
 import os
+from collections.abc import Mapping
 
 from lab10.training.event_files import EventWriter, drop_events_after
+from lab10.training.example_summaries import Summary
 from lab10.training.json_lines import read_metrics
 from lab10.training.workdir import Workdir, write_atomically
 
@@ -39,13 +41,21 @@ class MetricsLog:
           step: number of steps taken.
           epoch: number of passes over the train split, with the fraction of the current pass.
           split: `train` or `validation`.
-          metrics: means over the steps since the last line (train) or over the split (validation).
+          metrics: means over the steps since the last line (train) or over the split (validation), and the statistics
+            of the step (train).
         """
         self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split} | metrics) + "\n")
         self._file.flush()
+        self._write_events(step, split, metrics)
+
+    def write_examples(self, step: int, examples: Mapping[str, Summary]) -> None:
+        """Writes images and texts of validation examples, only as events."""
+        self._write_events(step, "validation", examples)
+
+    def _write_events(self, step: int, split: str, values: Mapping[str, float | Summary]) -> None:
         if self._events is None:  # created here, so that restarting a finished run adds no file
             self._events = EventWriter(self._events_path, self._step)
-        for name, value in metrics.items():
+        for name, value in values.items():
             self._events.add(f"{split}/{name}", value, step)
         self._events.flush()
 
@@ -67,6 +77,9 @@ class NoLog:
         pass
 
     def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
+        """Writes nothing."""
+
+    def write_examples(self, step: int, examples: Mapping[str, Summary]) -> None:
         """Writes nothing."""
 
     def commit(self) -> None:

@@ -24,7 +24,7 @@ class Profile:
         if self._tracing:
             jax.profiler.stop_trace()
 
-    def steps(self, count: int, state: TrainState) -> None:
+    def advance(self, count: int, state: TrainState) -> None:
         """Starts or stops the trace if due.
 
         Args:

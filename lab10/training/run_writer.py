@@ -11,12 +11,15 @@ import numpy as np
 from lab10.cli.console import console
 from lab10.config.experiment import Experiment, flatten
 from lab10.config.fields import option
-from lab10.data.dataset import OpenDataset
-from lab10.errors import Diverged, RunError
+from lab10.data.dataset import OpenDataset, Spec
+from lab10.errors import Diverged, RunError, UserError
 from lab10.parallel.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
 from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoints import Checkpoints, Restored
 from lab10.training.early_stopping import EarlyStopping
+from lab10.training.evaluation import Evaluation
+from lab10.training.example_summaries import ExampleSummaries
+from lab10.training.init_from import ParamsByPath, starting_params
 from lab10.training.metrics_log import MetricsLog, NoLog
 from lab10.training.progress import Progress
 from lab10.training.state import Params, TrainState
@@ -38,6 +41,7 @@ class RunWriter:
     Attributes:
       checkpoints: the checkpoints of the run.
       step: the step of the last checkpoint saved or restored.
+      spec: description of the dataset, set by `write_config`.
       finished: whether the run has ended before its last step, by early stopping or by `on_evaluation`.
       num_members: None; the number of runs for an `Ensemble`, which has the same methods.
     """
@@ -46,13 +50,15 @@ class RunWriter:
 
     def __init__(self, experiment: Experiment, workdir: Workdir, on_evaluation: EvalCallback | None = None):
         self.experiment, self.workdir = experiment, workdir
-        self._higher_is_better = experiment.task.metrics[experiment.monitor]
+        self.spec: Spec | None = None
+        self._higher_is_better = experiment.higher_is_better
         self.checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, self._higher_is_better)
         self.step, self.finished = 0, False
         self._on_evaluation = on_evaluation
         self._pending = Metrics.empty()
         self._validation: dict[str, float] = {}
         self._early_stopping = EarlyStopping()
+        self._examples: ExampleSummaries | None = None
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Holds the workdir for this process."""
@@ -64,6 +70,7 @@ class RunWriter:
         Raises:
           UserError: the workdir holds another run, or not all processes can see it.
         """
+        self.spec = dataset.spec
         run_on_lead(lambda: self.workdir.write_config(self.experiment, dataset))
         raise_on_all(self.workdir.shared_filesystem_error())
         require_same_on_all(lambda: {str(self.checkpoints.directory): self.checkpoints.steps()})
@@ -73,18 +80,18 @@ class RunWriter:
         """Whether there is no checkpoint to resume from."""
         return not self.checkpoints.steps()
 
-    def restore(self, steps: StepFunctions, params: Params | None, at_most: int | None = None) -> TrainState:
-        """Restores the latest checkpoint, or starts from the given or the initial parameters if there is none.
+    def restore(self, steps: StepFunctions, start: ParamsByPath, at_most: int | None = None) -> TrainState:
+        """Restores the latest checkpoint, or starts from the initial parameters if there is none.
 
         Args:
           steps: the functions of the experiment.
-          params: parameters to start from, in place of the initial ones.
+          start: parameters to start from in place of the initial ones.
           at_most: the latest step to restore, if not the last.
         """
         restored = self.checkpoints.restore_latest(steps.abstract_state().to_checkpoint(), at_most)
         if restored is None:
             self._set_restored(Restored(0, {}, Metrics.empty(), {}, EarlyStopping()))
-            return steps.init_state(steps.init_params() if params is None else params)
+            return steps.init_state(starting_params(steps, start))
         self._set_restored(restored)
         console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
         return steps.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
@@ -93,6 +100,10 @@ class RunWriter:
         self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation
         self._early_stopping = restored.early_stopping
         self.finished = self._early_stopping.should_stop(self.experiment.patience)
+
+    def show(self, examples: ExampleSummaries) -> None:
+        """Shows these examples in TensorBoard after each evaluation."""
+        self._examples = examples if is_lead_process() else None
 
     @contextlib.contextmanager
     def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
@@ -113,20 +124,28 @@ class RunWriter:
                 raise self._diverged("The loss", step)
             self._pending = self._pending.merge(metrics)
 
-    def log_train(self, step: int) -> None:
-        """Writes the mean of the metrics since the last line."""
-        self._write(step, "train", self._pending.means())
+    def log_train(self, step: int, throughput: dict[str, float] | None = None) -> None:
+        """Writes the mean of the metrics since the last line, and what describes the step itself."""
+        statistics = {name: value for name, value in self._pending.statistics.items() if math.isfinite(value)}
+        self._write(step, "train", self._pending.means(), statistics | (throughput or {}))
         self._pending = Metrics.empty()
 
-    def evaluate(self, step: int, state: TrainState, evaluate: Callable[[Params], dict[str, float]]) -> None:
+    def evaluate(self, step: int, state: TrainState, evaluate: Callable[[Params], Evaluation]) -> None:
         """Evaluates the state, writes the metrics, and saves a checkpoint.
 
         Raises:
           Diverged: a metric or a parameter is not finite.
+          UserError: the monitored metric is undefined on the validation split.
         """
-        metrics = evaluate(state.eval_params)
+        evaluation = evaluate(state.eval_params)
+        metrics = evaluation.metrics | evaluation.split_scalars
         if not all(math.isfinite(value) for value in metrics.values()):
             raise self._diverged("The validation loss", step)
+        if self.experiment.monitor not in metrics:
+            raise UserError(
+                f"--monitor is {self.experiment.monitor!r}, which is undefined on the validation split at step {step}. "
+                "Monitor another metric in a new --workdir, or hold out more examples with --data.validation-fraction."
+            )
         self._validation = metrics
         self._early_stopping = self._early_stopping.update(metrics[self.experiment.monitor], self._higher_is_better)
         self.finished = self._early_stopping.should_stop(self.experiment.patience)
@@ -135,6 +154,8 @@ class RunWriter:
         if self.finished and self._pending.count:
             self.log_train(step)
         self._write(step, "validation", metrics)
+        if self._examples is not None:
+            self._log.write_examples(step, self._examples.render(state.eval_params, evaluation.per_example))
         self.save(step, state, metrics)
 
     def save(self, step: int, state: TrainState, validation: dict[str, float] | None = None) -> None:
@@ -177,9 +198,11 @@ class RunWriter:
         shared = {name: value for name, value in fields.items() if name not in elsewhere}
         return shared | {"--workdir": str(self.workdir.path)} | software
 
-    def _write(self, step: int, split: str, metrics: dict[str, float]) -> None:
+    def _write(
+        self, step: int, split: str, metrics: dict[str, float], statistics: dict[str, float] | None = None
+    ) -> None:
         self._progress.line(step, split, metrics)
-        self._log.write(step, step / self._steps_per_epoch, split, metrics)
+        self._log.write(step, step / self._steps_per_epoch, split, metrics | (statistics or {}))
 
     def _diverged(self, subject: str, step: int) -> Diverged:
         return Diverged(

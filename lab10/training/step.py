@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import linen as nn
+from flax.errors import InvalidRngError
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import Partial
 
@@ -23,9 +24,10 @@ from lab10.parallel.mesh import local_mesh
 from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, adversarial_grad
 from lab10.training.state import Params, TrainState, ema_update, init_params
+from lab10.training.step_statistics import STATISTICS, keep_params, no_statistics, step_statistics
 
 # Random streams, `fold_in(fold_in(key(seed), stream), step)`. Stream 0 initializes the parameters.
-TRANSFORM, DROPOUT, SAMPLE, EVALUATION = 1, 2, 3, 4
+TRANSFORM, DROPOUT, SAMPLE, EVALUATION, TASK = 1, 2, 3, 4, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +39,14 @@ class StepFunctions:
       spec: the description of the dataset.
       total_steps: length of the run, for the learning-rate schedule; 0 if nothing is trained.
       mesh: devices over which the rows of a batch are distributed.
+      is_logged: within a training step, whether it is logged, bool [], for `apply_gradients`.
     """
 
     experiment: Experiment
     spec: Spec
     total_steps: int = 0
     mesh: Mesh = dataclasses.field(default_factory=local_mesh)
+    is_logged: jax.Array | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         require_compatible(self.experiment, self.spec)
@@ -52,18 +56,32 @@ class StepFunctions:
         """The Flax module."""
         return self.experiment.model.build(self.spec)
 
-    def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """Updates the parameters once, with the gradient of the mean loss over the batch.
+    def train_step(
+        self, state: TrainState, batch: Batch, is_logged: jax.Array | None = None
+    ) -> tuple[TrainState, Metrics]:
+        """Takes the training step of the experiment.
 
         Args:
           state: the state before the step.
           batch: raw rows of the dataset, with `mask`.
+          is_logged: whether to compute the statistics of the step, bool []; None: there are none.
 
         Returns:
           The state after the step, and the metrics of the batch before it.
         """
         # Also here: with the end alone, XLA may carry the parameters from step to step sharded like the optimizer.
         state = jax.lax.with_sharding_constraint(state, self._shardings(state))
+        train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
+        state, metrics = train_step(dataclasses.replace(self, is_logged=is_logged), state, batch)
+        if is_logged is not None and not metrics.statistics:  # a step of the user's own may apply no gradients
+            metrics = metrics.replace(statistics=no_statistics())
+        return jax.lax.with_sharding_constraint(state, self._shardings(state)), metrics
+
+    def grad(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Params, Metrics]]:
+        """Returns the function from parameters to the gradient of the mean loss over the batch, and its metrics.
+
+        The transform and the random keys are those of the state's step.
+        """
         experiment = with_traced_fields(self.experiment, state.hyperparams)
         task, module = experiment.task, experiment.model.build(self.spec)
         batch = experiment.data.transform(
@@ -73,43 +91,56 @@ class StepFunctions:
             "dropout": random_key(experiment.seed, DROPOUT, state.step),
             "sample": random_key(experiment.seed, SAMPLE, state.step),
         }
+        task_key = random_key(experiment.seed, TASK, state.step)
 
         def loss(params: Params, perturbations: Perturbations | None = None) -> tuple[Scalar, Metrics]:
             variables = {"params": params} | ({} if perturbations is None else {PERTURBATIONS: perturbations})
-            with self._mesh_context():
-                outputs: Any = module.apply(variables, batch["inputs"], rngs=rngs)
-            metrics = Metrics.of(task.per_example(outputs, batch), batch["mask"])
+            outputs = self._apply(module, variables, batch["inputs"], rngs)
+            metrics = Metrics.of(task.checked_per_example(outputs, batch, task_key), batch["mask"])
             return metrics.totals["loss"] / metrics.count, metrics
 
         if is_static_zero(task.adversarial_radius):
-            grads, metrics = jax.grad(loss, has_aux=True)(state.params)
-        else:
-            grads, metrics = adversarial_grad(loss, module, batch["inputs"], task.adversarial_radius)(state.params)
+            return jax.grad(loss, has_aux=True)
+        return adversarial_grad(loss, module, batch["inputs"], task.adversarial_radius)
+
+    def apply_gradients(self, state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
+        """Updates the parameters once, and with them the step, the optimizer's state and the moving average.
+
+        Returns:
+          The next state, and the metrics with the statistics of the update if it is logged.
+        """
+        experiment = with_traced_fields(self.experiment, state.hyperparams)
+        before = state.params
+        if self.is_logged is not None:
+            state, before = keep_params(self.is_logged, state, grads)
         optimizer = experiment.optimizer.build(self.total_steps)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = experiment.optimizer.apply_updates(state.params, updates)
+        if self.is_logged is not None:
+            learning_rate = experiment.optimizer.learning_rate_at(state.step, self.total_steps)
+            statistics = step_statistics(self.is_logged, learning_rate, grads, before, params)
+            metrics = metrics.replace(statistics=statistics)
         ema_params = state.ema_params
         if ema_params is not None:
             ema_params = ema_update(ema_params, params, experiment.ema_decay, state.step + 1)
         state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema_params=ema_params)
-        return jax.lax.with_sharding_constraint(state, self._shardings(state)), metrics
+        return state, metrics
 
     def eval_step(self, params: Params, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
-        """Computes the metrics and predictions of each row of a batch, without transform and dropout.
+        """Computes the metrics and predictions of each row of a batch, without dropout and the training transform.
 
         Args:
           params: the parameters.
           batch: raw rows of the dataset.
-          key: for the module's `sample` stream.
+          key: for the module's `sample` stream and for the task.
 
         Returns:
           Arrays by name, [batch, …] each.
         """
-        batch = self.spec.preprocess(batch)
-        with self._mesh_context():
-            outputs: Any = self.module.apply({"params": params}, batch["inputs"], rngs={"sample": key})
-        task = self.experiment.task
-        return task.per_example(outputs, batch) | task.predictions(outputs, batch)
+        batch = self.experiment.data.transform.for_evaluation(self.spec.preprocess(batch))
+        outputs = self._apply(self.module, {"params": params}, batch["inputs"], {"sample": key})
+        task, task_key = self.experiment.task, jax.random.fold_in(key, TASK)
+        return task.checked_per_example(outputs, batch, task_key) | task.predictions(outputs, batch, task_key)
 
     def device_loader(self, split: Split, capacity: int = 64) -> DeviceLoader:
         """A loader for a split, of at most `capacity` batches at a time."""
@@ -144,6 +175,21 @@ class StepFunctions:
         state = TrainState(np.array(0, np.int32), params, opt_state, ema_params)
         return _with_shardings(state, self._shardings(state))
 
+    def _apply(self, module: nn.Module, variables: dict[str, Any], inputs: jax.Array, rngs: dict[str, Any]) -> Any:
+        """The outputs of the module.
+
+        Raises:
+          UserError: the module draws from a random stream that `rngs` does not have.
+        """
+        try:
+            with self._mesh_context():
+                return module.apply(variables, inputs, rngs=rngs)
+        except InvalidRngError as error:
+            raise UserError(
+                f"The model {type(self.experiment.model).__name__} draws from a random stream that it does not have "
+                f"here: {error}\nTraining has the streams dropout and sample; evaluation has sample, without dropout."
+            ) from error
+
     def _mesh_context(self) -> contextlib.AbstractContextManager[Any]:
         """Tells models over how many devices the rows are sharded: XLA cannot shard a custom kernel by itself."""
         return jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh)
@@ -173,10 +219,12 @@ class LoopBody:
     ) -> tuple[TrainState, Metrics]:
         """Takes the training step on the batch with index `i` and stores its metrics under `i`."""
         state, metrics = carry
-        train_step = self.steps.train_step
+        train_step, step = self.steps.train_step, state.step + 1
         if self.num_members is not None:
-            train_step = jax.vmap(train_step, in_axes=(0, None))
-        state, step_metrics = train_step(state, batches[i])
+            # One condition for all members: of several, `jax.vmap` would compute both sides.
+            train_step, step = jax.vmap(train_step, in_axes=(0, None, None)), step[0]
+        is_logged = (step % self.steps.experiment.log_every == 0) | (step == self.steps.total_steps)
+        state, step_metrics = train_step(state, batches[i], is_logged)
         return state, jax.tree.map(lambda stored, value: stored.at[i].set(value), metrics, step_metrics)
 
     def with_batches(self, batches: DeviceBatches) -> Partial:
@@ -187,7 +235,7 @@ class LoopBody:
         """Zeros for the metrics of `capacity` steps, [capacity] or [capacity, members]."""
         shape = (capacity,) if self.num_members is None else (capacity, self.num_members)
         totals = {name: jnp.zeros(shape) for name in self.steps.experiment.task.metrics}
-        metrics = Metrics(totals, jnp.zeros(shape))
+        metrics = Metrics(totals, jnp.zeros(shape), {name: jnp.zeros(shape) for name in STATISTICS})
         return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.steps.mesh, PartitionSpec()))
 
 

@@ -1,7 +1,9 @@
 """The folder of a run: its files, the experiment it belongs to, and the lock of the process that trains in it.
 
 config.json      the experiment, the description of the dataset, and the provenance of the run
+own_code/        copies of the files, outside lab10, that define parts of the experiment
 vocabulary.txt   the words of a text dataset, most frequent first, one per line
+ngrams.npz       the n-grams of a text dataset that have ids, if --data.max-ngram is above 1
 metrics.jsonl    the metrics, one JSON object per line; tensorboard/ has the same as events
 checkpoints/     one folder per checkpoint
 history.png      the learning curves
@@ -12,21 +14,28 @@ import contextlib
 import errno
 import fcntl
 import importlib.metadata
+import io
 import json
 import math
 import os
 import platform
+import shlex
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import jax
+import numpy as np
 
 from lab10.cli.console import console
-from lab10.config.experiment import Experiment, differing_fields, from_json, to_json
+from lab10.config import own_code, own_copies
+from lab10.config.experiment import Experiment, differing_fields, flatten, from_json, to_json
+from lab10.config.fields import option
 from lab10.config.paths import path_of
+from lab10.config.trusted_code import restore as restore_own_code
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
 from lab10.training.json_lines import read_json_lines
@@ -110,8 +119,9 @@ class Workdir:
         Raises:
           UserError: the folder holds a run with another config, or files that are not from a run.
         """
+        code = own_code.describe(experiment, dataset.spec)
         if self.config_path.exists():
-            self._require_same(experiment, dataset)
+            self._require_same(experiment, dataset, code)
         elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name not in _OWN_BEFORE_CONFIG):
             raise UserError(
                 f"{self.path} is not a run of lab10, but contains {', '.join(unexpected[:5])}. "
@@ -125,11 +135,19 @@ class Workdir:
                 "content_sha256": dataset.content_sha256,
                 "spec": to_json(dataset.spec, Spec),
             },
+            "metrics": experiment.task.metrics | {experiment.monitor: experiment.higher_is_better},
             "provenance": self._provenance_history(),
         }
+        if code:
+            value["own_code"] = [own.to_json() for own in code]
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
+        own_copies.write_copies(self.path, code, write_atomically)
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
+        if dataset.ngram_tables:
+            tables = io.BytesIO()
+            np.savez(tables, *dataset.ngram_tables)
+            write_atomically(self.path / "ngrams.npz", tables.getvalue())
 
     def shared_filesystem_error(self) -> str:
         """Returns an error message if this process cannot see the config.json of the lead process, else `""`."""
@@ -159,8 +177,10 @@ class Workdir:
         )
         return [*history, current]
 
-    def _require_same(self, experiment: Experiment, dataset: OpenDataset) -> None:
-        recorded = self.read_experiment()
+    def _require_same(self, experiment: Experiment, dataset: OpenDataset, code: Sequence[own_code.OwnCode]) -> None:
+        own_copies.require_same(self.path, self.read_own_code(), code)
+        own = own_code.own_classes(experiment, dataset.spec)
+        recorded = from_json(self._read()["experiment"], Experiment, own)
         differing = differing_fields(recorded, experiment)
         # A run may be extended, unless its schedule depends on its length.
         if not experiment.optimizer.schedule.depends_on_duration and self._is_extended(recorded, experiment):
@@ -169,10 +189,16 @@ class Workdir:
             differing = [field for field in differing if field != "--patience"]
         if self.read_content_sha256() != dataset.content_sha256:
             differing.append("the dataset's content")
+        recorded_spec = from_json(self._read()["dataset"]["spec"], Spec, own)  # type: ignore[type-abstract]
+        if not differing and recorded_spec != dataset.spec:  # read by another version of lab10
+            differing.append("how the dataset's examples are read")
         if differing:
             raise UserError(
-                f"{self.path} holds a run with another config; these differ: {', '.join(differing)}.\n"
-                "Choose a new folder with --workdir, or use the values in its config.json to resume this run."
+                f"{self.path} holds a run with another config; these differ (recorded → given):\n"
+                f"{_changes(recorded, experiment, differing)}\n"
+                "To resume this run, use the recorded values. To train anew, choose a new folder with --workdir.\n"
+                "To continue from its best parameters with the given values, if no shape changes, add to the command:\n"
+                f"  --init-from {shlex.quote(str(self.path))} --workdir {shlex.quote(f'{self.path}_2')}"
             )
 
     @staticmethod
@@ -183,21 +209,52 @@ class Workdir:
             return experiment.epochs >= recorded.epochs
         return False
 
-    def read_experiment(self) -> Experiment:
+    def read_own_code(self) -> list[own_code.OwnCode]:
+        """Reads which code outside lab10 the experiment is made of.
+
+        Raises:
+          UserError: the folder is not a run of this version of lab10.
+        """
+        return own_code.parse(self._read().get("own_code", []))
+
+    def read_experiment(self, trust: bool = False) -> Experiment:
         """Reads the recorded experiment.
 
+        Args:
+          trust: whether to run the code in the workdir that defines parts of the experiment.
+
+        Raises:
+          UserError: the folder is not a run of this version of lab10, or has code that is not trusted.
+        """
+        own = restore_own_code(self.path, self.read_own_code(), trust)
+        return from_json(self._read()["experiment"], Experiment, own)
+
+    def read_spec(self, trust: bool = False) -> Spec:
+        """Reads the recorded description of the dataset; arguments and errors as for `read_experiment`."""
+        own = restore_own_code(self.path, self.read_own_code(), trust)
+        return from_json(self._read()["dataset"]["spec"], Spec, own)  # type: ignore[type-abstract]
+
+    def read_fields(self) -> dict[str, Any]:
+        """Reads the recorded experiment as JSON. Runs no code, whatever the experiment is made of.
+
         Raises:
           UserError: the folder is not a run of this version of lab10.
         """
-        return from_json(self._read()["experiment"], Experiment)
+        fields = self._read()["experiment"]
+        if not isinstance(fields, dict):
+            raise UserError(f"{self.config_path} is damaged: its experiment is missing.")
+        return fields
 
-    def read_spec(self) -> Spec:
-        """Reads the recorded description of the dataset.
+    def read_metrics(self) -> dict[str, bool]:
+        """Reads the metrics of the recorded task, and whether higher is better.
 
         Raises:
-          UserError: the folder is not a run of this version of lab10.
+          UserError: the folder is not a run of this version of lab10, or has code that is not trusted.
         """
-        return from_json(self._read()["dataset"]["spec"], Spec)  # type: ignore[type-abstract]
+        metrics = self._read().get("metrics")
+        if isinstance(metrics, dict) and all(isinstance(higher, bool) for higher in metrics.values()):
+            return metrics
+        return self.read_experiment().task.metrics  # a run of an earlier version
 
     def read_content_sha256(self) -> str:
         """Reads the recorded digest of the train split of the dataset."""
@@ -216,6 +273,21 @@ class Workdir:
                 f"{self.path} has no vocabulary.txt ({error.strerror}). Copy all files of the run."
             ) from error
         return words.split(b"\n") if words else []
+
+    def read_ngram_tables(self) -> tuple[np.ndarray, ...]:
+        """Reads the recorded n-grams of a text dataset; empty if it has none.
+
+        Raises:
+          UserError: ngrams.npz cannot be read.
+        """
+        path = self.path / "ngrams.npz"
+        if not path.exists():
+            return ()
+        try:
+            with np.load(path, allow_pickle=False) as tables:
+                return tuple(tables[name] for name in tables.files)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} cannot be read ({error}). Copy all files of the run.") from error
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -254,6 +326,21 @@ class Workdir:
             is_truncated = bool(content) and not content.endswith(b"\n")  # by a crash during the last write
             file.write("\n" * is_truncated + json.dumps({"split": split} | entry) + "\n")
         return previous + 1
+
+
+def _changes(recorded: Experiment, given: Experiment, differing: Sequence[str]) -> str:
+    """Describes fields that differ, as `--batch-size: 32 → 64; …`, in at most four lines."""
+    before, now = ({option(path): value for path, value in flatten(one).items()} for one in (recorded, given))
+    absent = "(no such field)"
+    lines = [
+        f"  {name}: {str(before.get(name, absent))[:60]} → {str(now.get(name, absent))[:60]}"
+        if name in before.keys() | now.keys()
+        else f"  {name}"
+        for name in differing
+    ]
+    return "\n".join(
+        [*lines[:3], f"  and {len(lines) - 3} more: {', '.join(differing[3:])}"[:300]] if len(lines) > 4 else lines
+    )
 
 
 def provenance() -> dict[str, Any]:

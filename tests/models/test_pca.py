@@ -1,9 +1,13 @@
 """PCA on data whose answer is known; properties/test_pca.py has what holds for all data."""
 
+import itertools
+import time
+
 import numpy as np
 import pytest
 
-from lab10.models.pca import fit_pca
+from lab10.models import pca as pca_module
+from lab10.models.pca import TooExpensive, fit_pca
 
 
 def test_the_components_of_points_along_an_axis_are_that_axis():
@@ -47,3 +51,112 @@ def test_integers_are_not_summed_in_their_own_small_type():
 def test_no_rows_have_no_components():
     with pytest.raises(ValueError, match="no rows"):
         fit_pca([], 2, center=False)
+
+
+@pytest.fixture
+def iterated(monkeypatch):
+    """Lets matrices of a few features be fitted as those with many features and rows are."""
+    monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 8)
+    monkeypatch.setattr(pca_module, "MAX_ROWS_BYTES", 0)
+
+
+SPECTRA = {
+    "falling slowly": np.arange(1, 201) ** -0.5,
+    "falling fast": 2.0 ** -np.arange(200) * 1e6 + 1e-3,
+    "flat": np.ones(200),
+}
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_with_many_features_the_error_is_within_1e_4_of_the_least(iterated, monkeypatch, spectrum, center):
+    x = np.random.default_rng(0).normal(size=(150, 200)) * SPECTRA[spectrum] + 3
+    chunks = np.array_split(x, 4)
+    found = fit_pca(chunks, 10, center=center)
+    monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 200)
+    least = fit_pca(chunks, 10, center=center).errors(x).mean()
+    assert least * (1 - 1e-9) <= found.errors(x).mean() <= least * (1 + 1e-4)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(10), atol=1e-12)
+    np.testing.assert_allclose(found.mean, x.mean(axis=0) if center else np.zeros(200), rtol=1e-9)
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("spectrum", SPECTRA)
+def test_few_rows_of_many_features_are_fitted_exactly(monkeypatch, spectrum, center):
+    x = np.random.default_rng(0).normal(size=(50, 200)) * SPECTRA[spectrum] + 3
+    least = fit_pca([x], 10, center=center)
+    monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 60)
+    monkeypatch.setattr(pca_module, "_iterate", None)
+    found = fit_pca(iter(np.array_split(x, 4)), 10, center=center)
+    np.testing.assert_allclose(found.errors(x).mean(), least.errors(x).mean(), rtol=1e-9)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(10), atol=1e-12)
+
+
+def test_components_without_variance_are_orthonormal_too(monkeypatch):
+    monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 60)
+    x = np.random.default_rng(0).normal(size=(30, 3)) @ np.random.default_rng(1).normal(size=(3, 200))
+    found = fit_pca([x], 10, center=False)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(10), atol=1e-12)
+    np.testing.assert_allclose(found.errors(x), np.zeros(30), atol=1e-18)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 12])
+def test_as_many_components_as_rows_of_many_features_leave_no_error(iterated, rows):
+    x = np.random.default_rng(0).normal(size=(rows, 100))
+    found = fit_pca([x], 12, center=False)
+    assert found.components.shape == (12, 100)
+    np.testing.assert_allclose(found.errors(x), np.zeros(rows), atol=1e-18)
+
+
+def test_black_images_have_an_error_of_zero(iterated):
+    assert not fit_pca([np.zeros((5, 100))], 3, center=False).errors(np.zeros((5, 100))).any()
+
+
+def test_a_pass_over_more_rows_than_are_few_is_the_beginning_of_an_iteration(monkeypatch):
+    monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 60)
+    x = np.random.default_rng(0).normal(size=(150, 100))
+    np.testing.assert_allclose(fit_pca([x[:50], x[50:]], 100, center=False).errors(x), np.zeros(150), atol=1e-18)
+
+
+def test_images_of_128_by_128_are_fitted_in_seconds():
+    """The matrix of second moments would have 2 GiB, and its decomposition take hours."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 30)) @ random.normal(size=(30, 128 * 128)) + 0.1 * random.normal(size=(40, 128 * 128))
+    began = time.monotonic()
+    error = fit_pca([x[:25], x[25:]], 8, center=False).errors(x).sum()
+    assert time.monotonic() - began < 20
+    np.testing.assert_allclose(error, np.sum(np.linalg.svd(x @ x.T, compute_uv=False)[8:]), rtol=1e-4)
+
+
+class Endless:
+    """Chunks without an end."""
+
+    def __init__(self, features):
+        self.features = features
+
+    def __iter__(self):
+        random = np.random.default_rng(0)
+        return (random.normal(size=(10, self.features)) for _ in itertools.count())
+
+
+@pytest.mark.parametrize("features", [20, 3000])
+def test_the_time_limit_holds_for_any_number_of_rows(features):
+    began = time.monotonic()
+    with pytest.raises(TooExpensive, match="longer than 0 s"):
+        fit_pca(Endless(features), 3, center=False, max_seconds=0.3)
+    assert time.monotonic() - began < 5
+
+
+def test_a_pass_that_shows_that_the_time_will_not_do_is_the_last(iterated):
+    class Slow(list):
+        def __iter__(self):
+            time.sleep(0.2)
+            return super().__iter__()
+
+    with pytest.raises(TooExpensive, match="at least 3 are needed"):
+        fit_pca(Slow([np.ones((2, 100))]), 3, center=False, max_seconds=0.5)
+
+
+def test_components_that_do_not_fit_into_memory_are_not_tried(iterated):
+    with pytest.raises(TooExpensive, match="GiB of memory"):
+        fit_pca([np.broadcast_to(np.float32(0), (1, 2**24))], 64, center=False)

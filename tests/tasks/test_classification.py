@@ -1,5 +1,6 @@
 """Cross-entropy and accuracy against the formulas, for one logit and for several."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,13 +9,15 @@ from hypothesis import strategies as st
 
 from lab10.tasks.classification import Classification, probabilities
 
+KEY = jax.random.key(0)
+
 logit = st.floats(-30, 30, width=32)
 
 
 @given(st.lists(logit, min_size=4, max_size=4), st.lists(st.integers(0, 1), min_size=4, max_size=4))
 def test_one_logit_is_the_second_classs(logits, labels):
     batch = {"targets": jnp.array(labels, jnp.int32)}
-    values = Classification().per_example(jnp.array(logits)[:, None], batch)
+    values = Classification().per_example(jnp.array(logits)[:, None], batch, KEY)
     z, y = np.array(logits, np.float64), np.array(labels)
     np.testing.assert_allclose(
         values["loss"], np.logaddexp(0, -z) * y + np.logaddexp(0, z) * (1 - y), rtol=1e-5, atol=1e-6
@@ -28,7 +31,7 @@ def test_one_logit_is_the_second_classs(logits, labels):
     st.lists(st.integers(0, 3), min_size=3, max_size=3),
 )
 def test_several_logits_are_one_a_class(logits, labels):
-    values = Classification().per_example(jnp.array(logits), {"targets": jnp.array(labels, jnp.int32)})
+    values = Classification().per_example(jnp.array(logits), {"targets": jnp.array(labels, jnp.int32)}, KEY)
     z = np.array(logits, np.float64)
     log_probabilities = (
         z - np.log(np.sum(np.exp(z - z.max(1, keepdims=True)), axis=1, keepdims=True)) - z.max(1, keepdims=True)
@@ -41,7 +44,7 @@ def test_several_logits_are_one_a_class(logits, labels):
 
 
 def test_large_logits_stay_finite():
-    values = Classification().per_example(jnp.array([[1e4], [-1e4]]), {"targets": jnp.array([0, 0])})
+    values = Classification().per_example(jnp.array([[1e4], [-1e4]]), {"targets": jnp.array([0, 0])}, KEY)
     np.testing.assert_allclose(values["loss"], [1e4, 0])
 
 
@@ -57,7 +60,7 @@ def test_probabilities_of_one_logit_sum_to_one_at_both_ends():
 )
 def test_predictions_give_the_label_the_class_and_its_probability(logits, predicted):
     outputs, labels = jnp.array(logits), jnp.array([1, 1])
-    predictions = Classification().predictions(outputs, {"targets": labels})
+    predictions = Classification().predictions(outputs, {"targets": labels}, KEY)
     np.testing.assert_array_equal(predictions["label"], labels)
     np.testing.assert_array_equal(predictions["predicted"], predicted)
     np.testing.assert_allclose(predictions["probability"], np.max(probabilities(outputs), axis=-1))
@@ -65,5 +68,5 @@ def test_predictions_give_the_label_the_class_and_its_probability(logits, predic
 
 def test_the_metrics_that_are_announced_are_the_ones_given():
     task = Classification()
-    assert list(task.metrics) == list(task.per_example(jnp.zeros((2, 1)), {"targets": jnp.zeros(2, jnp.int32)}))
+    assert list(task.metrics) == list(task.per_example(jnp.zeros((2, 1)), {"targets": jnp.zeros(2, jnp.int32)}, KEY))
     assert task.metrics == {"loss": False, "accuracy": True}

@@ -1,13 +1,13 @@
 """Patience: when a run ends, what stays of it, and that a kill changes neither."""
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from metric_lines import metric_lines
 
 from lab10.data.images import ImageDataset
 from lab10.errors import UserError
@@ -79,7 +79,7 @@ FIELDS = {"evaluate_every": 3, "patience": 3}
 
 
 def lines(path):
-    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return metric_lines(path)
 
 
 def test_a_run_ends_by_its_patience_with_whole_lines_and_keeps_its_best(experiment, validation_of, tmp_path):

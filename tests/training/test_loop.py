@@ -6,6 +6,7 @@ import re
 
 import jax
 import pytest
+from metric_lines import timeless
 
 from lab10.config.experiment import Experiment
 from lab10.data.images import ImageDataset
@@ -60,7 +61,7 @@ def left_behind(experiment, path):
         for folder in path.glob("checkpoints/*/_CHECKPOINT_METADATA")
     }
     answer = {name: value for name, value in answer.items() if name not in ("workdir", "train_seconds")}
-    return answer, (path / "metrics.jsonl").read_text(), digests
+    return answer, timeless((path / "metrics.jsonl").read_text()), digests
 
 
 @pytest.fixture(scope="module")

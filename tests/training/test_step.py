@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from lab10.data.batching import fill
 from lab10.data.images import ImageDataset
-from lab10.data.transforms import GaussianNoise, Transform
+from lab10.data.transforms import Binarize, GaussianNoise, Transform
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.text_classifiers import LSTM
 from lab10.optim.optimizers import SGD, Adam, RMSprop
 from lab10.training.evaluation import evaluate
 from lab10.training.state import TrainState
-from lab10.training.step import EVALUATION, StepFunctions, random_key
+from lab10.training.step import EVALUATION, TASK, StepFunctions, random_key
 
 RATE = 0.01
 
@@ -192,6 +192,18 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
     assert evaluated[0] == evaluated[1]
 
 
+def test_what_is_drawn_once_for_evaluation_depends_on_no_seed_and_on_no_batch(image_experiment, image_spec, split_of):
+    data, params, columns = ImageDataset(transform=Binarize()), None, []
+    for fields in ({}, {"seed": 1}, {"evaluation_batch_size": 3}, {"device_dataset_max_mib": 0}):
+        program = StepFunctions(image_experiment(data=data, **fields), image_spec)
+        params = program.init_params() if params is None else params
+        columns.append(evaluate(program, params, program.device_loader(split_of(**images(8)))).per_example["loss"])
+    for column in columns[1:]:
+        np.testing.assert_allclose(column, columns[0], rtol=1e-5)
+    clean = StepFunctions(image_experiment(), image_spec)
+    assert np.all(columns[0] != evaluate(clean, params, clean.device_loader(split_of(**images(8)))).per_example["loss"])
+
+
 @pytest.fixture(scope="module")
 def by_batch_size(text_experiment, text_spec):
     """Programs that differ in the batch size of evaluation alone; made once, since each is compiled."""
@@ -254,8 +266,9 @@ def test_the_streams_of_a_seed_never_share_a_key(text_experiment, text_spec, mon
         state = program.init_state(program.init_params())
         keys.append(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 0)).tolist())
         keys.append(jax.random.key_data(random_key(seed, EVALUATION, 0)).tolist())
+        keys.append(jax.random.key_data(random_key(seed, TASK, 0)).tolist())
         step = jax.jit(program.train_step)
         for _ in range(2):
             state, _ = step(state, fill(texts(6), 6))
         jax.effects_barrier()
-    assert len({tuple(key) for key in keys}) == len(keys) == 16
+    assert len({tuple(key) for key in keys}) == len(keys) == 18

@@ -49,10 +49,24 @@ def test_the_same_experiment_resumes_with_other_logging(workdir, dataset, image_
 
 def test_another_config_is_refused_and_the_fields_named(workdir, dataset, image_experiment):
     workdir.write_config(image_experiment(), dataset)
-    with pytest.raises(UserError, match=r"these differ: --batch-size, --optimizer\.learning-rate\.") as error:
+    with pytest.raises(UserError, match=r"these differ") as error:
         workdir.write_config(image_experiment(batch_size=9, optimizer=Adam(learning_rate=0.5)), dataset)
-    assert "--workdir" in str(error.value)
+    said = str(error.value).splitlines()
+    assert said[1:3] == ["  --batch-size: 6 → 9", "  --optimizer.learning-rate: 0.001 → 0.5"]
+    assert f"--init-from {workdir.path} --workdir {workdir.path}_2" in said[-1]
     assert workdir.read_experiment() == image_experiment(), "nothing was overwritten"
+
+
+def test_a_message_about_many_fields_has_at_most_ten_lines(workdir, dataset, image_experiment, text_experiment):
+    workdir.write_config(image_experiment(), dataset)
+    with pytest.raises(UserError, match="and 2 more: ") as error:
+        workdir.write_config(
+            image_experiment(batch_size=9, seed=3, ema_decay=0.5, optimizer=Adam(b1=0.5, b2=0.5)), dataset
+        )
+    assert len(str(error.value).splitlines()) <= 10
+    with pytest.raises(UserError, match="--model") as error:
+        workdir.write_config(text_experiment(), dataset)
+    assert len(str(error.value).splitlines()) <= 10
 
 
 def test_other_data_under_the_same_name_are_refused(workdir, dataset, image_spec, image_experiment):

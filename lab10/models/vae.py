@@ -1,0 +1,114 @@
+"""Variational autoencoder of MLPs (Kingma and Welling 2014), with a Gaussian posterior and Bernoulli pixels."""
+
+import dataclasses
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from lab10.config.fields import require_at_least, require_at_most
+from lab10.data.dataset import Spec
+from lab10.data.images import ImageSpec
+from lab10.models.autoencoder import MLP, Activation, AutoencoderModel
+from lab10.models.model import MAX_WIDTH, require_spec
+
+
+class Posterior(NamedTuple):
+    """The Gaussian q(z|x) of each image, with a diagonal covariance.
+
+    Attributes:
+      mean: float32 [batch, latent_dim].
+      log_variance: float32 [batch, latent_dim].
+    """
+
+    mean: Float[Array, "batch latent_dim"]
+    log_variance: Float[Array, "batch latent_dim"]
+
+
+class VAEOutputs(NamedTuple):
+    """What a VAE returns for a batch.
+
+    Attributes:
+      logits: logits of the pixels' probabilities for one sample of the posterior, float32 [batch, pixels].
+      posterior: the posterior of each image.
+    """
+
+    logits: Float[Array, "batch pixels"]
+    posterior: Posterior
+
+
+class VAEModule(nn.Module):
+    """An encoder of images to posteriors, and a decoder of latent vectors to logits.
+
+    Attributes:
+      encoder_widths: widths of the encoder's hidden layers.
+      latent_dim: size of the latent vector.
+      decoder_widths: widths of the decoder's layers; the last is the number of pixels.
+      activation: activation between layers.
+      dtype: dtype of the computation.
+    """
+
+    encoder_widths: tuple[int, ...]
+    latent_dim: int
+    decoder_widths: tuple[int, ...]
+    activation: str
+    dtype: jnp.dtype = jnp.dtype("float32")
+
+    def setup(self):
+        options = (self.activation, "identity", True, nn.initializers.glorot_uniform(), self.dtype)
+        self.encoder = MLP((*self.encoder_widths, 2 * self.latent_dim), *options)
+        self.decoder = MLP(self.decoder_widths, *options)
+
+    def posterior(self, pixels: Float[Array, "batch pixels"]) -> Posterior:
+        """Returns q(z|x)."""
+        return Posterior(*jnp.split(self.encoder(pixels).astype(jnp.float32), 2, axis=-1))
+
+    def logits(self, latents: Float[Array, "batch latent_dim"]) -> Float[Array, "batch pixels"]:
+        """Returns the logits of p(x|z), float32."""
+        return self.decoder(latents).astype(jnp.float32)
+
+    def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent_dim"]:
+        """Returns the means of the posteriors."""
+        return self.posterior(pixels).mean
+
+    def decode(self, latents: Float[Array, "batch latent_dim"]) -> Float[Array, "batch pixels"]:
+        """Returns the probabilities of the pixels."""
+        return nn.sigmoid(self.logits(latents))
+
+    def __call__(self, pixels: Float[Array, "batch pixels"]) -> VAEOutputs:
+        """Draws a latent vector for each image from its posterior, with the `sample` stream, and decodes it."""
+        posterior = self.posterior(pixels)
+        noise = jax.random.normal(self.make_rng("sample"), posterior.mean.shape)
+        return VAEOutputs(self.logits(posterior.mean + jnp.exp(posterior.log_variance / 2) * noise), posterior)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VAE(AutoencoderModel):
+    """Variational autoencoder of MLPs; the task `NegativeELBO` trains it."""
+
+    output_type: ClassVar[str] = "VAEOutputs"
+
+    latent_dim: int = 50
+    """Size of the latent vector."""
+    encoder_widths: tuple[int, ...] = (500, 500)
+    """Widths of the encoder's hidden layers."""
+    decoder_widths: tuple[int, ...] = (500, 500)
+    """Widths of the decoder's hidden layers."""
+    activation: Activation = "tanh"
+    """Activation between layers."""
+
+    def __post_init__(self):
+        require_at_least(1, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
+        require_at_most(MAX_WIDTH, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
+
+    def build(self, spec: Spec) -> VAEModule:
+        images = require_spec(self, spec, ImageSpec)
+        return VAEModule(
+            self.encoder_widths,
+            self.latent_dim,
+            (*self.decoder_widths, images.pixels),
+            self.activation,
+            self.compute_dtype(),
+        )

@@ -1,0 +1,105 @@
+"""What is logged besides a task's metrics: sizes of gradients and updates, and examples per second."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lab10.training.state import Params, TrainState
+
+STATISTICS = ("gradient_norm", "learning_rate", "parameter_norm", "update_ratio")
+
+
+def keep_params(is_logged: jax.Array, state: TrainState, grads: Params) -> tuple[TrainState, Params]:
+    """Keeps the parameters of a step that is logged, for `step_statistics`.
+
+    An update is in place only if nothing reads the parameters after it. XLA would therefore copy them at every step;
+    with a condition, it copies them at logged steps.
+
+    Args:
+      is_logged: whether the step is logged, bool [].
+      state: the state before the step.
+      grads: its gradients.
+
+    Returns:
+      The state, with which to continue; and the parameters, or at other steps arrays of their shapes.
+    """
+    kept, is_kept = jax.lax.cond(
+        is_logged,
+        lambda flag: (state.params, flag | jnp.isnan(optax.tree.norm(grads))),
+        lambda flag: (grads, flag),  # which exist anyway
+        state.step >= 0,
+    )
+    # Always true, but XLA does not know that: it orders the update after the copy.
+    params = jax.tree.map(lambda param: jnp.where(is_kept, param, 0), state.params)
+    return state.replace(params=params), kept
+
+
+def step_statistics(
+    is_logged: jax.Array, learning_rate: jax.Array | float, grads: Params, before: Params, after: Params
+) -> dict[str, jax.Array]:
+    """Returns the statistics of a step, float32 [] each; NaN unless it is logged.
+
+    Args:
+      is_logged: whether the step is logged, bool [].
+      learning_rate: the learning rate of the step.
+      grads: gradients, before clipping.
+      before: parameters before the step, from `keep_params`.
+      after: parameters after the step.
+
+    Returns:
+      `learning_rate`; `gradient_norm` and `parameter_norm`, the Euclidean norms over all parameters; and
+      `update_ratio`, the norm of the update divided by that of the parameters.
+    """
+
+    def compute() -> dict[str, jax.Array]:
+        parameter_norm = optax.tree.norm(before)
+        statistics = {
+            "gradient_norm": optax.tree.norm(grads),
+            "learning_rate": learning_rate,
+            "parameter_norm": parameter_norm,
+            "update_ratio": optax.tree.norm(jax.tree.map(jnp.subtract, after, before)) / parameter_norm,
+        }
+        return {name: jnp.asarray(value, jnp.float32) for name, value in statistics.items()}
+
+    return jax.lax.cond(is_logged, compute, no_statistics)
+
+
+def no_statistics() -> dict[str, jax.Array]:
+    """Returns the statistics of a step that is not logged: NaN."""
+    return dict.fromkeys(STATISTICS, jnp.float32(jnp.nan))
+
+
+class Throughput:
+    """Measures the examples per second of training, without evaluations and checkpoints.
+
+    The time begins with the first call of `add`, after the program was compiled.
+    """
+
+    def __init__(self):
+        self._began: float | None = None
+        self._examples = 0
+
+    def add(self, examples: int) -> None:
+        """Adds examples that were sent to the devices."""
+        if self._began is None:
+            self._began = time.monotonic()
+        self._examples += examples
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves out the time of a block."""
+        began = time.monotonic()
+        yield
+        if self._began is not None:
+            self._began += time.monotonic() - began
+
+    def read(self) -> dict[str, float]:
+        """Returns `examples_per_second` since the last reading; the devices must have finished."""
+        now, began, examples = time.monotonic(), self._began, self._examples
+        self._began, self._examples = now, 0
+        # The name says that it is a time: no two runs have the same.
+        return {} if began is None or now <= began else {"examples_per_second": examples / (now - began)}

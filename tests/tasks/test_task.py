@@ -1,0 +1,142 @@
+"""A task of an own file: outputs that are a pytree, several terms, randomness, and what a wrong one is told."""
+
+import dataclasses
+import re
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from lab10.data.batching import fill
+from lab10.errors import UserError
+from lab10.tasks.task import Task
+from lab10.training.evaluation import evaluate
+from lab10.training.step import StepFunctions
+
+
+class Outputs(NamedTuple):
+    """A code and what it was drawn from."""
+
+    code: jax.Array
+    mean: jax.Array
+
+
+class NoisyModule(nn.Module):
+    """A code with noise from a random stream."""
+
+    stream: str = "sample"
+
+    @nn.compact
+    def __call__(self, x):
+        mean = nn.Dense(2)(x)
+        return Outputs(mean + jax.random.normal(self.make_rng(self.stream), mean.shape), mean)
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoTerms:
+    """Two terms, and randomness of its own. No subclass, which would be a component for all tests of this process."""
+
+    metrics: ClassVar[dict[str, bool]] = {"loss": False, "size": False, "noise": False, "drawn": False}
+    output_type: ClassVar[str] = "Outputs"
+    adversarial_radius: ClassVar[float] = 0.0
+    checked_per_example = Task.checked_per_example
+
+    def per_example(self, outputs: Outputs, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
+        size, noise = jnp.sum(outputs.mean**2, axis=-1), jnp.sum((outputs.code - outputs.mean) ** 2, axis=-1)
+        drawn = jax.random.uniform(key, size.shape)
+        return {"loss": size + noise, "size": size, "noise": noise, "drawn": drawn}
+
+    def predictions(self, outputs: Outputs, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
+        return {"drawn_again": jax.random.uniform(key, outputs.mean.shape[:1])}
+
+
+@dataclasses.dataclass(frozen=True)
+class NoisyModel:
+    stream: str
+    output_type: ClassVar[str] = "Outputs"
+
+    def build(self, spec: Any) -> nn.Module:
+        return NoisyModule(self.stream)
+
+
+class WrongName(TwoTerms):
+    def per_example(self, outputs, batch, key):
+        return {"loss": jnp.zeros(len(outputs.mean)), "sizes": jnp.zeros(len(outputs.mean))}
+
+
+class WrongShape(TwoTerms):
+    def per_example(self, outputs, batch, key):
+        return super().per_example(outputs, batch, key) | {"noise": outputs.code}
+
+
+@pytest.fixture
+def functions(image_experiment, image_spec):
+    """Makes the functions of a task with the noisy model."""
+
+    def make(task, stream="sample", **fields):
+        experiment = image_experiment(**fields)
+        object.__setattr__(experiment, "task", task)
+        object.__setattr__(experiment, "model", NoisyModel(stream))
+        return StepFunctions(experiment, image_spec, 10)
+
+    return make
+
+
+def pixels(rows):
+    return np.random.default_rng(0).integers(0, 256, (rows, 12), np.uint8)
+
+
+def test_each_term_is_a_metric_and_training_draws_anew_at_each_step(functions):
+    program = functions(TwoTerms())
+    state, batch, metrics = program.init_state(program.init_params()), fill({"inputs": pixels(5)}, 6), []
+    step = jax.jit(program.train_step)
+    for _ in range(2):
+        state, of_step = step(state, batch)
+        metrics.append(of_step.means())
+    for means in metrics:
+        assert list(means) == ["loss", "drawn", "noise", "size"]
+        np.testing.assert_allclose(means["loss"], means["size"] + means["noise"], rtol=1e-5)
+    assert metrics[0]["noise"] != metrics[1]["noise"], "the module's stream"
+    assert metrics[0]["drawn"] != metrics[1]["drawn"], "the task's key"
+
+
+@pytest.mark.parametrize("device_dataset_max_mib", [1, 0], ids=["resident", "streamed"])
+def test_evaluation_draws_for_each_batch_and_the_same_when_it_is_repeated(functions, split_of, device_dataset_max_mib):
+    split, columns = split_of(inputs=np.repeat(pixels(1), 11, axis=0)), []
+    for megabytes in (1, device_dataset_max_mib):
+        program = functions(TwoTerms(), evaluation_batch_size=4, device_dataset_max_mib=megabytes)
+        columns.append(evaluate(program, program.init_params(), program.device_loader(split)).per_example)
+    for name, values in columns[0].items():
+        np.testing.assert_array_equal(columns[1][name], values)
+    assert len(np.unique(columns[0]["size"])) == 1, "one image"
+    assert len(np.unique(columns[0]["noise"])) == len(np.unique(columns[0]["drawn"])) == 11, "but other draws"
+    np.testing.assert_array_equal(columns[0]["drawn"], columns[0]["drawn_again"])
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (
+            WrongName(),
+            "per_example returns loss, sizes; expected the names in its `metrics`: loss, size, noise, drawn.",
+        ),
+        (WrongShape(), "per_example returns 'noise' of shape [6, 2] for a batch of 6 rows; expected [6]"),
+    ],
+)
+def test_a_task_that_returns_something_else_is_told(functions, task, message):
+    program = functions(task)
+    batch = fill({"inputs": pixels(6)}, 6)
+    with pytest.raises(UserError, match=re.escape(message)):
+        jax.eval_shape(program.train_step, program.abstract_state(), batch)
+    with pytest.raises(UserError, match=re.escape(message)):
+        jax.eval_shape(program.eval_step, program.abstract_params(), batch, jax.random.key(0))
+
+
+def test_a_model_that_draws_from_an_unknown_stream_is_told_the_streams(functions):
+    program = functions(TwoTerms(), stream="nois")
+    with pytest.raises(UserError, match='"nois"') as raised:
+        jax.eval_shape(program.train_step, program.abstract_state(), fill({"inputs": pixels(6)}, 6))
+    assert "Training has the streams dropout and sample" in str(raised.value)
