@@ -24,6 +24,9 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="of each trial (default: 0)")
     parser.add_argument("--sampler", default="grid", choices=("grid", "random", "tpe", "qmc"), help="(default: grid)")
+    parser.add_argument(
+        "--sampler-seed", type=int, default=0, metavar="S", help="seed of a sampler that is not grid (default: 0)"
+    )
     parser.add_argument("--pruner", default="none", choices=("none", "median", "hyperband"), help="(default: none)")
     parser.add_argument("--trials", type=int, metavar="N", help="in all, where the sampler is not grid")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes at a time (default: 1)")
@@ -46,22 +49,25 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser.add_argument("--no-test", dest="test", action="store_false", help="leave the test split alone")
     args, overrides = parser.parse_known_args(arguments)
 
-    from lab10.cli.overrides import load_experiment
+    from lab10.cli.overrides import load_page
+    from lab10.config import own_code
     from lab10.config.experiment import Experiment, to_json
     from lab10.config.paths import path_of
     from lab10.sweeps.study import Sweep
     from lab10.sweeps.sweep import run
 
     _require_fitting(args)
-    default, name = load_experiment(args.experiment)
+    page = load_page(args.experiment)
+    name = page.name
     directory = path_of(args.workdir or f"runs/sweep_{name}")
     sweep = Sweep(
         experiment=name,
-        default=to_json(default, Experiment),
+        default=to_json(page.experiment, Experiment),
         overrides=overrides,
         vary=args.vary,
         seeds=args.seeds,
         sampler=args.sampler,
+        sampler_seed=args.sampler_seed,
         pruner=args.pruner,
         trials=args.trials,
         max_vmapped=args.max_vmapped,
@@ -69,6 +75,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         directory=str(directory),
         storage=args.storage or f"sqlite:///{directory.absolute() / 'sweep.db'}",
         name=args.name or name,
+        own_code=[own.to_json() for own in own_code.describe_classes(page.own)],
     )
     result = run(sweep, args.workers, args.test)
     return result, _as_text(result)
@@ -83,6 +90,8 @@ def _require_fitting(args: Any) -> None:
         value = getattr(args, option)
         if value is not None and value < 1:
             raise UserError(f"--{option.replace('_', '-')} is {value}; expected at least 1.")
+    if args.sampler_seed < 0:
+        raise UserError(f"--sampler-seed is {args.sampler_seed}; expected at least 0.")
     if len(set(args.seeds)) < len(args.seeds):
         raise UserError("A seed is there twice in --seeds.")
 

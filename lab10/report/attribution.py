@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 
 from lab10.training.state import Params
 
-# Largest difference between the sum of a text's influences and its margin minus the baseline's, relative to that if
-# above 1. It is the error of the quadrature.
+# Maximal error of the quadrature: the difference between the sum of a text's influences and its margin minus that of
+# the baseline, relative to the latter if above 1.
 TOLERANCE = 1e-3
-# Gauss-Legendre points in each panel of the path from empty words to the text. One panel is exact to 1e-5 for the
-# trained LSTM, which is smooth; a kink of a ReLU costs its panel's accuracy.
+# Gauss-Legendre points in each panel of the path from zero embeddings to those of the text. One panel is exact to 1e-5
+# for the trained LSTM, which is smooth; a panel with a kink of a ReLU is less accurate.
 POINTS = 64
 PANELS = (1, 4, 16, 64, 256)
 
@@ -24,13 +24,13 @@ PANELS = (1, 4, 16, 64, 256)
 class Attribution(struct.PyTreeNode):
     """The contribution of each token of a text to a margin.
 
-    The margin is the logit of one class less that of another: the log of how many times more probable
-    the first is. Completeness (equation 1 there): the influences of a text sum to `margin - baseline_margin`.
+    The margin is the logit of one class minus that of another, that is, the log of the ratio of their probabilities.
+    Completeness (Sundararajan et al., proposition 1): the influences of a text sum to `margin - baseline_margin`.
 
     Attributes:
-      influence: of each token, 0 for padding.
-      margin: of the text.
-      baseline_margin: of a text of the same mask whose embeddings are all zero.
+      influence: influence of each token, 0 for padding.
+      margin: margin of the text.
+      baseline_margin: margin of a text with the same mask whose embeddings are all zero.
     """
 
     influence: Float[Array, "batch time"]
@@ -39,24 +39,24 @@ class Attribution(struct.PyTreeNode):
 
     @property
     def gap(self) -> Float[Array, " batch"]:
-        """By how much completeness is missed, relative to what is to be explained: see `TOLERANCE`."""
+        """The error of completeness, relative to the difference of the margins if above 1 (see `TOLERANCE`)."""
         explained = self.margin - self.baseline_margin
         return (self.influence.sum(axis=-1) - explained) / jnp.maximum(1, jnp.abs(explained))
 
 
 def takes_token_weights(module: nn.Module) -> bool:
-    """Whether a text classifier can be explained: its `__call__` takes `token_weights`."""
+    """Returns whether `__call__` of a text classifier takes `token_weights`, which attribution needs."""
     return "token_weights" in inspect.signature(type(module).__call__).parameters
 
 
 def explain(
     module: nn.Module,
     params: Params,
-    tokens: Int[np.ndarray, "batch time"],
+    tokens: Int[np.ndarray, "batch time *channels"],
     towards: Int[np.ndarray, " batch"],
     against: Int[np.ndarray, " batch"],
 ) -> Attribution:
-    """`integrated_gradients` with as many of `PANELS` as completeness within `TOLERANCE` takes, at most the last."""
+    """Returns `integrated_gradients` with the fewest `PANELS` for which completeness holds within `TOLERANCE`."""
     for panels in PANELS:
         found = integrated_gradients(module, params, tokens, towards, against, panels)
         if jnp.all(jnp.abs(found.gap) <= TOLERANCE):
@@ -68,24 +68,24 @@ def explain(
 def integrated_gradients(
     module: nn.Module,
     params: Params,
-    tokens: Int[Array, "batch time"],
+    tokens: Int[Array, "batch time *channels"],
     towards: Int[Array, " batch"],
     against: Int[Array, " batch"],
     panels: int = 1,
 ) -> Attribution:
-    """The influence of each token on the margin of the class `towards` over the class `against`. Pure.
+    """Returns the influence of each token on the margin of the class `towards` over the class `against`. Pure.
 
-    The embeddings of all tokens go from zero to what they are together; at each point of the way the
-    gradient says how the margin changes with each. Scaling a token's embedding by its token_weights p, from
-    0 to 1, gives its influence summed over the embedding's features: d margin / dp = gradient · embedding.
+    The path scales the embeddings of all tokens together from zero to their values. The gradient along the path is
+    taken with respect to the scale p of each token (its `token_weights`), which sums over the features of the
+    embedding: d margin / dp = gradient · embedding.
 
     Args:
       module: a classifier whose `__call__` takes `token_weights`.
-      params: its parameters.
-      tokens: rows of ids.
+      params: parameters of the classifier.
+      tokens: rows of ids, or all inputs of a model that reads more than the ids of words.
       towards: a class for each text.
       against: another class for each text.
-      panels: equal parts of the way, with `POINTS` points each.
+      panels: number of equal parts of the path, with `POINTS` points each.
     """
 
     def margins(token_weights: Float[Array, "batch time"]) -> Float[Array, " batch"]:
@@ -94,8 +94,8 @@ def integrated_gradients(
         rows = jnp.arange(len(tokens))
         return of_classes[rows, towards] - of_classes[rows, against]
 
-    whole = jnp.ones(tokens.shape)
-    # No text's margin depends on another text, so the gradient of the sum holds every text's own.
+    whole = jnp.ones(tokens.shape[:2])
+    # The margin of a text does not depend on other texts, so the gradient of the sum contains that of each text.
     gradient = jax.grad(lambda token_weights: margins(token_weights).sum())
 
     def add(total: jax.Array, point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -103,12 +103,15 @@ def integrated_gradients(
         return total + weight * gradient(position * whole), None
 
     nodes, weights = np.polynomial.legendre.leggauss(POINTS)  # on [-1, 1]
-    of_way = (np.arange(panels)[:, None] + (nodes[None] + 1) / 2) / panels
-    points = (jnp.asarray(of_way.ravel(), jnp.float32), jnp.asarray(np.tile(weights / 2 / panels, panels), jnp.float32))
-    influence, _ = jax.lax.scan(add, jnp.zeros(tokens.shape), points)
+    positions = (np.arange(panels)[:, None] + (nodes[None] + 1) / 2) / panels
+    points = (
+        jnp.asarray(positions.ravel(), jnp.float32),
+        jnp.asarray(np.tile(weights / 2 / panels, panels), jnp.float32),
+    )
+    influence, _ = jax.lax.scan(add, jnp.zeros(tokens.shape[:2]), points)
     return Attribution(influence, margins(whole), margins(0 * whole))
 
 
 def class_logits(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:
-    """A logit for every class; where there is one alone, it is that of the second of two, the first's being 0."""
+    """Returns a logit for every class; a single logit is that of the second of two classes, and the first has 0."""
     return jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1) if logits.shape[-1] == 1 else logits

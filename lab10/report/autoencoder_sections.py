@@ -17,6 +17,8 @@ SHOWN = 10
 DIRECTIONS = 8
 DEVIATIONS = np.arange(-3.0, 4.0)
 FILTERS = 12
+SIGNED_COLORS = "Red is positive, blue negative"
+SIGNED_CHANNELS = "Gray is zero, and each color is brighter where it is positive"
 
 
 def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], split: str) -> Section | None:
@@ -33,7 +35,7 @@ def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], sp
         pixels = autoencoder.images(split, indices)
         rows[printable(run.name)] = autoencoder.reconstruct(pixels)
     spec = runs[0][1].spec
-    drawn = png(plot_reconstructions(pixels, rows, (spec.height, spec.width)))
+    drawn = png(plot_reconstructions(pixels, rows, spec.shape))
     caption = (
         f"The first {len(common)} images of the {split} split and each run's reconstructions. Above each: the squared "
         "error summed over pixels. Below: the difference."
@@ -43,8 +45,8 @@ def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], sp
 
 def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: str) -> Section:
     """Shows reconstructions, the worst ones, the latent space, traversals of it, and the decoder's filters."""
-    name, errors = run.name, run.per_example["reconstruction_error"]
-    size = (autoencoder.spec.height, autoencoder.spec.width)
+    name, errors = run.name, run.per_example.get("reconstruction_error", run.per_example["loss"])
+    shape = autoencoder.spec.shape
     linear = isinstance(autoencoder.config.model, LinearAutoencoder)
     first, _ = autoencoder.plot_reconstructions(split, list(range(min(SHOWN, len(errors)))))
     worst, of_worst = autoencoder.plot_reconstructions(split, np.argsort(-errors, kind="stable")[:SHOWN].tolist())
@@ -82,16 +84,18 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
     blocks.append(
         Image(
             f"traversals-{name}",
-            png(plot_traversals(images, DEVIATIONS, size)),
+            png(plot_traversals(images, DEVIATIONS, shape)),
             "Decoder outputs along lines through the mean of all latent vectors. Each row follows one principal "
             "component, ordered by variance; columns are in standard deviations.",
             "Latent space traversals",
         )
     )
-    return Section(f"A closer look at {name}", [*blocks, *_filters(run, autoencoder, size)])
+    return Section(f"A closer look at {name}", [*blocks, *_filters(run, autoencoder)])
 
 
-def _filters(run: EvaluatedRun, autoencoder: AutoencoderRun, size: tuple[int, int]) -> list[Block]:
+def _filters(run: EvaluatedRun, autoencoder: AutoencoderRun) -> list[Block]:
+    if autoencoder.pca is None:
+        return []
     components = autoencoder.pca.components
     filters = decoder_filters(autoencoder.params, components)
     if filters is None:
@@ -102,7 +106,7 @@ def _filters(run: EvaluatedRun, autoencoder: AutoencoderRun, size: tuple[int, in
     caption = (
         "Top: the first principal components of the training images, without centering. Bottom: the decoder's filters, "
         "which are the outputs for each input of its last layer, those that explain most of the components first. "
-        "Red is positive, blue negative; each image has its own scale."
+        f"{SIGNED_COLORS if autoencoder.spec.channels == 1 else SIGNED_CHANNELS}; each image has its own scale."
     )
     if isinstance(autoencoder.config.model, LinearAutoencoder):
         drawable = within_span(components, filters)
@@ -112,4 +116,6 @@ def _filters(run: EvaluatedRun, autoencoder: AutoencoderRun, size: tuple[int, in
             "each component onto the span of the filters, which contains "
             f"{100 * np.mean(np.sum(drawable**2, axis=1)):.1f} % of all components."
         )
-    return [Image(f"filters-{run.name}", png(plot_filters(rows, size)), caption, "The decoder's filters")]
+    return [
+        Image(f"filters-{run.name}", png(plot_filters(rows, autoencoder.spec.shape)), caption, "The decoder's filters")
+    ]

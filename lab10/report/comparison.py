@@ -1,4 +1,4 @@
-"""Two configurations on the same examples."""
+"""Compares runs on the same examples."""
 
 import dataclasses
 import itertools
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab10.report.evaluated_runs import EvaluatedRun, Group
+from lab10.report.evaluated_runs import EvaluatedRun, SeedGroup
 from lab10.report.significance import Estimate, McNemar, mcnemar, paired_difference
 
 
@@ -15,10 +15,10 @@ class Comparison:
     """A comparison of two runs on the same examples.
 
     Attributes:
-      first, second: the runs' names.
-      metric: what is compared.
-      difference: the first's less the second's.
-      mcnemar: for classifiers' accuracy.
+      first, second: names of the runs.
+      metric: name of the metric.
+      difference: metric of the first run minus that of the second.
+      mcnemar: McNemar's test, for the accuracy of classifiers.
     """
 
     first: str
@@ -30,25 +30,25 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class NotComparable:
-    """Two runs that were not measured on the same examples, and why not."""
+    """Two runs that cannot be compared example by example, and the reason."""
 
     first: str
     second: str
-    why: str
+    reason: str
 
 
-def compare(groups: Sequence[Group]) -> list[Comparison | NotComparable]:
-    """Every two groups, run by run in the order of their seeds."""
+def compare(groups: Sequence[SeedGroup]) -> list[Comparison | NotComparable]:
+    """Compares every pair of groups, run by run in the order of the seeds."""
     found: list[Comparison | NotComparable] = []
     for one, other in itertools.combinations(groups, 2):
         for first, second in zip(one.runs, other.runs, strict=False):
-            why = difference_in_examples(first, second)
-            found += [NotComparable(first.name, second.name, why)] if why else compare_runs(first, second)
+            reason = difference_in_examples(first, second)
+            found += [NotComparable(first.name, second.name, reason)] if reason else compare_runs(first, second)
     return found
 
 
 def compare_runs(first: EvaluatedRun, second: EvaluatedRun) -> list[Comparison]:
-    """Every metric that both runs have, on the same examples."""
+    """Compares every metric that both runs have, on the same examples."""
     comparisons = []
     for metric in [name for name in first.metrics if name in second.metrics]:
         of_first, of_second = first.per_example[metric], second.per_example[metric]
@@ -66,9 +66,12 @@ def compare_runs(first: EvaluatedRun, second: EvaluatedRun) -> list[Comparison]:
 
 
 def difference_in_examples(first: EvaluatedRun, second: EvaluatedRun) -> str | None:
-    """Why two runs' figures are no pairs; None where they are."""
+    """Returns the reason why two runs cannot be compared example by example; None if they can."""
     if first.content != second.content:
         return "they were trained on different data"
+    splits = [run.run.config.data.tfds_split(run.result["split"]) for run in (first, second)]
+    if splits[0] != splits[1]:
+        return f"they were evaluated on different splits, {splits[0]} and {splits[1]}"
     examples = (first.per_example["example"], second.per_example["example"])
     if not np.array_equal(*examples):
         common = len(np.intersect1d(*examples))

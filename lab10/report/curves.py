@@ -1,4 +1,4 @@
-"""Learning curves of several seeds as one: mean, lowest and highest."""
+"""Learning curves of several seeds: mean, lowest and highest."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from jaxtyping import Float
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A metric on a split, over the epochs that all its runs have measured.
+    """A metric on a split, at the epochs at which all runs have measured it.
 
     Attributes:
       split: `train` or `validation`.
-      epochs: ascending.
-      mean, lowest, highest: over the runs.
+      epochs: the epochs, ascending.
+      mean, lowest, highest: mean and range over the runs.
       count: number of runs.
     """
 
@@ -28,10 +28,10 @@ class Curve:
 
 
 def curves_of(runs: Sequence[Sequence[dict[str, Any]]], metric: str) -> list[Curve]:
-    """The curves of a metric in the lines of several runs, training first.
+    """Returns the curves of a metric from the lines of several runs, training first.
 
-    Runs of one config measure at the same steps; one that is not finished shortens the curve of all. Where the
-    lines of training have no epoch in common, since `--log-every` differed, each run has a curve of its own.
+    Runs of one config measure at the same steps; an unfinished run shortens the curve of all. If the training lines of
+    the runs have no epoch in common, because `--log-every` differed, each run has its own curve.
     """
     curves = []
     for split in ("train", "validation"):

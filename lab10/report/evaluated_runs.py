@@ -15,7 +15,7 @@ from lab10.inspection import Run, load
 from lab10.training.json_lines import read_json_lines
 from lab10.training.workdir import Workdir
 
-# Runs that differ in these alone are one configuration, measured several times.
+# Runs that differ only in these fields are repetitions of one configuration.
 SEEDS = ("seed", "data.shuffle_seed", "data.validation_seed")
 
 
@@ -24,13 +24,13 @@ class EvaluatedRun:
     """A run and its results on a split.
 
     Attributes:
-      name: the shortest end of its path that distinguishes it from the other runs.
-      directory: the workdir as it was given.
-      run: the run, restored.
-      lines: its metrics.jsonl.
+      name: the shortest end of the path that distinguishes the run from the others.
+      directory: the workdir, as given by the user.
+      run: the restored run.
+      lines: the lines of metrics.jsonl.
       result: the result of `Run.evaluate`.
       per_example: metrics and predictions, [examples] each, and `example`, their row ids in the TFDS split.
-      content: digest of the dataset that it was trained on.
+      content: digest of the dataset that the run was trained on.
     """
 
     name: str
@@ -43,7 +43,7 @@ class EvaluatedRun:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the task's metrics, without `loss` if another metric has the same values."""
+        """Names of the metrics of the task, without `loss` if another metric has the same values."""
         names = list(self.run.config.task.metrics)
         twins = [name for name in names[1:] if np.array_equal(self.per_example[name], self.per_example["loss"])]
         return [name for name in names if not (name == "loss" and twins)]
@@ -56,48 +56,48 @@ class EvaluatedRun:
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
-    """Runs that differ in their seeds alone, in the order of these.
+class SeedGroup:
+    """Runs that differ only in their seeds, sorted by seed.
 
     Attributes:
-      name: of its first run.
-      runs: at least one.
+      name: name of the first run.
+      runs: the runs, at least one.
     """
 
     name: str
     runs: tuple[EvaluatedRun, ...]
 
     @property
-    def first(self) -> EvaluatedRun:
-        """The run of the lowest seed: it stands for the group where one must, however well it did."""
+    def first_run(self) -> EvaluatedRun:
+        """The run with the lowest seed, which represents the group, whatever its result."""
         return self.runs[0]
 
 
 def restore_runs(directories: Sequence[str], checkpoint: str, **data: Any) -> list[Run]:
-    """Restores runs, and reads no data yet: a mistake in the last costs no reading of the test split.
+    """Restores runs without reading data, so that an invalid workdir does not cost an evaluation of the others.
 
     Args:
-      directories: workdirs.
-      checkpoint: `best`, `latest` or a step, of each run.
-      **data: as `lab10.load` takes them.
+      directories: the workdirs.
+      checkpoint: the checkpoint of each run: `best`, `latest` or a step.
+      **data: fields of the dataset to change for reading, as for `lab10.load`.
 
     Raises:
-      UserError: a folder is no run or is named twice, or the runs' tasks differ.
+      UserError: a folder is not a run or is given twice, or the runs have different tasks.
     """
     paths = _real_paths(directories)
     for i, path in enumerate(paths):
         if path in paths[:i]:
-            raise UserError(f"{directories[i]} is named twice. Name each run once.")
+            raise UserError(f"{directories[i]} is given twice. Give each run once.")
     runs = [load(directory, checkpoint, **data) for directory in directories]
     require_one_task(dict(zip(directories, (run.config for run in runs), strict=True)))
     return runs
 
 
 def evaluate_runs(directories: Sequence[str], runs: Sequence[Run], split: str) -> list[EvaluatedRun]:
-    """Evaluates the restored runs of these workdirs; each counts as having read the split.
+    """Evaluates the restored runs of these workdirs, and records in each workdir that the split was read.
 
     Raises:
-      UserError: the split is not there.
+      UserError: the split does not exist.
     """
     evaluated = []
     for directory, name, run in zip(directories, short_names(_real_paths(directories)), runs, strict=True):
@@ -113,10 +113,10 @@ def _real_paths(directories: Sequence[str]) -> list[str]:
 
 
 def require_one_task(experiments: dict[str, Experiment]) -> None:
-    """Refuses runs whose figures mean different things.
+    """Checks that the runs have one task, so that their metrics can be compared.
 
     Raises:
-      UserError: names two of them.
+      UserError: two runs have different tasks; the message names them.
     """
     (first, experiment), *others = experiments.items()
     for other, compared in others:
@@ -128,7 +128,7 @@ def require_one_task(experiments: dict[str, Experiment]) -> None:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """The last parts of paths that differ, as many of each as tell them all apart."""
+    """Returns the last parts of each path, as many as are needed to distinguish all paths."""
     for parts in range(1, max(len(Path(path).parts) for path in paths) + 1):
         names = ["/".join(Path(path).parts[-parts:]) for path in paths]
         if len(set(names)) == len(names):
@@ -136,20 +136,25 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return list(paths)
 
 
-def group_runs(runs: Sequence[EvaluatedRun]) -> list[Group]:
-    """Groups runs by their config without the seeds, in the given order."""
+def group_runs(runs: Sequence[EvaluatedRun]) -> list[SeedGroup]:
+    """Groups runs that differ only in their seeds; the groups are in the order of the runs."""
     groups: dict[Any, list[EvaluatedRun]] = {}
     for run in runs:
         fields = flatten(run.run.config)
-        key = (run.content, tuple(sorted((name, repr(value)) for name, value in fields.items() if name not in SEEDS)))
+        split = run.run.config.data.tfds_split(run.result["split"])
+        key = (
+            run.content,
+            split,
+            tuple(sorted((name, repr(value)) for name, value in fields.items() if name not in SEEDS)),
+        )
         groups.setdefault(key, []).append(run)
     ordered = (sorted(members, key=lambda run: run.seeds) for members in groups.values())
-    return [Group(members[0].name, tuple(members)) for members in ordered]
+    return [SeedGroup(members[0].name, tuple(members)) for members in ordered]
 
 
-def differing_values(groups: Sequence[Group]) -> dict[str, list[str]]:
-    """The fields, as options, in which groups differ, and the value in each; `–` where a group has no such field."""
-    configs = [flatten(group.first.run.config) for group in groups]
+def differing_values(groups: Sequence[SeedGroup]) -> dict[str, list[str]]:
+    """Returns the options in which groups differ, with the value in each group; `–` for a missing field."""
+    configs = [flatten(group.first_run.run.config) for group in groups]
     values = {
         option(name): [str(config[name]) if name in config else "–" for config in configs]
         for name in sorted(set().union(*configs))

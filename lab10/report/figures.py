@@ -131,7 +131,7 @@ def plot_projection(projection: Projection, labels: Int[np.ndarray, " examples"]
 def plot_traversals(
     images: Float[np.ndarray, "directions steps pixels"],
     deviations: Float[np.ndarray, " steps"],
-    size: tuple[int, int],
+    shape: tuple[int, int, int],
 ) -> Figure:
     """Draws images along lines through the latent space, one row per line."""
     labels = [f"{deviation:+.1f} σ" if deviation else "mean" for deviation in deviations]
@@ -139,16 +139,16 @@ def plot_traversals(
         ImageRow(str(number), row, labels=labels if number == 1 else ())
         for number, row in enumerate(np.clip(images, 0, 1), start=1)
     ]
-    return plot_image_rows(rows, size, inches=0.78, row_gap=0.18)
+    return plot_image_rows(rows, shape, inches=0.78, row_gap=0.18)
 
 
-def plot_filters(rows: dict[str, Float[np.ndarray, "images pixels"]], size: tuple[int, int]) -> Figure:
+def plot_filters(rows: dict[str, Float[np.ndarray, "images pixels"]], shape: tuple[int, int, int]) -> Figure:
     """Draws rows of signed images, each scaled to its largest absolute value."""
     scaled = [
         ImageRow(name, images / np.maximum(np.abs(images).max(axis=1, keepdims=True), 1e-12), signed=True)
         for name, images in rows.items()
     ]
-    return plot_image_rows(scaled, size, inches=0.78, row_gap=0.1)
+    return plot_image_rows(scaled, shape, inches=0.78, row_gap=0.1)
 
 
 def _clear(axes) -> None:

@@ -1,4 +1,4 @@
-"""An autoencoder's latent space and its decoder, as numbers to draw."""
+"""Projections and traversals of the latent space of an autoencoder, and the filters of its decoder."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,11 +16,11 @@ Filters = Float[np.ndarray, "filters pixels"]
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """Latent vectors in the plane of their two greatest variances.
+    """Latent vectors projected onto their first two principal components.
 
     Attributes:
-      points: coordinates in that plane; the second is 0 where there is one latent number.
-      share: of the latent vectors' variance, along each coordinate.
+      points: coordinates; the second is 0 if the latent size is 1.
+      share: fraction of the variance that each coordinate explains.
     """
 
     points: Float[np.ndarray, "examples 2"]
@@ -28,7 +28,7 @@ class Projection:
 
 
 def project(latents: Float[np.ndarray, "examples latent"]) -> Projection:
-    """The latent vectors' two principal components."""
+    """Projects latent vectors onto their first two principal components."""
     pca = fit_pca([latents], 2, center=True)
     points = np.zeros((len(latents), 2))
     points[:, : len(pca.components)] = pca.encode(latents.astype(np.float64))
@@ -45,8 +45,8 @@ def traverse(
     """Decodes latent vectors on straight lines through their mean, along their principal components.
 
     Args:
-      decode: latent vectors [rows, latent] to images [rows, pixels].
-      latents: those of a split.
+      decode: maps latent vectors [rows, latent] to images [rows, pixels].
+      latents: latent vectors of a split.
       directions: number of lines, in order of decreasing variance; at most the number of latent dimensions.
       deviations: positions on each line, as distances from the mean in standard deviations along that line.
     """
@@ -60,15 +60,15 @@ def traverse(
 def decoder_filters(params: Any, components: Float[np.ndarray, "components pixels"]) -> Filters | None:
     """Returns the image that each input of the decoder's last layer adds, [inputs, pixels].
 
-    First come those that draw most of what images consist of, the principal components: weights to pixels that are
-    always blank say nothing.
+    They are sorted by the norm of their projection onto the principal components, the largest first, because weights
+    to pixels that are always blank mean nothing.
 
     Args:
-      params: an autoencoder's.
-      components: orthonormal, those of the images.
+      params: parameters of an autoencoder.
+      components: principal components of the images, orthonormal.
 
     Returns:
-      None where the decoder ends in no dense layer.
+      The filters; None if the decoder does not end in a dense layer.
     """
     kernels = [np.asarray(leaf) for leaf in jax.tree.leaves(params.get("decoder", {})) if leaf.ndim == 2]
     last = [kernel for kernel in kernels if kernel.shape[1] == components.shape[1]]
@@ -79,10 +79,10 @@ def decoder_filters(params: Any, components: Float[np.ndarray, "components pixel
 
 
 def within_span(images: Float[np.ndarray, "images pixels"], filters: Filters) -> Float[np.ndarray, "images pixels"]:
-    """The part of each image that sums of the filters can draw: its orthogonal projection onto their span.
+    """Returns the orthogonal projection of each image onto the span of the filters.
 
-    The squares of an image of norm 1 then sum to 1 where the span holds it; for spans at random to about the share
-    of all dimensions that the filters have.
+    The squares of a projected image of norm 1 sum to 1 if the span contains the image; for a random span, they sum to
+    about its dimension divided by the number of pixels.
     """
     basis = scipy.linalg.orth(filters.T.astype(np.float64))
     return images @ basis @ basis.T

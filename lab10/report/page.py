@@ -1,4 +1,4 @@
-"""The report as one HTML file, which needs nothing but itself."""
+"""A report as a single HTML file without external resources."""
 
 import base64
 import dataclasses
@@ -13,14 +13,14 @@ from lab10.report.figures import DOTS_PER_INCH
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of text.
+    """A table of text cells.
 
     Attributes:
-      header: of the columns.
-      rows: a text a column.
-      caption: beneath.
-      numbers: columns from this one on are aligned to the right; None: none is.
-      strong: rows that sum up those before them.
+      header: names of the columns.
+      rows: cells of each row.
+      caption: text below the table.
+      numbers: index of the first right-aligned column; None: no column is right-aligned.
+      strong: indices of the rows in bold, which summarize the rows before them.
     """
 
     template: ClassVar[str] = "table"
@@ -37,10 +37,10 @@ class Image:
     """A figure.
 
     Attributes:
-      name: of its PNG file, without the ending.
-      png: the file's content, at `DOTS_PER_INCH`.
-      caption: one sentence of what it shows.
-      title: above it, where a section has several.
+      name: name of the PNG file, without its suffix.
+      png: content of the PNG file, at `DOTS_PER_INCH`.
+      caption: a sentence that says what the figure shows.
+      title: heading of the figure, if its section has several.
     """
 
     template: ClassVar[str] = "image"
@@ -52,19 +52,19 @@ class Image:
 
     @property
     def url(self) -> str:
-        """The image itself, as an address."""
+        """A data URL that contains the image."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
     @property
     def width(self) -> int:
-        """In CSS's pixels, of which 96 make an inch."""
+        """Width in CSS pixels, 96 per inch."""
         (dots,) = struct.unpack(">I", self.png[16:20])  # the header's first field
         return round(dots * 96 / DOTS_PER_INCH)
 
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-    """A word of a text, and its influence."""
+    """A word of a text and its influence on the prediction."""
 
     text: str
     influence: float
@@ -75,9 +75,9 @@ class ColoredText:
     """A text whose words are colored by their influence.
 
     Attributes:
-      title: what was said of it.
-      words: in order.
-      note: beneath it.
+      title: heading: the prediction and the true class.
+      words: the words of the text, in order.
+      note: text below the words.
     """
 
     template: ClassVar[str] = "colored"
@@ -88,13 +88,13 @@ class ColoredText:
 
     @property
     def greatest(self) -> float:
-        """The greatest influence of a word, either way; that word has the full colour."""
+        """The largest absolute influence of a word, which gets the full color."""
         return max((abs(word.influence) for word in self.words), default=0.0) or 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """A sentence or a few."""
+    """A paragraph of text."""
 
     template: ClassVar[str] = "paragraph"
 
@@ -115,19 +115,19 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """All that a report says."""
+    """The content of a report."""
 
     title: str
     subtitle: str
     sections: Sequence[Section]
 
     def images(self) -> list[Image]:
-        """Every figure, in order."""
+        """Returns all figures, in order."""
         return [block for section in self.sections for block in section.blocks if isinstance(block, Image)]
 
 
 def render(page: Page) -> bytes:
-    """The page as an HTML file. Every text on it is escaped: none can become markup, wherever it came from."""
+    """Renders a page as HTML. All text is escaped, so no name or text can become markup."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lab10.report", "."),
         autoescape=True,
@@ -136,4 +136,4 @@ def render(page: Page) -> bytes:
         lstrip_blocks=True,
     )
     text = environment.get_template("page.html.jinja").render(page=page)
-    return text.encode("utf-8", "replace")  # a folder's name may hold bytes that are no UTF-8
+    return text.encode("utf-8", "replace")  # the name of a folder may contain bytes that are not UTF-8

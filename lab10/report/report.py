@@ -10,7 +10,7 @@ from lab10.errors import UserError
 from lab10.inspection import AutoencoderRun, TextRun
 from lab10.report.autoencoder_sections import autoencoder_section, side_by_side_section
 from lab10.report.comparison import Comparison, NotComparable, compare
-from lab10.report.evaluated_runs import Group, evaluate_runs, group_runs, restore_runs
+from lab10.report.evaluated_runs import SeedGroup, evaluate_runs, group_runs, restore_runs
 from lab10.report.page import Page, Section, render
 from lab10.report.summary import (
     Estimates,
@@ -35,17 +35,18 @@ def write_report(
     """Evaluates runs, and writes the page and each figure as a PNG file, in a folder next to the page.
 
     Args:
-      directories: the runs' workdirs.
-      output: the page; what is there is replaced.
-      split: what is read; each run counts it as an evaluation.
-      checkpoint: `best`, `latest` or a step, of each run.
-      **data: as `lab10.load` takes them.
+      directories: the workdirs of the runs.
+      output: path of the page; an existing file is replaced.
+      split: the split to evaluate; each workdir records that it was read.
+      checkpoint: the checkpoint of each run: `best`, `latest` or a step.
+      **data: fields of the dataset to change for reading, as for `lab10.load`.
 
     Returns:
       `output`, `figures` (paths), `split`, `runs` and `comparisons`, as `scripts/report.py --json` prints them.
 
     Raises:
-      UserError: a folder is no run, the runs' tasks differ, the split is not there, the page cannot be written.
+      UserError: a folder is not a run, the runs have different tasks, the split does not exist, or the page cannot
+        be written.
     """
     folder = output.with_suffix("")
     if folder == output:
@@ -75,7 +76,7 @@ def write_report(
 
 
 def _make(folder: Path) -> None:
-    """Makes the folder of figures, before anything is evaluated: a mistyped --output costs no reading of a split."""
+    """Creates the folder of figures before the evaluation, so that a mistyped --output does not cost one."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,7 +88,7 @@ def _cannot_be_written(error: OSError, path: Path) -> UserError:
 
 
 def _sections(
-    groups: Sequence[Group],
+    groups: Sequence[SeedGroup],
     estimates: Estimates,
     comparisons: Sequence[Comparison | NotComparable],
     split: str,
@@ -98,7 +99,7 @@ def _sections(
         curves_section(groups),
         comparison_section(comparisons),
     ]
-    firsts = [group.first for group in groups]
+    firsts = [group.first_run for group in groups]
     sections.append(
         side_by_side_section([(one, one.run) for one in firsts if isinstance(one.run, AutoencoderRun)], split)
     )
@@ -111,12 +112,12 @@ def _sections(
     return [section for section in sections if section is not None]
 
 
-def _title(groups: Sequence[Group]) -> str:
+def _title(groups: Sequence[SeedGroup]) -> str:
     names = [group.name for group in groups]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def _subtitle(groups: Sequence[Group], split: str) -> str:
+def _subtitle(groups: Sequence[SeedGroup], split: str) -> str:
     runs = [run for group in groups for run in group.runs]
     datasets = dict.fromkeys(run.run.config.data.name for run in runs)
     counted = f"{len(runs)} runs of {len(groups)} configurations" if len(groups) > 1 else f"{len(runs)} seeds"
@@ -128,7 +129,7 @@ def _subtitle(groups: Sequence[Group], split: str) -> str:
     return text
 
 
-def _runs_as_json(groups: Sequence[Group], estimates: Estimates) -> list[dict[str, Any]]:
+def _runs_as_json(groups: Sequence[SeedGroup], estimates: Estimates) -> list[dict[str, Any]]:
     return [
         {
             "workdir": run.directory,

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 
 CONFIDENCE = 0.95
 RESAMPLES = 5000
-# Upper limit on the numbers that the resamples hold in memory at a time.
+# Maximal number of values that the resamples hold in memory at a time.
 _NUMBERS_AT_A_TIME = 4_000_000
 
-# Numbers of any kind, one an example.
+# One number per example.
 Values = Float[np.ndarray, " examples"]
 
 
@@ -22,8 +22,8 @@ class Estimate:
 
     Attributes:
       value: the mean.
-      low: lower end; None for a single example, which gives no interval.
-      high: upper end; likewise.
+      low: lower end of the interval; None for a single example, which gives no interval.
+      high: upper end of the interval; None for a single example.
       method: how the interval was computed.
     """
 
@@ -35,11 +35,11 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """A figure over the seeds of one configuration.
+    """A metric over the seeds of one configuration.
 
     Attributes:
-      mean: over the seeds.
-      deviation: standard deviation with n - 1 in the denominator; None of one seed.
+      mean: mean over the seeds.
+      deviation: standard deviation with n - 1 in the denominator; None for one seed.
       count: number of seeds.
     """
 
@@ -50,11 +50,11 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class McNemar:
-    """Two classifiers on the same examples.
+    """McNemar's exact test of two classifiers on the same examples.
 
     Attributes:
       both_right, only_first, only_second, both_wrong: numbers of examples.
-      p_value: exact, two-sided: how often two equally accurate classifiers would disagree as unevenly or more.
+      p_value: two-sided: the probability that two equally accurate classifiers disagree at least as unevenly.
     """
 
     both_right: int
@@ -64,11 +64,11 @@ class McNemar:
     p_value: float
 
 
-def estimate(values: Values) -> Estimate:
-    """The mean with Wilson's interval where all values are 0 or 1 (an accuracy), else with a bootstrap interval.
+def mean_with_interval(values: Values) -> Estimate:
+    """Returns the mean with Wilson's interval if all values are 0 or 1 (an accuracy), else with a bootstrap interval.
 
     Raises:
-      ValueError: there is no value.
+      ValueError: there are no values.
     """
     if np.isin(values, (0, 1)).all() and len(values):
         return wilson(int(values.sum()), len(values))
@@ -76,16 +76,16 @@ def estimate(values: Values) -> Estimate:
 
 
 def wilson(successes: int, trials: int) -> Estimate:
-    """A proportion and Wilson's score interval (Wilson 1927), which stays within [0, 1] and is never empty."""
+    """Returns a proportion with Wilson's score interval (Wilson 1927), which stays within [0, 1] and is never empty."""
     interval = scipy.stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(successes / trials, float(interval.low), float(interval.high), "Wilson")
 
 
 def bootstrap_mean(values: Values, seed: int = 0) -> Estimate:
-    """A mean and its percentile bootstrap interval (Efron 1979), over examples, with a seed of its own.
+    """Returns a mean with its percentile bootstrap interval over examples (Efron 1979).
 
     Raises:
-      ValueError: there is no value.
+      ValueError: there are no values.
     """
     values = np.asarray(values, np.float64)
     if len(values) == 0:
@@ -106,16 +106,16 @@ def bootstrap_mean(values: Values, seed: int = 0) -> Estimate:
 
 
 def paired_difference(first: Values, second: Values) -> Estimate:
-    """The mean of `first - second`, example by example, and its bootstrap interval.
+    """Returns the mean of `first - second`, example by example, with its bootstrap interval.
 
     Raises:
-      ValueError: there is no example.
+      ValueError: there are no examples.
     """
     return bootstrap_mean(np.asarray(first, np.float64) - np.asarray(second, np.float64))
 
 
 def mcnemar(first_right: Bool[np.ndarray, " examples"], second_right: Bool[np.ndarray, " examples"]) -> McNemar:
-    """McNemar's exact test (McNemar 1947): only the examples on which one is right and the other wrong tell."""
+    """Returns McNemar's exact test (McNemar 1947), which uses the examples that exactly one classifier gets right."""
     only_first = int(np.sum(first_right & ~second_right))
     only_second = int(np.sum(~first_right & second_right))
     disagreements = only_first + only_second
@@ -130,6 +130,6 @@ def mcnemar(first_right: Bool[np.ndarray, " examples"], second_right: Bool[np.nd
 
 
 def spread(values: list[float]) -> Spread:
-    """Mean and standard deviation over seeds."""
+    """Returns the mean and the standard deviation over seeds."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Spread(float(np.mean(values)), deviation, len(values))

@@ -6,31 +6,34 @@ from lab10.config.experiment import flatten
 from lab10.config.fields import option
 from lab10.report.comparison import Comparison, NotComparable
 from lab10.report.curves import curves_of
-from lab10.report.evaluated_runs import SEEDS, EvaluatedRun, Group, differing_values
+from lab10.report.evaluated_runs import SEEDS, EvaluatedRun, SeedGroup, differing_values
 from lab10.report.figures import plot_curves, plot_estimates, png
 from lab10.report.page import Block, Image, Paragraph, Section, Table
-from lab10.report.significance import Estimate, estimate, spread
+from lab10.report.significance import Estimate, mean_with_interval, spread
 from lab10.training.state import count_parameters
+
+# A table of the recall of more classes would not fit on the page.
+MAX_RECALL_CLASSES = 20
 
 Estimates = dict[str, dict[str, list[Estimate]]]  # metric → group → one estimate per run
 
 
-def estimates_of(groups: Sequence[Group]) -> Estimates:
+def estimates_of(groups: Sequence[SeedGroup]) -> Estimates:
     """Estimates every metric of every run, with its confidence interval."""
     return {
-        metric: {group.name: [estimate(run.per_example[metric]) for run in group.runs] for group in groups}
-        for metric in groups[0].first.metrics
+        metric: {group.name: [mean_with_interval(run.per_example[metric]) for run in group.runs] for group in groups}
+        for metric in groups[0].first_run.metrics
     }
 
 
-def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -> Section:
+def figures_section(groups: Sequence[SeedGroup], estimates: Estimates, split: str) -> Section:
     """Makes the first table: every run with its metrics, their confidence intervals, and the spread over seeds."""
     varying = [name for i, name in enumerate(SEEDS) if len({run.seeds[i] for run in _runs(groups)}) > 1]
     shown = varying or ["seed"]
     references = [
         name
-        for name in groups[0].first.result
-        if name not in estimates and isinstance(groups[0].first.result[name], float) and name != "loss"
+        for name in groups[0].first_run.result
+        if name not in estimates and isinstance(groups[0].first_run.result[name], float) and name != "loss"
     ]
     rows: list[list[str]] = []
     strong = set()
@@ -39,7 +42,7 @@ def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -
             fields = flatten(run.run.config)
             of_run = [run.name, *(str(fields[name]) for name in shown), f"{run.run.step:,}"]
             of_run += [f"{run.result['examples']:,}", f"{count_parameters(run.run.params):,}"]
-            of_run += [estimate_text(of_groups[group.name][i]) for of_groups in estimates.values()]
+            of_run += [format_estimate(of_groups[group.name][i]) for of_groups in estimates.values()]
             rows.append(of_run + [number(run.result.get(name)) for name in references])
         if len(group.runs) > 1:
             strong.add(len(rows))
@@ -64,13 +67,24 @@ def figures_section(groups: Sequence[Group], estimates: Estimates, split: str) -
         "They account for the sample of examples, not for the seed."
     )
     blocks: list[Block] = [Table(header, rows, caption, numbers=1, strong=frozenset(strong))]
+    blocks += _recall_tables(_runs(groups))
     if len(_runs(groups)) > 1:
         drawn = f"Results on the {split} split, one line per run, with 95 % confidence intervals."
         blocks.append(Image("figures", png(plot_estimates(estimates, split)), drawn))
     return Section("Results", blocks)
 
 
-def differences_section(groups: Sequence[Group]) -> Section | None:
+def _recall_tables(runs: Sequence[EvaluatedRun]) -> list[Table]:
+    """Makes a table of the recall of each class, for classifiers of a few classes."""
+    classes = list(runs[0].result.get("recall", {}))
+    if not 0 < len(classes) <= MAX_RECALL_CLASSES or any(list(run.result.get("recall", {})) != classes for run in runs):
+        return []
+    rows = [[run.name, *(number(run.result["recall"][name]) for name in classes)] for run in runs]
+    caption = "Recall: the share of the examples of each class that are classified correctly."
+    return [Table(["run", *classes], rows, caption, numbers=1)]
+
+
+def differences_section(groups: Sequence[SeedGroup]) -> Section | None:
     """Lists the fields in which the configurations differ."""
     if len(groups) < 2:
         return None
@@ -84,10 +98,10 @@ def differences_section(groups: Sequence[Group]) -> Section | None:
     return Section("Differences", [Table(["field", *(group.name for group in groups)], rows, text)])
 
 
-def curves_section(groups: Sequence[Group]) -> Section:
+def curves_section(groups: Sequence[SeedGroup]) -> Section:
     """Draws the learning curves over epochs."""
     curves = {}
-    for metric in groups[0].first.metrics:
+    for metric in groups[0].first_run.metrics:
         of_groups = {group.name: curves_of([run.lines for run in group.runs], metric) for group in groups}
         if any(of_groups.values()):
             curves[metric] = {name: of_group for name, of_group in of_groups.items() if of_group}
@@ -109,7 +123,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
     compared = [one for one in comparisons if isinstance(one, Comparison)]
     if compared:
         rows = [
-            [one.first, one.second, one.metric.replace("_", " "), estimate_text(one.difference, sign="+")]
+            [one.first, one.second, one.metric.replace("_", " "), format_estimate(one.difference, sign="+")]
             for one in compared
         ]
         caption = (
@@ -124,7 +138,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
                 one.first,
                 one.second,
                 *(f"{count:,}" for count in (test.both_right, test.only_first, test.only_second, test.both_wrong)),
-                p_value_text(test.p_value),
+                format_p_value(test.p_value),
             ]
             for one, test in tested
         ]
@@ -136,7 +150,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
         header = ["first", "second", "both right", "only first", "only second", "both wrong", "p"]
         blocks.append(Table(header, rows, caption, numbers=2))
     blocks += [
-        Paragraph(f"{one.first} and {one.second} are not compared example by example: {one.why}.")
+        Paragraph(f"{one.first} and {one.second} are not compared example by example: {one.reason}.")
         for one in comparisons
         if isinstance(one, NotComparable)
     ]
@@ -149,7 +163,7 @@ def config_section(run: EvaluatedRun) -> Section:
     return Section(f"All fields of {run.name}", [Table(["field", "value"], rows)], collapsed=True)
 
 
-def _runs(groups: Sequence[Group]) -> list[EvaluatedRun]:
+def _runs(groups: Sequence[SeedGroup]) -> list[EvaluatedRun]:
     return [run for group in groups for run in group.runs]
 
 
@@ -167,13 +181,13 @@ def number(value: float | None, like: float | None = None, sign: str = "") -> st
     return f"{value:{sign}.{max(0, 5 - len(str(int(size))))}f}"
 
 
-def estimate_text(one: Estimate, sign: str = "") -> str:
-    """`0.8838 (0.8790 to 0.8885)`."""
+def format_estimate(one: Estimate, sign: str = "") -> str:
+    """Formats a mean and its interval: `0.8838 (0.8790 to 0.8885)`."""
     if one.low is None:
         return number(one.value, sign=sign)
     return f"{number(one.value, sign=sign)} ({number(one.low, one.value, sign)} to {number(one.high, one.value, sign)})"
 
 
-def p_value_text(p_value: float) -> str:
-    """`0.0213`, `0.213`, `below 0.0001`."""
+def format_p_value(p_value: float) -> str:
+    """Formats a p-value: `0.0213`, `0.213`, `below 0.0001`."""
     return "below 0.0001" if p_value < 1e-4 else f"{p_value:.3g}"

@@ -32,9 +32,10 @@ def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
         return Section(
             title, [Paragraph(f"{model} takes no `token_weights`, so the influence of words cannot be measured.")]
         )
-    tokens = classifier.tokens(split, worst.tolist())
+    inputs = classifier.inputs(split, worst.tolist())
+    tokens = inputs if inputs.ndim == 2 else inputs[..., 0]
     predicted, labels = per_example["predicted"][worst], per_example["label"][worst]
-    attribution = explain(module, classifier.params, tokens, predicted, labels)
+    attribution = explain(module, classifier.params, inputs, predicted, labels)
     classes = classifier.spec.class_names
     blocks: list[Block] = [
         Paragraph(

@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import filelock
+import numpy as np
 import optuna
 import sqlalchemy.exc
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
@@ -16,19 +18,22 @@ from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from lab10.cli.overrides import apply_overrides
+from lab10.config import own_code
 from lab10.config.experiment import Experiment, from_json
 from lab10.config.traced_fields import static_signature
+from lab10.config.trusted_code import restore_trusted
 from lab10.errors import UserError
 from lab10.sweeps.space import Value, grid, parse_space, to_arguments
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # a sweep has lines of its own
 
-SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-    "grid": optuna.samplers.RandomSampler,  # never asked for a value: each trial waits with its own
-    "random": optuna.samplers.RandomSampler,
+SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+    "grid": lambda seed: optuna.samplers.RandomSampler(seed),  # never asked: each trial waits with its values
+    "random": lambda seed: optuna.samplers.RandomSampler(seed),
     # Running trials count as bad ones, so that those of the same moment differ.
-    "tpe": lambda: optuna.samplers.TPESampler(constant_liar=True),
-    "qmc": optuna.samplers.QMCSampler,
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+    # Its sequence depends on no seed, and the study stores the position; only the first trial is drawn at random.
+    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
 }
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "none": optuna.pruners.NopPruner,
@@ -52,6 +57,7 @@ class Sweep:
       vary: the values of `--vary`.
       seeds: a trial has one run for each.
       sampler: a key of `SAMPLERS`.
+      sampler_seed: seed of the sampler.
       pruner: a key of `PRUNERS`.
       trials: how many; None for a grid.
       max_vmapped: the most runs trained as one program; None lets the device decide.
@@ -59,6 +65,7 @@ class Sweep:
       directory: the folder of the sweep.
       storage: the URL of Optuna's storage.
       name: the name of the study in the storage.
+      own_code: the code outside lab10 that the trials may use, as config.json has it.
     """
 
     experiment: str
@@ -67,6 +74,7 @@ class Sweep:
     vary: list[str]
     seeds: list[int]
     sampler: str
+    sampler_seed: int
     pruner: str
     trials: int | None
     max_vmapped: int | None
@@ -74,6 +82,15 @@ class Sweep:
     directory: str
     storage: str
     name: str
+    own_code: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def own_classes(self) -> set[type]:
+        """Returns the components outside lab10 that trials may use; workers run the copies in the sweep's folder.
+
+        Raises:
+          UserError: a copy is missing, or has changed.
+        """
+        return restore_trusted(Path(self.directory), own_code.parse(self.own_code))
 
     def experiments(self, values: Mapping[str, Value]) -> list[Experiment]:
         """Returns the experiments of a trial with these values, one for each seed.
@@ -81,9 +98,10 @@ class Sweep:
         Raises:
           UserError: a field does not exist, or cannot have its value.
         """
-        default = from_json(self.default, Experiment)
+        own = self.own_classes()
+        default = from_json(self.default, Experiment, own)
         arguments = [*self.overrides, *to_arguments(values), "--seed"]
-        return [apply_overrides(default, self.experiment, [*arguments, str(seed)])[0] for seed in self.seeds]
+        return [apply_overrides(default, self.experiment, [*arguments, str(seed)], own)[0] for seed in self.seeds]
 
     def program(self, values: Mapping[str, Value]) -> str:
         """Returns a text that trials have in common exactly if one program trains their runs."""
@@ -98,7 +116,7 @@ class Sweep:
         space = parse_space(self.vary)
         if self.sampler == "grid":
             return sorted(grid(space), key=self.program)
-        drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        drawn = optuna.create_study(sampler=SAMPLERS["random"](0))
         return sorted((drawn.ask(space).params for _ in range(DRAWN)), key=self.program)
 
     def workdirs(self, trial: optuna.Trial | FrozenTrial) -> list[Path]:
@@ -141,7 +159,7 @@ class SweepStudy:
                 )
                 self.study = optuna.create_study(
                     storage=self._storage,
-                    sampler=SAMPLERS[sweep.sampler](),
+                    sampler=SAMPLERS[sweep.sampler](sweep.sampler_seed),
                     pruner=PRUNERS[sweep.pruner](),
                     study_name=sweep.name,
                     direction=direction,
@@ -163,10 +181,15 @@ class SweepStudy:
         Raises:
           UserError: the study is of another sweep.
         """
-        names = ("experiment", "default", "overrides", "vary", "seeds", "sampler")
+        names = ("experiment", "default", "overrides", "vary", "seeds", "sampler", "sampler_seed")
         identity = {name: getattr(self._sweep, name) for name in names}
         with self._lock:
             recorded = self.study.user_attrs.get("identity", identity)
+            # A study from before there was a seed has none, and is resumed with the given one.
+            recorded = {"sampler_seed": self._sweep.sampler_seed} | recorded
+            # The test split may be named after training.
+            if _without_test_split(recorded["overrides"]) == _without_test_split(identity["overrides"]):
+                recorded = recorded | {"overrides": identity["overrides"]}
             if differing := [name for name in names if recorded.get(name) != identity[name]]:
                 raise UserError(
                     f"The storage holds another sweep of this name; these differ: {', '.join(differing)}. "
@@ -176,6 +199,15 @@ class SweepStudy:
             for index in range(len(self.trials()), len(values)):
                 # The attempts at a trial are known by this attribute, which Optuna copies to a retried trial.
                 self.study.enqueue_trial(values[index], user_attrs={"index": index})
+
+    def _sampler(self, trial: FrozenTrial) -> optuna.samplers.BaseSampler:
+        """Returns the sampler of a trial, with a seed of its own.
+
+        Workers, and a resumed sweep, would otherwise repeat the draws of a sampler that starts with the seed.
+        """
+        entropy = [self._sweep.sampler_seed, trial.user_attrs["index"]]
+        (seed,) = np.random.SeedSequence(entropy).generate_state(1)
+        return SAMPLERS[self._sweep.sampler](int(seed))
 
     def trials(self) -> list[FrozenTrial]:
         """Returns the latest attempt at every trial."""
@@ -202,6 +234,7 @@ class SweepStudy:
                     for frozen in waiting[:at_most]:
                         # Before it runs, since Optuna never calls a running trial stale that had no heartbeat at all.
                         self._storage.record_heartbeat(frozen._trial_id)
+                        self.study.sampler = self._sampler(frozen)
                         trials.append(self.study.ask(parse_space(self._sweep.vary)))
                         thread = get_heartbeat_thread(frozen._trial_id, self._storage)
                         thread.start()
@@ -211,3 +244,9 @@ class SweepStudy:
                 for trial in trials:
                     with contextlib.suppress(UpdateFinishedTrialError):
                         self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
+def _without_test_split(overrides: Sequence[str]) -> list[str]:
+    """Returns command-line options without `--data.test-split` and its value."""
+    text = "\0".join(["", *overrides])
+    return re.sub(r"\0--data\.test[-_]split[=\0][^\0]*", "", text).split("\0")

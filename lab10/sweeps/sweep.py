@@ -14,10 +14,13 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from lab10.cli.console import console
+from lab10.config import own_code, own_copies
 from lab10.errors import RunError, UserError
 from lab10.inspection import load
+from lab10.sweeps.space import Value
 from lab10.sweeps.study import MAX_RETRIES, Sweep, SweepStudy
 from lab10.training.json_lines import read_json_lines
+from lab10.training.workdir import write_atomically
 
 POLL_SECONDS = 0.5
 
@@ -41,10 +44,13 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
     # Every combination is made before the first is run: a mistake in the last should not wait for the others.
     combinations = sweep.combinations()
     experiment = sweep.experiments(combinations[0])[0]
-    if experiment.data.validation_fraction == 0:
+    if not experiment.data.has_validation:
         raise UserError("A sweep chooses by validation, and --data.validation-fraction is 0; expected above 0.")
+    if test:
+        _require_test_splits(sweep, combinations)
     Path(sweep.directory, "logs").mkdir(parents=True, exist_ok=True)
-    study = SweepStudy(sweep, "maximize" if experiment.task.metrics[experiment.monitor] else "minimize")
+    study = SweepStudy(sweep, "maximize" if experiment.higher_is_better else "minimize")
+    sweep = _share_own_code(sweep)
     study.fill(combinations if sweep.trials is None else [{}] * sweep.trials)
     _run_workers(sweep, study, workers)
     trials = study.trials()
@@ -64,9 +70,34 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
             "workdirs": list(map(str, workdirs)),
             "validation": {experiment.monitor: chosen.value},
         },
-    } | ({"test": _test(workdirs)} if test else {})
-    Path(sweep.directory, "result.json").write_text(json.dumps(result, indent=1))
+    }
+    # Written before test is read, which may fail, and again with its figures.
+    output = Path(sweep.directory, "result.json")
+    output.write_text(json.dumps(result, indent=1))
+    if test:
+        result["test"] = _test(workdirs, sweep.experiments(chosen.params)[0].data.test_split)
+        output.write_text(json.dumps(result, indent=1))
     return result
+
+
+def _share_own_code(sweep: Sweep) -> Sweep:
+    """Copies the trials' own code into the sweep's folder, where workers find it, whatever becomes of the original."""
+    shared = own_copies.share(Path(sweep.directory), own_code.parse(sweep.own_code), write_atomically)
+    sweep = dataclasses.replace(sweep, own_code=[own.to_json() for own in shared])
+    sweep.own_classes()  # here, too: the runs are evaluated by this process
+    return sweep
+
+
+def _require_test_splits(sweep: Sweep, combinations: list[dict[str, Value]]) -> None:
+    """Checks that the test splits exist, without reading them, before anything is trained."""
+    datasets = {experiment.data for values in combinations for experiment in sweep.experiments(values)}
+    for data in {(data.name, data.train_split, data.test_split): data for data in datasets}.values():
+        try:
+            data.require_test_split()
+        except UserError as error:
+            if "--data.test-split" not in str(error):
+                raise
+            raise UserError(f"{error}\nOr leave the test split alone, with --no-test.") from error
 
 
 def _run_workers(sweep: Sweep, study: SweepStudy, count: int) -> None:
@@ -133,10 +164,11 @@ def _describe(trial: FrozenTrial) -> str:
     return " ".join(f"{name}={value}" for name, value in values.items()) + f": {ending}"
 
 
-def _test(workdirs: list[Path]) -> dict[str, Any]:
+def _test(workdirs: list[Path], test_split: str) -> dict[str, Any]:
     """Returns the chosen trial's figures on the test split, read once: a second call finds them written down."""
-    of_runs = [_read_once(workdir) for workdir in workdirs]
-    names = [name for name, value in of_runs[0].items() if isinstance(value, float)]
+    of_runs = [_read_once(workdir, test_split) for workdir in workdirs]
+    # A metric may be undefined in one of the runs, and so be None there.
+    names = [name for name in of_runs[0] if all(isinstance(run.get(name), float) for run in of_runs)]
     return {
         "mean": {name: statistics.mean(run[name] for run in of_runs) for name in names},
         "of_seeds": {name: [run[name] for run in of_runs] for name in names},
@@ -146,12 +178,11 @@ def _test(workdirs: list[Path]) -> dict[str, Any]:
     }
 
 
-def _read_once(workdir: Path) -> dict[str, Any]:
-    written = workdir / "evaluations" / "test-1.json"
-    run = load(workdir)
-    if written.is_file():
+def _read_once(workdir: Path, test_split: str) -> dict[str, Any]:
+    run = load(workdir, test_split=test_split)  # it may be named after training
+    for written in sorted((workdir / "evaluations").glob("test-*.json")):
         before = dict(json.loads(written.read_text()))
-        if before["step"] == run.step:
+        if (before["step"], before.get("tfds_split", test_split)) == (run.step, test_split):
             return before
     return run.evaluate("test")
 

@@ -86,6 +86,18 @@ def test_classifiers_are_compared_by_mcnemars_test_on_the_same_examples(texts):
     assert "McNemar" in text_of(texts["output"])
 
 
+def test_accuracy_is_shown_next_to_the_majority_share_and_the_recall_of_each_class(texts, images):
+    shown = text_of(texts["output"]).split("Results")[1].split("Differences")[0]
+    assert "accuracy majority share" in shown
+    run = texts["runs"][0]
+    rows = np.genfromtxt(run["per_example"], delimiter=",", names=True)
+    share = np.bincount(rows["label"].astype(int)).max() / len(rows)
+    assert f"{share:.4f}" in shown
+    recalls = [f"{rows['accuracy'][rows['label'] == label].mean():.4f}" for label in (0, 1)]
+    assert f"bag_0 {' '.join(recalls)}" in shown.split("run neg pos")[1]
+    assert "Recall" not in text_of(images["output"])
+
+
 def test_errors_are_compared_image_by_image(images):
     (comparison,) = images["comparisons"]
     rows = [np.genfromtxt(images["runs"][i]["per_example"], delimiter=",", names=True) for i in (0, 2)]
@@ -165,7 +177,7 @@ def test_runs_on_other_examples_are_shown_but_not_compared(copied, tmp_path):
     result = write_report([str(bag), str(other)], tmp_path / "page.html")
     (comparison,) = result["comparisons"]
     assert comparison["kind"] == "NotComparable"
-    assert f"{result['runs'][0]['examples']} and {result['runs'][1]['examples']} examples" in comparison["why"]
+    assert f"{result['runs'][0]['examples']} and {result['runs'][1]['examples']} examples" in comparison["reason"]
     assert "not compared example by example" in text_of(tmp_path / "page.html")
     assert "McNemar" not in text_of(tmp_path / "page.html")
 
@@ -215,7 +227,7 @@ def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(main, copied, 
         ((linear, tmp_path / "nothing", *page), "nothing is not a run"),
         ((tmp_path / "nothing",), "nothing is not a run"),
         ((linear, bag, *page), "Reconstruction, of the other Classification"),
-        ((linear, f"{linear}/../{linear.name}", *page), "named twice"),
+        ((linear, f"{linear}/../{linear.name}", *page), "given twice"),
         ((linear, "--checkpoint", "7", *page), "no checkpoint '7'"),
         ((linear, "--split", "train"), "invalid choice: 'train'"),
         ((linear, "--split", "test", "--output", tmp_path / "page"), "ends in .html"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from lab10.report.significance import bootstrap_mean, estimate, mcnemar, paired_difference, spread, wilson
+from lab10.report.significance import bootstrap_mean, mcnemar, mean_with_interval, paired_difference, spread, wilson
 
 numbers = numpy_strategies.arrays(np.float64, st.integers(1, 40), elements=st.floats(-100, 100, width=32))
 rights = st.integers(0, 30).flatmap(lambda size: st.tuples(*2 * [numpy_strategies.arrays(bool, size)]))
@@ -69,10 +69,10 @@ def test_an_interval_of_many_examples_is_found_in_little_memory():
 
 
 def test_accuracies_have_wilsons_interval_and_errors_the_bootstraps():
-    assert estimate(np.array([1.0, 0.0, 1.0])) == wilson(2, 3)
-    assert estimate(np.array([1.0, 0.5, 1.0])).method == "bootstrap"
+    assert mean_with_interval(np.array([1.0, 0.0, 1.0])) == wilson(2, 3)
+    assert mean_with_interval(np.array([1.0, 0.5, 1.0])).method == "bootstrap"
     with pytest.raises(ValueError, match="no examples"):
-        estimate(np.array([]))
+        mean_with_interval(np.array([]))
 
 
 def test_mcnemars_p_value_is_the_binomials():

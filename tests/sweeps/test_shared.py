@@ -51,7 +51,7 @@ def test_machines_that_come_first_together_make_one_sweep(storage, tmp_path):
 from lab10.sweeps.study import Sweep, SweepStudy
 
 vary = ["optimizer.learning-rate=1e-3,2e-3"]
-sweep = Sweep("mnist_pca", {{}}, [], vary, [0], "grid", "none", None, None, 60, {str(tmp_path)!r}, {new!r}, "sweep")
+sweep = Sweep("mnist_pca", {{}}, [], vary, [0], "grid", 0, "none", None, None, 60, {str(tmp_path)!r}, {new!r}, "sweep")
 SweepStudy(sweep).fill([{{"optimizer.learning-rate": "1e-3"}}, {{"optimizer.learning-rate": "2e-3"}}])
 print("made")
 """

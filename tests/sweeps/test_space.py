@@ -1,5 +1,7 @@
 """What a sweep varies, as it is written."""
 
+import dataclasses
+
 import numpy as np
 import optuna
 import pytest
@@ -72,6 +74,7 @@ def sweep(tmp_path):
         vary=["optimizer.learning-rate=1e-3,1e-2", "model.encoder-widths=16,32 8"],
         seeds=[0, 3],
         sampler="grid",
+        sampler_seed=0,
         pruner="none",
         trials=None,
         max_vmapped=None,
@@ -91,6 +94,30 @@ def test_a_trial_is_an_experiment_a_seed_with_its_values_and_the_shared_options(
         assert experiment.epochs == 2
     changed = {"--optimizer.learning-rate", "--model.encoder-widths", "--epochs"}
     assert set(differing_fields(load_experiment("mnist_autoencoder")[0], experiments[0])) == changed
+
+
+def test_booleans_are_choices(sweep):
+    default, name = load_experiment("imdb_lstm")
+    default = to_json(default, Experiment)
+    vary = ["model.bidirectional=True,false"]
+    sweep = dataclasses.replace(sweep, experiment=name, default=default, overrides=[], vary=vary)
+    combinations = sweep.combinations()
+    assert len(combinations) == 2
+    for values in combinations:
+        expected = values["model.bidirectional"] == "True"
+        assert all(experiment.model.bidirectional is expected for experiment in sweep.experiments(values))
+
+
+def test_patterns_of_parameters_can_be_varied(sweep):
+    assert parse_space(["optimizer.freeze=encoder/*,decoder/*"])["optimizer.freeze"].choices == (
+        "encoder/*",
+        "decoder/*",
+    )
+    values = {"optimizer.freeze": "encoder/* */bias", "optimizer.learning-rate-factors": "decoder/*=0.1"}
+    for experiment in sweep.experiments(values):
+        assert experiment.optimizer.freeze == ("encoder/*", "*/bias")
+        assert experiment.optimizer.learning_rate_factors == ("decoder/*=0.1",)
+    assert sweep.program(values) != sweep.program(values | {"optimizer.freeze": "encoder/*"})
 
 
 def test_every_seed_of_a_trial_has_a_workdir_that_all_attempts_share(sweep):

@@ -14,6 +14,7 @@ import optuna
 import preloaded
 import pytest
 
+from lab10.errors import UserError
 from lab10.sweeps import sweep as sweeping
 from lab10.sweeps import worker
 
@@ -102,6 +103,30 @@ def test_it_chooses_by_validation_and_reads_test_for_the_chosen_alone(whole):
     of_seeds = [json.loads((path / "evaluations" / "test-1.json").read_text())["loss"] for path in read]
     assert sorted(answer["test"]["of_seeds"]["loss"]) == sorted(of_seeds)
     assert answer["test"]["mean"]["loss"] == pytest.approx(sum(of_seeds) / 2)
+
+
+def test_the_choice_is_kept_where_test_cannot_be_read(whole, scripts, tmp_path, monkeypatch):
+    workdir = shutil.copytree(whole[0], tmp_path / "sweep")
+    (workdir / "result.json").unlink()
+
+    def fail(*_):
+        raise UserError("no test split")
+
+    monkeypatch.setattr(sweeping, "_test", fail)
+    assert "no test split" in scripts.refusal("sweep", *TRIALS, "--steps", "200", "--workdir", workdir)
+    result = json.loads((workdir / "result.json").read_text())
+    assert result["chosen"]["values"] == whole[1]["chosen"]["values"]
+    assert "test" not in result
+
+
+def test_the_test_split_may_be_named_after_training(whole, scripts, tmp_path):
+    workdir = shutil.copytree(whole[0], tmp_path / "sweep")
+    answer = scripts.answer("sweep", *TRIALS, "--steps", "200", "--data.test-split", "test[:100]", "--workdir", workdir)
+    assert (answer["test"]["examples"], whole[1]["test"]["examples"]) == (100, 1000)
+    assert answer["test"]["readings_of_chosen"] == 4
+    again = scripts.answer("sweep", *TRIALS, "--steps", "200", "--workdir", workdir)
+    assert again["test"]["examples"] == 1000
+    assert again["test"]["readings_of_chosen"] == 4, "written down by the first sweep"
 
 
 def rate(trial):
@@ -202,9 +227,12 @@ def test_random_trials_with_a_pruner(sweep, worker_in_this_process, tmp_path):
         (("--max-vmapped", "0"), r"--max-vmapped is 0; expected at least 1"),
         (("--sampler", "random", "--trials", "2", "--vary", "model.latent_dim=8,x"), r"latent"),
         (("--data.validation-fraction", "0"), r"A sweep chooses by validation"),
+        (("--data.test-split", "nope"), r"has no split 'nope'"),
+        (("--vary", "data.test_split=test,nope"), r"--no-test"),
         (("--storage", "nosuch://x"), r"--storage nosuch://x cannot be used"),
         (("--vary", "optimizer.learning-rate=1,2"), r"A field is varied twice"),
         (("--seeds", "1", "1"), r"A seed is there twice"),
+        (("--sampler-seed", "-1"), r"--sampler-seed is -1; expected at least 0"),
     ],
 )
 def test_mistakes_are_answered_before_anything_runs(scripts, tmp_path, changes, said):
@@ -216,6 +244,8 @@ def test_mistakes_are_answered_before_anything_runs(scripts, tmp_path, changes, 
 def test_another_sweep_in_the_same_folder_is_refused(whole, scripts):
     refused = scripts.refusal("sweep", *TRIALS, "--steps", "100", "--workdir", whole[0])
     assert "these differ: overrides" in refused
+    refused = scripts.refusal("sweep", *TRIALS, "--steps", "200", "--sampler-seed", "1", "--workdir", whole[0])
+    assert "these differ: sampler_seed" in refused
 
 
 @pytest.mark.slow  # test_shared.py kills one of two machines: the other resumes its trial from the checkpoint
@@ -255,4 +285,5 @@ def test_workers_that_are_killed_again_and_again_end_the_sweep(scripts, tmp_path
 def test_a_mistake_that_a_worker_meets_is_told_as_such(scripts, tmp_path):
     nowhere = tmp_path / "nowhere"
     arguments = ("mnist_pca", "--data.dir", nowhere, "--vary", "optimizer.learning-rate=1e-3", "--workdir", tmp_path)
-    assert str(nowhere) in scripts.refusal("sweep", *arguments)
+    assert str(nowhere) in scripts.refusal("sweep", *arguments, "--no-test")
+    assert "--no-test" not in scripts.refusal("sweep", *arguments), "the train split is missing, too"

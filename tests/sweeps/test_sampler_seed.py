@@ -1,0 +1,98 @@
+"""The seed of a sampler: the same command draws the same trials."""
+
+import itertools
+
+import pytest
+
+from lab10.cli.overrides import load_experiment
+from lab10.config.experiment import Experiment, to_json
+from lab10.errors import UserError
+from lab10.sweeps.study import Sweep, SweepStudy
+
+TRIALS = {"random": 4, "tpe": 12, "qmc": 4}  # TPE's first ten are random
+
+
+@pytest.fixture
+def sweep_of(tmp_path):
+    """Makes a sweep in a folder of its own, or in one that is given."""
+    default, name = load_experiment("mnist_pca")
+    folders = itertools.count()
+
+    def make(sampler, seed, folder=None):
+        folder = folder or tmp_path / str(next(folders))
+        folder.mkdir(exist_ok=True)
+        return Sweep(
+            experiment=name,
+            default=to_json(default, Experiment),
+            overrides=[],
+            vary=["optimizer.learning-rate=log:1e-4..1e-1", "model.latent-dim=2..64", "optimizer=adam,sgd"],
+            seeds=[0],
+            sampler=sampler,
+            sampler_seed=seed,
+            pruner="none",
+            trials=TRIALS[sampler],
+            max_vmapped=1,
+            heartbeat_timeout=60,
+            directory=str(folder),
+            storage=f"sqlite:///{folder}/sweep.db",
+            name=name,
+        )
+
+    return make
+
+
+def draw(sweep, workers=1, interrupted=()):
+    """Returns the values of each trial, which workers take in turns; some are interrupted when first taken."""
+    studies = [SweepStudy(sweep) for _ in range(workers)]
+    studies[0].fill([{}] * sweep.trials)
+    interrupted = set(interrupted)
+    for study in itertools.cycle(studies):
+        with study.taken(1) as trials:
+            for trial in trials:
+                if trial.user_attrs["index"] in interrupted:
+                    interrupted.remove(trial.user_attrs["index"])
+                    studies[0] = SweepStudy(sweep)  # as the same command again does
+                    break
+                study.study.tell(trial, (trial.params["optimizer.learning-rate"] - 0.01) ** 2)
+        if not trials:
+            break
+    return [trial.params for trial in study.trials()]
+
+
+@pytest.mark.parametrize(
+    "sampler", [pytest.param(name, marks=[] if name == "random" else pytest.mark.slow) for name in TRIALS]
+)
+def test_the_same_seed_draws_the_same_trials_also_after_an_interruption(sweep_of, sampler):
+    expected = draw(sweep_of(sampler, 3))
+    assert draw(sweep_of(sampler, 3)) == expected
+    assert draw(sweep_of(sampler, 3), interrupted=(0, 2, 11)) == expected
+    assert len({tuple(values.items()) for values in expected}) == TRIALS[sampler]
+    other = draw(sweep_of(sampler, 4))
+    assert other[0] != expected[0]
+    assert sampler == "qmc" or not any(values in expected for values in other)
+
+
+@pytest.mark.parametrize("sampler", ["random", pytest.param("qmc", marks=pytest.mark.slow)])
+def test_several_workers_draw_what_one_draws(sweep_of, sampler):
+    assert draw(sweep_of(sampler, 3), workers=3) == draw(sweep_of(sampler, 3))
+
+
+def test_several_workers_do_not_repeat_each_other(sweep_of):
+    drawn = draw(sweep_of("tpe", 3), workers=3)
+    assert len({tuple(values.items()) for values in drawn}) == TRIALS["tpe"]
+
+
+def test_another_seed_is_refused_for_the_same_study(sweep_of, tmp_path):
+    SweepStudy(sweep_of("random", 3, tmp_path)).fill([{}])
+    with pytest.raises(UserError, match="these differ: sampler_seed"):
+        SweepStudy(sweep_of("random", 4, tmp_path)).fill([{}])
+    SweepStudy(sweep_of("random", 3, tmp_path)).fill([{}])
+
+
+def test_a_study_from_before_there_was_a_seed_is_resumed(sweep_of, tmp_path):
+    study = SweepStudy(sweep_of("random", 0, tmp_path))
+    study.fill([{}])
+    identity = study.study.user_attrs["identity"]
+    del identity["sampler_seed"]
+    study.study.set_user_attr("identity", identity)
+    SweepStudy(sweep_of("random", 0, tmp_path)).fill([{}] * 2)
