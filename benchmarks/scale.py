@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks.pairs import ratio_of, spread_of
 from benchmarks.stepping import STEPS, stand_in, step_seconds
-from lab10.parallel.distributed import Distributed, joined
+from lab10.parallel.distributed import Distributed, connected
 from lab10.parallel.mesh import DATA, DeviceMesh
 from lab10.training.state import count_parameters
 from lab10.training.step import StepFunctions
@@ -36,7 +36,7 @@ NUMBERS, REPEATS = (1_000, 435_536, 652_513, 2_837_314), 20
 
 def measure(task: str, shard_optimizer: bool, distributed: Distributed) -> dict[str, float]:
     """The median seconds of a step of a task on all devices of all processes, and its parameters."""
-    with joined(distributed):
+    with connected(distributed):
         experiment, spec, split = stand_in(task, EXAMPLES)
         mesh = DeviceMesh(shard_optimizer=shard_optimizer)
         experiment = dataclasses.replace(experiment, batch_size=BATCH_SIZE, mesh=mesh)
@@ -49,7 +49,7 @@ def measure(task: str, shard_optimizer: bool, distributed: Distributed) -> dict[
 
 def measure_all_reduce(distributed: Distributed) -> dict[str, float]:
     """The median seconds until all devices have the sum of `NUMBERS` float32 of each, by how many there are."""
-    with joined(distributed):
+    with connected(distributed):
         mesh = DeviceMesh().build()
         rows, whole = NamedSharding(mesh, PartitionSpec(DATA)), NamedSharding(mesh, PartitionSpec())
         result = {}

@@ -28,12 +28,14 @@ class Stepper:
         self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.shuffle_seed)
         self._in_flight = StepsInFlight(experiment.steps_per_execution, multi_process=False)
         self._loader = steps.device_loader(split, self._in_flight.tuner.capacity)
-        self._empty_metrics = jax.jit(functools.partial(self._body.empty_metrics, self._loader.capacity))
+        self._capacity = self._loader.capacity_for(experiment.batch_size)
+        self._empty_metrics = jax.jit(functools.partial(self._body.empty_metrics, self._capacity))
         self.steps_per_epoch = self._batches.steps_per_epoch
 
     def advance(self, state: TrainState, step: int, end: int) -> tuple[TrainState, int]:
         """Runs steps from `step` on in one call, at most to `end`; returns the state and the step after them."""
-        indices = self._batches.indices(step, min(step + self._in_flight.tuner.steps, end))
+        at_most = min(self._in_flight.tuner.steps, self._capacity)
+        indices = self._batches.indices(step, min(step + at_most, end))
         loaded = self._loader.load(indices)
         carry = (state, self._empty_metrics())
         state, metrics = run_steps(0, loaded.count, self._body.with_batches(loaded), carry)

@@ -1,16 +1,24 @@
-"""Exceptions that end a run and are not bugs. Scripts report them without a traceback."""
+"""Exceptions that end a run and are not bugs. Scripts and notebooks report them without a traceback."""
 
 from pathlib import Path
 
 
-class UserError(Exception):
+class ReportedException(Exception):
+    """An exception whose message says everything. Scripts and notebooks show it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Returns the lines that IPython shows in place of the traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UserError(ReportedException):
     """A user's mistake, such as an invalid field, missing data or the wrong workdir. Exit status 2.
 
     The message says what is wrong, what was expected and what to do, in at most ten lines.
     """
 
 
-class RunError(Exception):
+class RunError(ReportedException):
     """A run that cannot continue, without a mistake of the user, such as a non-finite loss. Exit status 1."""
 
 
@@ -26,8 +34,8 @@ class Diverged(RunError):
         self.workdir = workdir
 
 
-class Interrupted(Exception):
-    """A run that a signal stopped, after it saved its state. Exit status 130 or 143.
+class Interrupted(ReportedException):
+    """A run that a signal stopped, after it saved its state. Exit status 128 + the number of the signal.
 
     Attributes:
       signal_number: the signal that stopped it.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lab10.cli.arguments import add_split, data_overrides, run_parser
-from lab10.cli.script import describe, run_script
+from lab10.cli.script import run_script
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
@@ -15,13 +15,20 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         choices=("drop", "truncate"),
         help="treatment of texts longer than --data.max-length (default: as in training)",
     )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="METRIC",
+        help="additional metrics of the split, such as f1, auc, precision, confusion_matrix (docs/metrics.md)",
+    )
     args = parser.parse_args(arguments)
 
     from lab10.inspection import load
+    from lab10.metrics.result_text import result_text
 
-    result = load(args.directory, args.checkpoint, **data_overrides(args)).evaluate(args.split)
-    metrics = {name: value for name, value in result.items() if isinstance(value, float)}
-    text = f"{args.split}, {result['examples']} examples, step {result['step']}: {describe(metrics)}"
+    result = load(args.directory, args.checkpoint, **data_overrides(args)).evaluate(args.split, args.metrics)
+    text = result_text(result)
     if result["per_example"]:
         text += (
             f"\nEvaluations of {args.split} in this workdir so far: {result['read_count']}. "

@@ -17,7 +17,6 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         "--indices",
         type=int,
         nargs="+",
-        default=list(range(10)),
         metavar="I",
         help="indices of the images in the split (default: the first ten)",
     )
@@ -38,14 +37,15 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     import numpy as np
 
     from lab10.inspection import AutoencoderRun, load
+    from lab10.inspection.run import file_name_of
 
     run = load(args.directory, args.checkpoint, **data_overrides(args))
     if not isinstance(run, AutoencoderRun):
         raise run.unsupported("reconstruct images")
-    if len(args.indices) > MAX_IMAGES:
+    if args.indices and len(args.indices) > MAX_IMAGES:
         raise UserError(f"--indices has {len(args.indices)} images; expected at most {MAX_IMAGES} in one figure.")
     figure, result = run.plot_reconstructions(args.split, args.indices)
-    output = args.output or Path(args.directory) / f"reconstructions-{args.split}-{run.step}.png"
+    output = args.output or Path(args.directory) / f"reconstructions-{file_name_of(args.split)}-{run.step}.png"
     if not args.output and output.is_symlink():
         raise UserError(f"{output} is a link, and may point anywhere. Give the file with --output.")
     result |= {"split": args.split, "step": run.step, "output": str(output)}
@@ -59,7 +59,10 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         raise UserError(
             f"{error.filename or output} cannot be written ({error.strerror}). Choose another path."
         ) from error
-    return result, f"{output}: {len(args.indices)} images, mean error {np.mean(result['reconstruction_error']):.4f}"
+    return (
+        result,
+        f"{output}: {len(result['indices'])} images, mean error {np.mean(result['reconstruction_error']):.4f}",
+    )
 
 
 if __name__ == "__main__":

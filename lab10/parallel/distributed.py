@@ -4,10 +4,14 @@ JAX detects a lost process: the coordinator misses its heartbeat and names it in
 processes. Checkpoints stay intact, so the same command resumes the run.
 """
 
+import atexit
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -20,6 +24,9 @@ from lab10.errors import Diverged, Interrupted, UserError
 from lab10.parallel.multihost import is_lead_process
 
 MANUAL_OPTIONS = "--distributed.coordinator-address, --distributed.num-processes and --distributed.process-id"
+# Time after which the others are said to be waited for, and by which JAX's timeout is longer than ours.
+QUIET_SECONDS, JAX_MARGIN_SECONDS = 2.0, 60
+RUN_ALONE = "To run this process alone, give it --distributed.detect False and its own --workdir."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,15 +69,37 @@ class Distributed:
         """Whether to connect to other processes, as the options or a launcher's environment variables say."""
         if self.coordinator_address is not None:
             return True
-        if self.detect is not None:
-            return self.detect
-        if "SLURM_STEP_NODELIST" in os.environ:
-            return os.environ.get("SLURM_NTASKS", "1") != "1"
-        return os.environ.get("OMPI_COMM_WORLD_SIZE", "1") != "1" or "JOB_COMPLETION_INDEX" in os.environ
+        return self._launcher() is not None if self.detect is None else self.detect
+
+    def _launcher(self) -> str | None:
+        """The launcher that started several processes, and how it says so; None for a process on its own."""
+        environ = os.environ
+        if "SLURM_STEP_NODELIST" in environ:
+            # An interactive step has one task, in an allocation (SLURM_NTASKS) that may have more.
+            name = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environ else "SLURM_NTASKS"
+            return f"Slurm ({name}={environ[name]})" if environ.get(name, "1") != "1" else None
+        if environ.get("OMPI_COMM_WORLD_SIZE", "1") != "1":
+            return f"Open MPI (OMPI_COMM_WORLD_SIZE={environ['OMPI_COMM_WORLD_SIZE']})"
+        if "JOB_COMPLETION_INDEX" in environ:
+            return f"Kubernetes (JOB_COMPLETION_INDEX={environ['JOB_COMPLETION_INDEX']})"
+        return None
+
+    def describe(self) -> str:
+        """Returns which processes are waited for, and how to run without them."""
+        if self.coordinator_address is not None:
+            return (
+                f"This is process {self.process_id} of {self.num_processes} (--distributed.num-processes): waiting for "
+                f"the others, for at most {self.connect_timeout_seconds} s."
+            )
+        launcher = self._launcher() or "the launcher (--distributed.detect True)"
+        return (
+            f"According to {launcher}, this is one of several processes of a run: waiting for the others, for at most "
+            f"{self.connect_timeout_seconds} s. {RUN_ALONE}"
+        )
 
 
 @contextlib.contextmanager
-def joined(settings: Distributed) -> Iterator[None]:
+def connected(settings: Distributed) -> Iterator[None]:
     """Connects this process to the others of the run inside a `with` block; enter it before JAX uses a device.
 
     Raises:
@@ -103,22 +132,66 @@ def connect(settings: Distributed) -> None:
     if settings.process_id and settings.coordinator_address is not None:
         wait_for_coordinator(settings.coordinator_address, settings.connect_timeout_seconds)
     try:
-        jax.distributed.initialize(
-            settings.coordinator_address,
-            settings.num_processes,
-            settings.process_id,
-            initialization_timeout=settings.connect_timeout_seconds,
-            heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
-            # A process that shuts down waits for others, which may be stuck in a collective that needs this process.
-            shutdown_timeout_seconds=settings.heartbeat_timeout_seconds,
-        )
+        _initialize(settings)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"Cannot connect to the other processes of this run: {reason}\nGive {MANUAL_OPTIONS}."
+            f"Cannot connect to the other processes of this run: {reason}\nGive {MANUAL_OPTIONS}.\n{RUN_ALONE}"
         ) from error
     console.quiet = not is_lead_process()
     console.print(f"{jax.process_count()} processes, {jax.device_count()} devices", markup=False)
+
+
+def _initialize(settings: Distributed) -> None:
+    """Calls `jax.distributed.initialize`, and says what it waits for if it takes long.
+
+    The call is deaf to signals, and on a timeout it aborts the process. It therefore runs in a thread, and its timeout
+    is longer than ours.
+
+    Raises:
+      UserError: not all processes have connected in time.
+      RuntimeError, ValueError: those of JAX.
+    """
+    connection: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def initialize() -> None:
+        try:
+            jax.distributed.initialize(
+                settings.coordinator_address,
+                settings.num_processes,
+                settings.process_id,
+                initialization_timeout=settings.connect_timeout_seconds + JAX_MARGIN_SECONDS,
+                heartbeat_timeout_seconds=settings.heartbeat_timeout_seconds,
+                # A process that shuts down waits for others, which may be stuck in a collective that needs this one.
+                shutdown_timeout_seconds=settings.heartbeat_timeout_seconds,
+            )
+            connection.set_result(None)
+        except BaseException as error:
+            connection.set_exception(error)
+
+    threading.Thread(target=initialize, daemon=True).start()
+    try:
+        with contextlib.suppress(TimeoutError):
+            return connection.result(min(QUIET_SECONDS, settings.connect_timeout_seconds))
+        console.print(settings.describe(), markup=False)
+        connection.result(max(0, settings.connect_timeout_seconds - QUIET_SECONDS))
+    except TimeoutError as error:
+        _leave_without_jax(2)
+        raise UserError(
+            f"Not all processes of this run have connected within {settings.connect_timeout_seconds} s "
+            f"(--distributed.connect-timeout-seconds).\n{settings.describe()}"
+        ) from error
+    except KeyboardInterrupt:
+        _leave_without_jax(128 + signal.SIGINT)
+        raise
+    except Interrupted as error:
+        _leave_without_jax(128 + error.signal_number)
+        raise
+
+
+def _leave_without_jax(status: int) -> None:
+    """Lets this process exit without JAX's shutdown, which would wait for processes that never came."""
+    atexit.register(os._exit, status)
 
 
 def wait_for_coordinator(address: str, timeout_seconds: float) -> None:

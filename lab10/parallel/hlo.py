@@ -83,8 +83,8 @@ class Program:
         """Yields every instruction that the device executes, with its computation and how often it is executed.
 
         A loop counts as often as it iterates, and once if that is known only at run time, as in `run_steps`: the
-        numbers are then those of one step. All branches of a conditional count. The instructions inside a fusion are
-        not yielded.
+        numbers are then those of one step. Of a conditional, the smallest branch counts: the other one of a training
+        step computes its statistics, at logged steps only. The instructions inside a fusion are not yielded.
         """
         yield from self._executed(self.entry, 1)
 
@@ -97,8 +97,8 @@ class Program:
                 if trips is None:  # a known number of iterations needs no condition
                     yield from self._executed(self._called(instruction, "condition"), times)
             elif instruction.opcode == "conditional":
-                for name in _branches(instruction):
-                    yield from self._executed(name, times)
+                branches = [list(self._executed(name, times)) for name in _branches(instruction)]
+                yield from min(branches, key=len)
             elif instruction.opcode == "call":
                 yield from self._executed(self._called(instruction, "to_apply"), times)
             elif instruction.opcode == "async-start":

@@ -5,6 +5,7 @@ import pytest
 from lab10.cli.overrides import apply_overrides, load_experiment, parse_training_arguments
 from lab10.data.transforms import NoTransform, WordDropout
 from lab10.errors import UserError
+from lab10.metrics.class_metrics import AUC, F1, ConfusionMatrix
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.text_classifiers import BagOfWords
 from lab10.optim.optimizers import SGD, Adam, RMSprop
@@ -68,6 +69,50 @@ def test_every_field_is_set_by_its_path(parse, arguments, path, value):
     assert type(parsed) is type(value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["--model.bidirectional"], True),
+        (["--model.no-bidirectional"], False),
+        (["--no-model.bidirectional"], False),
+        *(([f"--model.bidirectional={word}"], True) for word in ("True", "true", "TRUE", "1")),
+        *((["--model.bidirectional", word], False) for word in ("False", "false", "0")),
+        (["--model.no-bidirectional", "True"], False),
+        (["--model.bidirectional", "--seed", "3"], True),
+        (["--model.bidirectional", "True", "--model.bidirectional", "False"], False),
+    ],
+)
+def test_a_boolean_is_set_with_or_without_a_value(parse, arguments, value):
+    assert parse(*arguments).model.bidirectional is value
+    assert parse("--seed", "3", *arguments).model.bidirectional is value
+
+
+def test_a_boolean_of_another_component_and_one_that_may_be_none(parse, text_experiment):
+    assert parse("--optimizer.nesterov", "1", "--optimizer", "sgd", "--optimizer.momentum", "0.5").optimizer.nesterov
+    assert parse("--mesh.shard_optimizer", "true").mesh.shard_optimizer
+
+    def detect(*arguments):
+        return apply_overrides(text_experiment(), "lstm", list(arguments)).distributed.detect
+
+    assert detect() is detect("--distributed.detect", "None") is None
+    assert detect("--distributed.detect") is detect("--distributed.detect=true") is True
+    assert detect("--distributed.detect", "false") is detect("--distributed.no-detect") is False
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--model.bidirectional", "yes", "True or False"),
+        ("--model.bidirectional", "None", "True or False"),
+        ("--distributed.detect", "2", "True, False or None"),
+    ],
+)
+def test_what_is_no_boolean_is_refused(parse, option, value, expected):
+    message = refusal(parse, option, value)
+    assert option in message
+    assert f"{value.lower()!r}; expected {expected}" in message
+
+
 def test_a_component_is_replaced_by_name_and_its_fields_are_set(parse):
     optimizer = parse("--optimizer", "adam", "--optimizer.b1", "0.8").optimizer
     assert optimizer == Adam(b1=0.8, learning_rate=0.5, clip_norm=2.0), "fields of the base class keep their values"
@@ -98,6 +143,16 @@ def test_nested_components_are_replaced(parse):
     assert experiment.optimizer.schedule == Cosine()
     assert experiment.data.transform == WordDropout(rate=0.2)
     assert parse("--data.transform", "notransform").data.transform == NoTransform()
+
+
+def test_metrics_are_given_by_name(parse, text_experiment):
+    assert parse("--metrics", "f1", "ConfusionMatrix", "--seed", "3").metrics == (F1(), ConfusionMatrix())
+    assert parse("--monitor", "auc", "--metrics=auc").monitor == "auc"
+    default = text_experiment(metrics=(F1(),))
+    assert apply_overrides(default, "lstm", [])[0].metrics == (F1(),)
+    assert apply_overrides(default, "lstm", ["--metrics", "auc"])[0].metrics == (AUC(),)
+    assert apply_overrides(default, "lstm", ["--metrics"])[0].metrics == ()
+    assert "did you mean 'auc'" in refusal(parse, "--metrics", "acu")
 
 
 def test_a_misspelled_field_is_answered_with_the_closest(parse):

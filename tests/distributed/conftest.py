@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import preloaded
 import pytest
+from metric_lines import metric_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -89,9 +90,7 @@ def same_run():
     def compare(one, other):
         from lab10.inspection import load
 
-        lines = [
-            [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()] for path in (one, other)
-        ]
+        lines = [metric_lines(path) for path in (one, other)]
         steps_and_splits = [[(line["step"], line["split"]) for line in of_run] for of_run in lines]
         assert steps_and_splits[0] == steps_and_splits[1]
         assert len(set(steps_and_splits[0])) == len(steps_and_splits[0])

@@ -12,7 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from lab10.cli.script import run_script
-from lab10.parallel.distributed import joined
+from lab10.parallel.distributed import connected
 from lab10.errors import Diverged, Interrupted, RunError, UserError
 from lab10.cli.overrides import parse_training_arguments
 
@@ -23,7 +23,7 @@ SHARED = {
 
 def main(arguments):
     experiment, _, distributed = parse_training_arguments(arguments)
-    with joined(distributed):
+    with connected(distributed):
         if experiment.seed in SHARED:
             raise SHARED[experiment.seed]
         if experiment.seed > 4:

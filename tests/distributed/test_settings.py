@@ -6,7 +6,7 @@ from lab10.errors import UserError
 from lab10.parallel.distributed import Distributed
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
-VARIABLES = (*SLURM, "OMPI_COMM_WORLD_SIZE", "JOB_COMPLETION_INDEX")
+VARIABLES = (*SLURM, "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "JOB_COMPLETION_INDEX")
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,8 @@ VARIABLES = (*SLURM, "OMPI_COMM_WORLD_SIZE", "JOB_COMPLETION_INDEX")
         (SLURM, {}, True),
         (SLURM, {"detect": False}, False),
         (SLURM | {"SLURM_NTASKS": "1"}, {}, False),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, {}, False),  # an interactive step in an allocation of two tasks
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "2"}, {}, True),
         ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2"}, {}, False),  # a batch script, outside of srun
         ({"OMPI_COMM_WORLD_SIZE": "4"}, {}, True),
         ({"OMPI_COMM_WORLD_SIZE": "1"}, {}, False),
@@ -30,6 +32,26 @@ def test_several_processes_are_recognised(monkeypatch, environment, settings, ex
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert Distributed(**settings).is_enabled == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (SLURM, "According to Slurm (SLURM_NTASKS=2), this is one of several"),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, "According to Open MPI (OMPI_COMM_WORLD_SIZE=4)"),
+        ({"JOB_COMPLETION_INDEX": "3"}, "According to Kubernetes (JOB_COMPLETION_INDEX=3)"),
+    ],
+)
+def test_what_is_waited_for_is_said_and_how_to_run_alone(monkeypatch, environment, words):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    said = Distributed(connect_timeout_seconds=7).describe()
+    assert words in said
+    assert "at most 7 s" in said
+    assert "--distributed.detect False and its own --workdir" in said
+    assert Distributed(**COMPLETE).describe().startswith("This is process 0 of 2")
 
 
 COMPLETE = {"coordinator_address": "host:80", "num_processes": 2, "process_id": 0}

@@ -1,9 +1,18 @@
 """Two processes of two devices each: the run of one, written once; and what is refused, at once and by name."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import preloaded
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +80,51 @@ def test_a_coordinator_that_cannot_be_reached_is_said_so(processes, reviews_run,
     assert "Traceback" not in ended.said
 
 
+@pytest.fixture
+def alone_in_a_step(processes, reviews_run, tmp_path):
+    """Starts one of four tasks of a Slurm step, of which the others never come."""
+
+    def start(*arguments, task=0):
+        slurm = {"SLURM_JOB_ID": str(4000 + os.getpid() % 4000), "SLURM_STEP_NODELIST": "localhost"}
+        slurm |= {"SLURM_NTASKS": "4", "SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)}
+        command = [sys.executable, "scripts/train.py", *map(str, (*reviews_run, *arguments, "--json"))]
+        command += ["--workdir", str(tmp_path / "run")]
+        return preloaded.Popen(
+            command, cwd=ROOT, env=processes.environment | slurm, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    return start
+
+
+@pytest.mark.parametrize("task", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_process_whose_others_never_come_says_so_and_how_to_run_alone(alone_in_a_step, task):
+    process, began = alone_in_a_step("--distributed.connect-timeout-seconds", 4, task=task), time.monotonic()
+    out, said = (stream.decode() for stream in process.communicate(timeout=60))
+    assert time.monotonic() - began < 30
+    assert process.returncode == 2, said
+    assert "Not all processes of this run have connected within 4 s" in json.loads(out)["error"]
+    assert said.count("According to Slurm (SLURM_NTASKS=4), this is one of several") == 2, "while it waits, and after"
+    assert "--distributed.detect False and its own --workdir" in said
+    assert len(said.splitlines()) <= 10
+    assert "Traceback" not in said
+    assert "Check failure" not in said
+
+
+def test_a_process_that_waits_for_others_can_be_stopped(alone_in_a_step):
+    process = alone_in_a_step()
+    said = process.stderr.readline()  # of what it waits for
+    assert b"According to Slurm" in said
+    process.send_signal(signal.SIGTERM)
+    out, said = process.communicate(timeout=20)
+    assert process.returncode == 143, said
+    assert json.loads(out)["error"].startswith("Terminated. To resume")
+    assert b"Traceback" not in said
+
+
 def test_the_coordinator_does_not_wait_for_ever_for_a_process_that_does_not_come(processes, reviews_run, tmp_path):
     with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
         started[1].kill()
         ended, _ = processes.ended(started)
-    assert ended.status != 0
+    assert ended.status == 2, ended.said
+    assert "Not all processes of this run have connected within 2 s" in ended.answer["error"]
     assert "processes, " not in ended.said  # which is said once all are there

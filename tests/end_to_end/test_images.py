@@ -1,6 +1,7 @@
 """The linear autoencoder from training to images."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_a_run_is_used_from_a_notebook(linear_run):
     np.testing.assert_allclose(run.decode(z), run.reconstruct(x), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(z, x @ np.asarray(run.params["encoder"]["dense_0"]["kernel"]), rtol=1e-3, atol=1e-4)
     assert run.config.model.latent_dim == 64
-    for wrong in (np.full((1, 784), 255, np.uint8), np.full((1, 784), 255.0), np.full((1, 784), np.nan)):
+    for wrong in (np.full((1, 784), 255, np.uint8), np.full((1, 784), 255.0), np.full((1, 784), 2, np.uint8)):
         with pytest.raises(lab10.errors.UserError, match="255, divide"):
             run.encode(wrong)
     with pytest.raises(lab10.errors.UserError, match="as numbers"):
@@ -83,6 +84,53 @@ def test_a_run_is_used_from_a_notebook(linear_run):
         run.encode(np.zeros((1, 10)))
     with pytest.raises(lab10.errors.UserError, match="cannot classify"):
         run.predict(["text"])
+
+
+ROWS = np.random.default_rng(0).random((3, 784))
+HOLE = np.where(np.arange(3 * 784).reshape(3, 784) == 784 + 5, np.nan, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (HOLE, "Row 1, column 5 (from 0) of the pixels is nan"),
+        (np.where(np.isnan(HOLE), -np.inf, ROWS), "Row 1, column 5 (from 0) of the pixels is -inf"),
+        (ROWS.reshape(3, 28, 28), "got shape [3, 28, 28]. Use x.reshape(-1, 784)"),
+        (ROWS.reshape(3, 28, 28, 1), "Use x.reshape(-1, 784)"),
+        ([list(row.reshape(28, 28)) for row in ROWS], "Use x.reshape(-1, 784)"),
+        (ROWS[0], "got shape [784]. For a single row, use x[None]"),
+        (ROWS.astype(complex), "complex numbers"),
+        (np.ma.masked_less(ROWS, 0.5), "masked values"),
+        (np.where(np.isnan(HOLE), None, ROWS), "Row 1, column 5 (from 0) of the pixels is nan"),
+        ([ROWS[0], ROWS[0, :5]], "as numbers of shape [rows, 784]"),
+        ([], "got shape [0]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_are_no_pixels_is_named(linear_run, x, said):
+    run = lab10.load(linear_run[0])
+    for call in (run.encode, run.reconstruct):
+        with pytest.raises(lab10.errors.UserError, match=re.escape(said)):
+            call(x)
+
+
+def test_pixels_come_in_any_array(linear_run):
+    pandas = pytest.importorskip("pandas")
+    run = lab10.load(linear_run[0])
+    expected = run.encode(ROWS)
+    for form in (pandas.DataFrame(ROWS), ROWS.tolist(), list(ROWS), ROWS.astype(object), ROWS.astype(str)):
+        np.testing.assert_allclose(run.encode(form), expected, rtol=1e-5, atol=1e-5)
+    assert run.encode((ROWS > 0.5).astype(np.uint8)).shape == run.encode(ROWS > 0.5).shape == (3, 64)
+    assert run.encode(np.zeros((0, 784))).shape == (0, 64)
+
+
+def test_latent_vectors_that_are_not_finite_are_named(linear_run):
+    run = lab10.load(linear_run[0])
+    with pytest.raises(lab10.errors.UserError, match=r"Row 0, column 63 \(from 0\) of the latent vectors is nan"):
+        run.decode(np.where(np.arange(64) == 63, np.nan, 0.0)[None])
+    for index in (-1, 1000):
+        with pytest.raises(lab10.errors.UserError, match=f"no image {index}; expected 0 to 999"):
+            run.images("test", [0, index])
 
 
 def test_a_run_starts_from_anothers_parameters(scripts, linear_run, tmp_path):

@@ -1,11 +1,18 @@
 """Runs that are killed, stopped or go wrong, and what they leave."""
 
+import json
+import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import preloaded
 import pytest
+from metric_lines import metric_lines
 
 
 def wait_for_checkpoint(process, workdir):
@@ -14,7 +21,17 @@ def wait_for_checkpoint(process, workdir):
     assert process.poll() is None, "the run ended before it could be stopped"
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGUSR1, 138),
+        (signal.SIGHUP, 129),
+        pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.slow),
+        pytest.param(signal.SIGXCPU, 152, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_saves_and_says_how_to_go_on(scripts, tmp_path, number, status):
     process = scripts.start(
         "train",
@@ -36,6 +53,78 @@ def test_a_stopped_run_saves_and_says_how_to_go_on(scripts, tmp_path, number, st
     command = next(line for line in said.splitlines() if "scripts/train.py" in line)
     assert shlex.split(command)[1:] == process.args[1:], "the command that goes on"
     assert "Traceback" not in said
+
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = ("mnist_pca", "--data.name", "mnist_sample", "--steps", "1000000", "--evaluate-every", "20")
+
+
+# Makes standard input the terminal that controls a process, which then runs a command.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_run_whose_terminal_is_lost_saves(tmp_path):
+    ours, theirs = os.openpty()
+    command = [sys.executable, "scripts/train.py", *LONG, "--workdir", str(tmp_path / "run")]
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_TERMINAL, *command], cwd=ROOT, start_new_session=True, **streams
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    deadline = time.monotonic() + 120
+    while not any((tmp_path / "run" / "checkpoints").glob("[0-9]*")):
+        try:
+            os.read(ours, 10_000)  # a terminal that nobody reads fills up
+        except BlockingIOError:
+            time.sleep(0.05)
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    os.close(ours)
+    assert process.wait(120) == 129
+
+
+def test_a_run_under_nohup_goes_on(tmp_path):
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "scripts/train.py", *LONG, "--workdir", str(tmp_path / "run")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait_for_checkpoint(process, tmp_path / "run")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.terminate()
+    assert b"To resume" in process.communicate()[1]
+    assert process.returncode == 143
+
+
+WAIT = """
+import time
+from lab10.cli.script import run_script
+
+def main(arguments):
+    print("ready", flush=True)
+    time.sleep(60)
+
+run_script(main)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGUSR1, 138), (signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+def test_a_script_that_is_stopped_outside_of_training_exits_with_the_number_of_the_signal(number, status):
+    process = preloaded.Popen([sys.executable, "-c", WAIT, "--json"], stdout=-1, stderr=-1)
+    assert process.stderr.readline() == b"ready\n"
+    process.send_signal(number)
+    out, said = process.communicate(timeout=30)
+    assert process.returncode == status, said.decode()
+    assert json.loads(out) == {"error": f"{signal.strsignal(number)}."}
+    assert b"Traceback" not in said
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(scripts, tmp_path):
@@ -134,4 +223,4 @@ def test_a_damaged_newest_checkpoint_is_noticed_and_the_one_before_it_used(
     assert "200" in scripts.refusal("evaluate", workdir, "--checkpoint", "latest")
     _, _, said = scripts.call("train", *linear_arguments, "--workdir", workdir)
     assert "Resuming from step 160" in said
-    assert (workdir / "metrics.jsonl").read_bytes() == (linear_run[0] / "metrics.jsonl").read_bytes()
+    assert metric_lines(workdir) == metric_lines(linear_run[0])

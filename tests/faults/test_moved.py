@@ -6,14 +6,11 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from metric_lines import metric_lines
 
 from lab10.inspection import load
 
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-
-
-def lines(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_a_run_that_was_killed_and_copied_elsewhere_goes_on_there(runs, whole, killed_run, tmp_path, checkpoints_of):
@@ -26,7 +23,7 @@ def test_a_run_that_was_killed_and_copied_elsewhere_goes_on_there(runs, whole, k
     assert "Resuming from step" in said
     assert answer["best"] == whole[1]["best"]
     assert checkpoints_of(moved) == checkpoints_of(whole[0])
-    assert lines(moved) == lines(whole[0])
+    assert metric_lines(moved) == metric_lines(whole[0])
 
 
 @pytest.mark.slow  # tests/hostile/test_names.py evaluates a workdir that cannot be written
@@ -74,11 +71,13 @@ def test_a_run_goes_on_with_another_number_of_devices(runs, whole, tmp_path, bef
     assert there.step == here.step == 30
     for ours, theirs in zip(jax.tree.leaves(there.params), jax.tree.leaves(here.params), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-6)
-    assert [(line["split"], line["step"]) for line in lines(tmp_path / "run")] == [
-        (line["split"], line["step"]) for line in lines(whole[0])
+    assert [(line["split"], line["step"]) for line in metric_lines(tmp_path / "run")] == [
+        (line["split"], line["step"]) for line in metric_lines(whole[0])
     ]
     np.testing.assert_allclose(
-        [line["loss"] for line in lines(tmp_path / "run")], [line["loss"] for line in lines(whole[0])], rtol=1e-5
+        [line["loss"] for line in metric_lines(tmp_path / "run")],
+        [line["loss"] for line in metric_lines(whole[0])],
+        rtol=1e-5,
     )
     on_one = runs.evaluate(shutil.copytree(whole[0], tmp_path / "evaluated"))["loss"]
     status, answer, said = runs.run("scripts/evaluate.py", tmp_path / "run", "--json", environment=environment)
@@ -93,8 +92,8 @@ def test_a_run_goes_on_with_another_cadence_of_lines_evaluations_and_checkpoints
     answer, _ = runs.train(killed_run, "--evaluate-every", 6, "--checkpoint-every", 15, "--log-every", 7)
     assert answer["step"] == 30
     assert checkpoints_of(killed_run)[30] == checkpoints_of(whole[0])[30]
-    found = {(line["split"], line["step"]): line for line in lines(killed_run)}
-    expected = {(line["split"], line["step"]): line for line in lines(whole[0])}
+    found = {(line["split"], line["step"]): line for line in metric_lines(killed_run)}
+    expected = {(line["split"], line["step"]): line for line in metric_lines(whole[0])}
     both = found.keys() & expected.keys()
     assert {("train", 7), ("train", 28), ("validation", 30)} <= both
     assert ("validation", 12) in found

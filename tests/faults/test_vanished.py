@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+from metric_lines import metric_lines
 
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
@@ -43,7 +44,7 @@ def left(workdir):
 
     saved = Checkpoints(workdir / "checkpoints", "loss", higher_is_better=False)
     return {
-        "lines": (workdir / "metrics.jsonl").read_text(),
+        "lines": metric_lines(workdir),
         "events": [path.name for path in sorted((workdir / "tensorboard").iterdir())],
         "best": saved.best_step(),
         "checkpoints": {

@@ -135,3 +135,13 @@ def test_the_operations_of_programs_of_this_machine_are_those_of_the_formula():
     assert costs_of(lambda n, x, w: jax.lax.fori_loop(0, n, lambda _, x: jnp.tanh(x @ w), x), 3, x, w).flops == one
     assert costs_of(jax.grad(lambda w: jnp.sum(scanned(x, w))), w).flops == pytest.approx(3 * STEPS * one, rel=0.05)
     assert costs_of(lambda x: x + 1, x).flops == 0
+
+
+def test_of_a_condition_the_smallest_branch_counts():
+    """The other one of a training step computes its statistics, at logged steps only."""
+    x, w = jnp.zeros((BATCH, WIDTH)), jnp.zeros((WIDTH, WIDTH))
+
+    def choose(condition, x, w):
+        return jax.lax.cond(condition, lambda: jnp.sum(x @ w), lambda: 0.0), x @ w
+
+    assert costs_of(choose, True, x, w).flops == 2 * BATCH * WIDTH * WIDTH

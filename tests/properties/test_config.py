@@ -28,12 +28,18 @@ SHARES = {
         "embedding_dropout",
         "input_dropout",
         "output_dropout",
+        "ngram_dropout",
+        "part_dropout",
         "decay",
         "b1",
         "b2",
         "momentum",
     )
-} | {"rate": st.floats(0, 1, exclude_min=True, exclude_max=True)}
+} | {
+    "rate": st.floats(0, 1, exclude_min=True, exclude_max=True),
+    "smoothing": st.floats(0.01, 9),
+    "learning_rate_factors": st.lists(st.floats(0.1, 9).map("*={}".format), max_size=1).map(tuple),
+}
 
 
 def values(name: str, hint: object) -> st.SearchStrategy:
@@ -63,6 +69,7 @@ def configs(draw, cls: type):
     if cls is Experiment:
         fields["monitor"] = draw(st.sampled_from(sorted(fields["task"].metrics)))
         fields[draw(st.sampled_from(("epochs", "steps")))] = None
+        fields |= {"init_only": ()} if fields["init_from"] is None else {}
         fields |= {"steps": 7} if fields["epochs"] is None and fields["steps"] is None else {}
     if "index_from" in fields:  # far above the reserved ids, and they apart: the rest is the vocabulary's test
         fields |= {

@@ -36,7 +36,8 @@ def autoencoder():
     module, optimizer = LinearAutoencoder(latent_dim=LATENT).build(SPEC), optax.adam(3e-2)
 
     def loss(params, x):
-        return jnp.mean(Reconstruction().per_example(module.apply({"params": params}, x), {"targets": x})["loss"])
+        outputs = module.apply({"params": params}, x)
+        return jnp.mean(Reconstruction().per_example(outputs, {"targets": x}, jax.random.key(0))["loss"])
 
     @jax.jit
     def step(params, state, x):

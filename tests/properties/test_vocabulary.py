@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lab10.data.texts import TextDataset
-from lab10.data.tokenizer import PADDING_ID, build_vocabulary, ranks_of, tokenize
+from lab10.data.tokenizer import PADDING_ID, build_vocabulary, normalize, ranks_for_prediction, ranks_of, tokenize
 from lab10.errors import UserError
 
 SEPARATORS = b' !"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
@@ -111,3 +111,23 @@ def test_ranks_point_into_the_vocabulary_and_unknown_words_get_none(text, train)
 def test_settings_under_which_a_word_would_get_a_reserved_id_are_refused(fields):
     with pytest.raises(UserError, match="--data"):
         TextDataset(**fields)
+
+
+@given(documents, texts)
+def test_prediction_reads_known_words_as_training_does_and_no_fewer(train, text):
+    ranks_by_word = {word: rank for rank, word in enumerate(build_vocabulary(train), start=1)}
+    plain = ranks_of(text, ranks_by_word)
+    read = ranks_for_prediction(text, ranks_by_word, lambda rank: True)
+    np.testing.assert_array_equal(ranks_for_prediction(text, ranks_by_word, lambda rank: False), plain)
+    remaining = iter(read[read > 0].tolist())
+    assert all(rank in remaining for rank in plain[plain > 0].tolist()), "in their order"
+    if np.all(plain > 0):
+        np.testing.assert_array_equal(read, plain)
+
+
+@given(st.one_of(texts, st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))))
+def test_normal_words_are_words_and_normal(text):
+    for word in tokenize(text):
+        words = normalize(word)
+        assert tokenize(b" ".join(words)) == list(words)
+        assert [again for one in words for again in normalize(one)] == list(words)

@@ -5,10 +5,11 @@ import struct
 import warnings
 
 import numpy as np
+from metric_lines import timeless
 
 
 def events(workdir):
-    """(tag, step, value) of every event of all files, in TensorBoard's order; any byte that is out of place fails."""
+    """(tag, step, value) of every event of all files but times, in TensorBoard's order; any byte out of place fails."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
 
@@ -22,7 +23,12 @@ def events(workdir):
             assert crc_of_length == masked_crc32c(content[start : start + 8]), path
             assert crc == masked_crc32c(message), path
             event = Event.FromString(message)
-            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+            found += [
+                # Images and texts by their bytes.
+                (value.tag, event.step, value.simple_value or value.SerializeToString())
+                for value in event.summary.value
+                if not value.tag.endswith("_per_second")  # a time
+            ]
             start += length + 16
     return found
 
@@ -53,9 +59,10 @@ def outcome(workdir, answer):
     del answered["workdir"], answered["train_seconds"]
     return {
         **files,
+        "metrics.jsonl": timeless(files["metrics.jsonl"]),
         "config.json": config,
         "answer": answered,
-        "events": events(workdir),
+        "events": [event for event in events(workdir) if not event[0].endswith("_per_second")],
         "checkpoints": {path.name: checkpoint(path) for path in sorted((workdir / "checkpoints").iterdir())},
     }
 

@@ -1,0 +1,17 @@
+"""Lines of metrics without the times in them, which no two runs have in common."""
+
+import json
+import re
+
+
+def timeless(content):
+    """The bytes or the text of a metrics.jsonl, without the values whose names say that they are times."""
+    pattern, nothing = r', "\w+_per_second": [^,}]+', ""
+    if isinstance(content, bytes):
+        pattern, nothing = pattern.encode(), b""
+    return re.sub(pattern, nothing, content)
+
+
+def metric_lines(workdir):
+    """The lines of a workdir's metrics.jsonl, without times."""
+    return [json.loads(line) for line in timeless((workdir / "metrics.jsonl").read_text()).splitlines()]
