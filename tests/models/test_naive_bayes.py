@@ -13,7 +13,6 @@ from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
 from lab10.errors import UserError
 from lab10.models.naive_bayes import NBSVM, log_count_ratios
-from lab10.models.wide_lstm import WideLSTM
 
 # Channels: word ids, and ids of n-grams of one and two words. Ids 1 to 3 are words, 4 and 5 pairs of words.
 INPUTS = np.array(
@@ -53,9 +52,9 @@ def test_ratios_of_three_classes_compare_each_with_the_others():
         np.testing.assert_allclose(ratios[:, label], one_against_rest[:, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("model", [NBSVM(), WideLSTM(embedding_dim=2, hidden_size=2)])
 @pytest.mark.parametrize("spec", [SPEC, THREE])
-def test_a_gradient_reaches_the_weights_and_not_the_ratios(model, spec):
+def test_a_gradient_reaches_the_weights_and_not_the_ratios(spec):
+    model = NBSVM()
     module = model.build(spec)
     params = init_params(module, spec, 0)
     ratios = model.params_from_data(spec, split())["linear/log_count_ratios"]
@@ -87,29 +86,14 @@ def test_logits_are_the_weighted_ratios_of_the_ngrams_of_a_text():
     np.testing.assert_allclose(weighted[0, 0], first + 0.5, rtol=1e-5)
 
 
-def test_parts_of_the_wide_lstm_learn_alone_from_the_fraction_of_texts_that_part_dropout_says():
-    model = WideLSTM(embedding_dim=2, hidden_size=2, part_dropout=0.9)
-    module, rows = model.build(SPEC), 2000
-    params = init_params(module, SPEC, 0)
-    params["linear"]["bias"] = np.float32([1.0])
-    params["lstm"]["dense"]["bias"] = np.float32([100.0])
-    blank = np.zeros((rows, 1, 3), np.int32)
-    logits = apply(module, {"params": params}, blank, rngs={"dropout": jax.random.key(0)})[:, 0]
-    fractions = [float(np.mean(np.isclose(logits, value))) for value in (1, 100, 101)]
-    np.testing.assert_allclose(fractions, [0.45, 0.45, 0.1], atol=0.04)
-    np.testing.assert_allclose(apply(module, {"params": params}, blank), 101)
-
-
 def test_data_without_ngrams_are_refused_with_the_option_that_adds_them():
-    for model in (NBSVM(), WideLSTM()):
-        with pytest.raises(UserError, match=r"--data\.max-ngram must be at least 2"):
-            model.build(TextSpec(num_ids=8, class_names=("neg", "pos")))
+    with pytest.raises(UserError, match=r"--data\.max-ngram must be at least 2"):
+        NBSVM().build(TextSpec(num_ids=8, class_names=("neg", "pos")))
     with pytest.raises(UserError, match="reads texts"):
         NBSVM().build(ImageSpec(height=1, width=1, largest=255))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, -1.0, math.inf, math.nan])
 def test_a_smoothing_without_finite_ratios_is_refused(smoothing):
-    for model in (NBSVM, WideLSTM):
-        with pytest.raises(UserError, match=r"--model\.smoothing"):
-            model(smoothing=smoothing)
+    with pytest.raises(UserError, match=r"--model\.smoothing"):
+        NBSVM(smoothing=smoothing)

@@ -28,8 +28,6 @@ SHARES = {
         "embedding_dropout",
         "input_dropout",
         "output_dropout",
-        "ngram_dropout",
-        "part_dropout",
         "decay",
         "b1",
         "b2",
