@@ -83,8 +83,8 @@ class Program:
         """Yields every instruction that the device executes, with its computation and how often it is executed.
 
         A loop counts as often as it iterates, and once if that is known only at run time, as in `run_steps`: the
-        numbers are then those of one step. Of a conditional, the smallest branch counts: the other one of a training
-        step computes its statistics, at logged steps only. The instructions inside a fusion are not yielded.
+        numbers are then those of one step. Of a conditional, the branch that reads least counts: the other one of a
+        training step computes its statistics, at logged steps only. The instructions inside a fusion are not yielded.
         """
         yield from self._executed(self.entry, 1)
 
@@ -98,7 +98,7 @@ class Program:
                     yield from self._executed(self._called(instruction, "condition"), times)
             elif instruction.opcode == "conditional":
                 branches = [list(self._executed(name, times)) for name in _branches(instruction)]
-                yield from min(branches, key=len)
+                yield from min(branches, key=_bytes_read)
             elif instruction.opcode == "call":
                 yield from self._executed(self._called(instruction, "to_apply"), times)
             elif instruction.opcode == "async-start":
@@ -187,6 +187,16 @@ def _closing(text: str, opening: int) -> int:
         if depth == 0:
             return match.start()
     return len(text)
+
+
+def _bytes_read(executed: list[tuple[dict[str, Instruction], Instruction, int]]) -> int:
+    """Returns the bytes of all operands of instructions that are executed."""
+    return sum(
+        computation[operand].num_bytes
+        for computation, instruction, _ in executed
+        for operand in instruction.operands
+        if operand in computation and instruction.opcode not in ("tuple", "get-tuple-element")
+    )
 
 
 def _branches(instruction: Instruction) -> list[str]:
