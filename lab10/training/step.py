@@ -40,6 +40,7 @@ class StepFunctions:
       total_steps: length of the run, for the learning-rate schedule; 0 if nothing is trained.
       mesh: devices over which the rows of a batch are distributed.
       is_logged: within a training step, whether it is logged, bool [], for `apply_gradients`.
+      kept_params: within a training step that is logged, the parameters before it.
     """
 
     experiment: Experiment
@@ -47,6 +48,7 @@ class StepFunctions:
     total_steps: int = 0
     mesh: Mesh = dataclasses.field(default_factory=local_mesh)
     is_logged: jax.Array | None = dataclasses.field(default=None, compare=False)
+    kept_params: Params | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         require_compatible(self.experiment, self.spec)
@@ -57,7 +59,11 @@ class StepFunctions:
         return self.experiment.model.build(self.spec)
 
     def train_step(
-        self, state: TrainState, batch: Batch, is_logged: jax.Array | None = None
+        self,
+        state: TrainState,
+        batch: Batch,
+        is_logged: jax.Array | None = None,
+        kept_params: Params | None = None,
     ) -> tuple[TrainState, Metrics]:
         """Takes the training step of the experiment.
 
@@ -65,6 +71,7 @@ class StepFunctions:
           state: the state before the step.
           batch: raw rows of the dataset, with `mask`.
           is_logged: whether to compute the statistics of the step, bool []; None: there are none.
+          kept_params: the parameters before the step if it is logged, from `keep_params`.
 
         Returns:
           The state after the step, and the metrics of the batch before it.
@@ -72,7 +79,8 @@ class StepFunctions:
         # Also here: with the end alone, XLA may carry the parameters from step to step sharded like the optimizer.
         state = jax.lax.with_sharding_constraint(state, self._shardings(state))
         train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
-        state, metrics = train_step(dataclasses.replace(self, is_logged=is_logged), state, batch)
+        functions = dataclasses.replace(self, is_logged=is_logged, kept_params=kept_params)
+        state, metrics = train_step(functions, state, batch)
         if is_logged is not None and not metrics.statistics:  # a step of the user's own may apply no gradients
             metrics = metrics.replace(statistics=no_statistics())
         return jax.lax.with_sharding_constraint(state, self._shardings(state)), metrics
@@ -110,15 +118,12 @@ class StepFunctions:
           The next state, and the metrics with the statistics of the update if it is logged.
         """
         experiment = with_traced_fields(self.experiment, state.hyperparams)
-        before = state.params
-        if self.is_logged is not None:
-            state, before = keep_params(self.is_logged, state, grads)
         optimizer = experiment.optimizer.build(self.total_steps)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = experiment.optimizer.apply_updates(state.params, updates)
-        if self.is_logged is not None:
+        if self.is_logged is not None and self.kept_params is not None:
             learning_rate = experiment.optimizer.learning_rate_at(state.step, self.total_steps)
-            statistics = step_statistics(self.is_logged, learning_rate, grads, before, params)
+            statistics = step_statistics(self.is_logged, learning_rate, grads, self.kept_params, params)
             metrics = metrics.replace(statistics=statistics)
         ema_params = state.ema_params
         if ema_params is not None:
@@ -215,17 +220,22 @@ class LoopBody:
     num_members: int | None = None
 
     def __call__(
-        self, batches: DeviceBatches, i: jax.Array, carry: tuple[TrainState, Metrics]
-    ) -> tuple[TrainState, Metrics]:
-        """Takes the training step on the batch with index `i` and stores its metrics under `i`."""
-        state, metrics = carry
+        self, batches: DeviceBatches, i: jax.Array, carry: tuple[TrainState, Metrics, Params]
+    ) -> tuple[TrainState, Metrics, Params]:
+        """Takes the training step on the batch with index `i` and stores its metrics under `i`.
+
+        The carry ends with the parameters before the last step that was logged.
+        """
+        state, metrics, kept_params = carry
         train_step, step = self.steps.train_step, state.step + 1
         if self.num_members is not None:
             # One condition for all members: of several, `jax.vmap` would compute both sides.
-            train_step, step = jax.vmap(train_step, in_axes=(0, None, None)), step[0]
+            train_step, step = jax.vmap(train_step, in_axes=(0, None, None, 0)), step[0]
         is_logged = (step % self.steps.experiment.log_every == 0) | (step == self.steps.total_steps)
-        state, step_metrics = train_step(state, batches[i], is_logged)
-        return state, jax.tree.map(lambda stored, value: stored.at[i].set(value), metrics, step_metrics)
+        kept_params, batch_index = keep_params(is_logged, kept_params, state.params, i)
+        state, step_metrics = train_step(state, batches[batch_index], is_logged, kept_params)
+        metrics = jax.tree.map(lambda stored, value: stored.at[i].set(value), metrics, step_metrics)
+        return state, metrics, kept_params
 
     def with_batches(self, batches: DeviceBatches) -> Partial:
         """The body for these batches, as an argument of `run_steps`."""
@@ -239,10 +249,21 @@ class LoopBody:
         return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.steps.mesh, PartitionSpec()))
 
 
-# Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), (state, metrics))`, and returns the
-# state after them and the metrics of each. One compiled program serves any n: starting a small step from Python takes
-# as long as the step.
-run_steps = jax.jit(jax.lax.fori_loop, static_argnums=0, donate_argnums=3)
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
+def run_steps(
+    start: int, end: jax.Array, body: Partial, carry: tuple[TrainState, Metrics]
+) -> tuple[TrainState, Metrics]:
+    """Runs steps `start` to `end` - 1 in one call: `run_steps(0, n, body.with_batches(batches), (state, metrics))`.
+
+    One compiled program serves any number of steps: starting a small step from Python takes as long as the step.
+
+    Returns:
+      The state after the steps, and the metrics of each.
+    """
+    state, metrics = carry
+    kept_params = jax.tree.map(jnp.zeros_like, state.params)
+    state, metrics, _ = jax.lax.fori_loop(start, end, body, (state, metrics, kept_params))
+    return state, metrics
 
 
 def random_key(seed: int | jax.Array, stream: int, step: jax.Array | np.ndarray | int) -> jax.Array:

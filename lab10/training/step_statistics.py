@@ -7,34 +7,30 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 
-from lab10.training.state import Params, TrainState
+from lab10.training.state import Params
 
 STATISTICS = ("gradient_norm", "learning_rate", "parameter_norm", "update_ratio")
 
 
-def keep_params(is_logged: jax.Array, state: TrainState, grads: Params) -> tuple[TrainState, Params]:
-    """Keeps the parameters of a step that is logged, for `step_statistics`.
+def keep_params(
+    is_logged: jax.Array, kept_params: Params, params: Params, batch_index: jax.Array
+) -> tuple[Params, jax.Array]:
+    """Keeps the parameters before a step that is logged, in arrays that are carried from step to step.
 
-    An update is in place only if nothing reads the parameters after it. XLA would therefore copy them at every step;
-    with a condition, it copies them at logged steps.
+    An update is in place only if nothing reads the parameters after it, so XLA would copy them at every step to compute
+    the norm of an update; this copies them at logged steps. The step must use the batch index that is returned, which
+    is the one given. XLA does not know that, and orders the step after the copy.
 
     Args:
       is_logged: whether the step is logged, bool [].
-      state: the state before the step.
-      grads: its gradients.
+      kept_params: the parameters that were kept before.
+      params: the parameters before the step.
+      batch_index: index of the batch of the step, int32 [].
 
     Returns:
-      The state, with which to continue; and the parameters, or at other steps arrays of their shapes.
+      The parameters that are kept now, and the index.
     """
-    kept, is_kept = jax.lax.cond(
-        is_logged,
-        lambda flag: (state.params, flag | jnp.isnan(_norm(grads))),
-        lambda flag: (grads, flag),  # which exist anyway
-        state.step >= 0,
-    )
-    # Always true, but XLA does not know that: it orders the update after the copy.
-    params = jax.tree.map(lambda param: jnp.where(is_kept, param, 0), state.params)
-    return state.replace(params=params), kept
+    return jax.lax.cond(is_logged, lambda: (params, jnp.maximum(batch_index, 0)), lambda: (kept_params, batch_index))
 
 
 def step_statistics(
