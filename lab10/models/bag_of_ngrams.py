@@ -9,11 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from lab10.config.fields import require_at_least, require_at_most, require_fraction, traced_field
 from lab10.data.dataset import Spec
-from lab10.data.texts import TextSpec
 from lab10.models.dropout import Dropout
-from lab10.models.model import MAX_WIDTH, Model, require_spec
+from lab10.models.model import MAX_WIDTH, Model
 from lab10.models.ngrams import MAX_NGRAM, MAX_NGRAM_BUCKETS, ngram_buckets, ngram_weights
-from lab10.models.text_classifiers import keras_uniform, num_logits
+from lab10.models.text_classifiers import keras_uniform, num_logits, require_words
 
 
 class BagOfNgramsClassifier(nn.Module):
@@ -75,4 +74,4 @@ class BagOfNgrams(Model):
         require_fraction(self, "dropout", prefix="model.")
 
     def build(self, spec: Spec) -> BagOfNgramsClassifier:
-        return BagOfNgramsClassifier(self, num_logits(require_spec(self, spec, TextSpec)))
+        return BagOfNgramsClassifier(self, num_logits(require_words(self, spec)))

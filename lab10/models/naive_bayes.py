@@ -23,7 +23,7 @@ from lab10.models.text_classifiers import num_logits
 CHUNK_SIZE = 1000
 
 
-class NaiveBayesLinear(nn.Module):
+class NaiveBayesClassifier(nn.Module):
     """Adds up weight × log-count ratio over the distinct n-grams of a text.
 
     The log-count ratios are parameters that no gradient reaches: `log_count_ratios` computes them from the train split.
@@ -40,16 +40,16 @@ class NaiveBayesLinear(nn.Module):
 
     @nn.compact
     def __call__(
-        self, ngrams: Int[Array, "batch time lengths"], token_weights: Float[Array, "batch time"] | None = None
+        self, tokens: Int[Array, "batch time channels"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
         """Returns logits, float32.
 
         Args:
-          ngrams: ids of the n-grams of each text, each once; 0 is no n-gram.
+          tokens: ids of words and n-grams, as `TextSpec` describes them; the ids of words are not read.
           token_weights: weight of each word, to measure its effect on the logits; an n-gram has the product of its
             words' weights. None: 1.
         """
-        shape = (self.num_ngrams + 1, self.num_logits)
+        ngrams, shape = tokens[..., 1:], (self.num_ngrams + 1, self.num_logits)
         ratios = jax.lax.stop_gradient(self.param("log_count_ratios", nn.initializers.zeros, shape))
         weights = self.param("weights", nn.initializers.zeros, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.num_logits,))
@@ -90,29 +90,6 @@ def log_count_ratios(
     return ratios.T.astype(np.float32)
 
 
-class NaiveBayesClassifier(nn.Module):
-    """The linear classifier alone.
-
-    Attributes:
-      num_ngrams: number of n-grams.
-      num_logits: number of outputs.
-      dropout: fraction of the n-grams that are ignored in training.
-    """
-
-    num_ngrams: int
-    num_logits: int
-    dropout: float | jax.Array = 0.0
-
-    @nn.compact
-    def __call__(
-        self, tokens: Int[Array, "batch time channels"], token_weights: Float[Array, "batch time"] | None = None
-    ) -> Float[Array, "batch logits"]:
-        """Returns logits, float32, for the word ids and n-gram ids of texts, as `TextSpec` describes them."""
-        return NaiveBayesLinear(self.num_ngrams, self.num_logits, self.dropout, name="linear")(
-            tokens[..., 1:], token_weights
-        )
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NBSVM(Model):
     """A linear classifier of exact n-grams, weighted by their log-count ratio (Wang and Manning 2012)."""
@@ -125,7 +102,8 @@ class NBSVM(Model):
     """Fraction of the n-grams that are ignored in training."""
 
     def __post_init__(self):
-        require_smoothing(self.smoothing)
+        if not 0 < self.smoothing < math.inf:
+            raise UserError(f"--model.smoothing is {self.smoothing}; expected a finite value above 0.")
         require_fraction(self, "dropout", prefix="model.")
 
     def build(self, spec: Spec) -> NaiveBayesClassifier:
@@ -135,17 +113,7 @@ class NBSVM(Model):
     def params_from_data(self, spec: Spec, split: Split) -> dict[str, jax.Array]:
         texts = require_ngrams(self, spec)
         ratios = log_count_ratios(split, texts.num_ngrams, num_logits(texts), self.smoothing)
-        return {"linear/log_count_ratios": jnp.asarray(ratios)}
-
-
-def require_smoothing(smoothing: float) -> None:
-    """Checks that smoothing makes every log-count ratio finite.
-
-    Raises:
-      UserError: it is not above 0, or not finite.
-    """
-    if not 0 < smoothing < math.inf:
-        raise UserError(f"--model.smoothing is {smoothing}; expected a finite value above 0.")
+        return {"log_count_ratios": jnp.asarray(ratios)}
 
 
 def require_ngrams(model: Model, spec: Spec) -> TextSpec:

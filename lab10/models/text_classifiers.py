@@ -25,6 +25,21 @@ def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp
     return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
 
 
+def require_words(model: Model, spec: Spec) -> TextSpec:
+    """Returns the spec, checked to describe texts as rows of word ids alone.
+
+    Raises:
+      UserError: the examples are no texts, or their inputs also hold n-grams.
+    """
+    texts = require_spec(model, spec, TextSpec)
+    if texts.max_ngram > 1:
+        raise UserError(
+            f"The model {type(model).__name__} reads words, but --data.max-ngram is {texts.max_ngram}; expected 1. "
+            "NBSVM reads exact n-grams."
+        )
+    return texts
+
+
 def num_logits(spec: TextSpec) -> int:
     """Returns the number of logits: one for two classes, otherwise one per class.
 
@@ -211,7 +226,7 @@ class LSTM(Model):
         require_fraction(self, "embedding_dropout", "input_dropout", "output_dropout", prefix="model.")
 
     def build(self, spec: Spec) -> LSTMClassifier:
-        texts = require_spec(self, spec, TextSpec)
+        texts = require_words(self, spec)
         # Like the lab's, the embedding has one row more than ids, so that the numbers of parameters agree.
         return LSTMClassifier(texts.num_ids + 1, self, num_logits(texts))
 
@@ -230,5 +245,5 @@ class BagOfWords(Model):
         require_at_most(MAX_WIDTH, self, "widths", prefix="model.")
 
     def build(self, spec: Spec) -> BagOfWordsClassifier:
-        texts = require_spec(self, spec, TextSpec)
+        texts = require_words(self, spec)
         return BagOfWordsClassifier(texts.num_ids, self.widths, num_logits(texts), self.compute_dtype())

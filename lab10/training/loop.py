@@ -105,6 +105,7 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
     total = experiment.total_steps(len(train_split))
     steps = StepFunctions(experiment, dataset.spec, total, experiment.mesh.build())
     # Before the config is written, so that what is refused leaves no run behind.
+    module = steps.module
     if experiment.optimizer.has_patterns:
         experiment.optimizer.require_patterns_match(steps.abstract_params())
     if validation_split is not None:
@@ -118,7 +119,7 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
     run.write_config(dataset)
     state = run.restore(steps, start)
     if run.step < total and not run.finished:
-        print_layers(steps.module, state.params)
+        print_layers(module, state.params)
     return TrainingSetup(steps, state, train_split, validation_split)
 
 

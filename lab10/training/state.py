@@ -12,7 +12,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lab10.data.dataset import Spec
 from lab10.parallel.mesh import largest_axis_sharding
 
-Params = dict[str, jax.Array | dict]
+# Nested; the leaves are arrays, or their shapes.
+Params = dict[str, Any]
 
 
 class TrainState(struct.PyTreeNode):

@@ -49,7 +49,16 @@ def test_a_run_with_the_ngrams_of_another_is_refused(nbsvm_run, tmp_path):
         lab10.load(workdir)
 
 
-def test_ngrams_need_an_id_for_unknown_words(scripts):
-    message = scripts.refusal("train", *NBSVM, "--data.unknown-id", "None")
+def test_ngrams_need_an_id_for_unknown_words(scripts, tmp_path):
+    message = scripts.refusal("train", *NBSVM, "--data.unknown-id", "None", "--workdir", tmp_path / "run")
     assert "--data.max-ngram is above 1 and --data.unknown-id is None" in message
-    assert "--data.max-ngram must be at least 2" in scripts.refusal("train", *NBSVM, "--data.max-ngram", 1)
+
+
+def test_what_does_not_fit_ngrams_is_refused(scripts, tmp_path):
+    arguments = (*NBSVM, "--workdir", tmp_path / "run")
+    assert "--data.max-ngram must be at least 2" in scripts.refusal("train", *arguments, "--data.max-ngram", 1)
+    for model in ("bagofwords", "lstm", "bagofngrams"):
+        assert "--data.max-ngram is 3; expected 1" in scripts.refusal("train", *arguments, "--model", model)
+    assert not (tmp_path / "run" / "config.json").exists()
+    with pytest.raises(UserError, match="WordDropout replaces words"):
+        scripts.call("train", *arguments, "--data.transform", "worddropout")

@@ -57,12 +57,10 @@ def test_a_gradient_reaches_the_weights_and_not_the_ratios(spec):
     model = NBSVM()
     module = model.build(spec)
     params = init_params(module, spec, 0)
-    ratios = model.params_from_data(spec, split())["linear/log_count_ratios"]
-    assert jnp.shape(params["linear"]["log_count_ratios"]) == ratios.shape
-    params["linear"]["log_count_ratios"] = ratios
-    gradient = jax.jit(jax.grad(lambda params: module.apply({"params": params}, jnp.array(INPUTS))[:, 0].sum()))(
-        params
-    )["linear"]
+    ratios = model.params_from_data(spec, split())["log_count_ratios"]
+    assert jnp.shape(params["log_count_ratios"]) == ratios.shape
+    params["log_count_ratios"] = ratios
+    gradient = jax.jit(jax.grad(lambda params: module.apply({"params": params}, jnp.array(INPUTS))[:, 0].sum()))(params)
     np.testing.assert_array_equal(gradient["log_count_ratios"], 0)
     # Each text in which an n-gram occurs adds its ratio.
     counts = np.array([np.sum(INPUTS[..., 1:] == i) for i in range(1, NUM_NGRAMS + 1)])
@@ -74,7 +72,7 @@ def test_logits_are_the_weighted_ratios_of_the_ngrams_of_a_text():
     random = np.random.default_rng(0)
     ratios, weights = random.normal(size=(2, NUM_NGRAMS + 1, 1)).astype(np.float32)
     ratios[0] = 0
-    params = {"linear": {"log_count_ratios": ratios, "weights": weights, "bias": np.float32([0.5])}}
+    params = {"log_count_ratios": ratios, "weights": weights, "bias": np.float32([0.5])}
     logits = apply(module, {"params": params}, INPUTS)
     per_ngram = (ratios * weights)[:, 0]
     expected = [per_ngram[[1, 2, 4]].sum(), per_ngram[[1, 2, 3, 4, 5]].sum(), per_ngram[3]]
