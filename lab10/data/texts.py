@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,27 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from lab10.config.fields import require_at_least, require_at_most
-from lab10.config.paths import path_of
-from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
+from lab10.data.cache import Arrays
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
 from lab10.data.features import choose_feature
 from lab10.data.labels import Labels, find_labels
-from lab10.data.ngram_vocabulary import (
-    NgramTables,
-    build_ngram_tables,
-    first_occurrences,
-    ngram_ids,
-    num_ngrams,
-    text_ids_of,
-)
-from lab10.data.sources import Source, import_tfds
-from lab10.data.tokenizer import build_vocabulary, ids_of, pad, ranks_of
+from lab10.data.ngram_vocabulary import NgramTables, first_occurrences, ngram_ids, num_ngrams, text_ids_of
+from lab10.data.sources import import_tfds
+from lab10.data.text_cache import TextCache, read_vocabulary
+from lab10.data.tokenizer import ids_of, pad
 from lab10.errors import UserError
 
 # Ids are int32, and the sum of a rank and --data.index-from must not overflow.
 MAX_ID = 2**30 - 1
-# The words of a run's vocabulary, in its workdir: the most frequent first, one per line.
-VOCABULARY_FILE = "vocabulary.txt"
 # Longer n-grams hardly occur twice.
 MAX_EXACT_NGRAM = 8
 
@@ -143,11 +133,15 @@ class TextDataset(Dataset):
     def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
         source = self.source("train")
         text, labels = self._features(dict(source.features.items()))
-        words, words_digest = self._vocabulary(source, text, recorded)
-        arrays, digest = self._open_arrays(source, text, labels, words, words_digest)
+        cache = TextCache(source, text, self.cache_dir)
+        if self.vocabulary_from is None:
+            words, words_digest = cache.open_vocabulary()
+        else:
+            words, words_digest = read_vocabulary(self.vocabulary_from, recorded)
+        arrays, digest = cache.open_ranks(labels, words, words_digest)
         labels = labels.with_classes(self.name, arrays["labels"], is_required=self.label_feature is not None)
         padded_lengths = bucket_lengths(self._limit_lengths(self._lengths(arrays)), self.length_buckets)
-        tables = self._ngram_tables(source, arrays, digest, len(words))
+        tables = cache.open_ngram_tables(arrays, digest, len(words), self.max_ngram, self.ngram_min_count)
         spec = TextSpec(
             num_ids=self.num_ids(len(words)),
             class_names=labels.class_names,
@@ -160,7 +154,8 @@ class TextDataset(Dataset):
         def open_split(split: str) -> Split:
             split_arrays = arrays
             if not self.is_of_train(split):
-                split_arrays, _ = self._open_arrays(self.source(split), text, labels, words, words_digest)
+                split_cache = TextCache(self.source(split), text, self.cache_dir)
+                split_arrays, _ = split_cache.open_ranks(labels, words, words_digest)
             classes = labels.classes(self.name, split, split_arrays["labels"])
             rows = self.choose_rows(split, source, classes)
 
@@ -240,9 +235,8 @@ class TextDataset(Dataset):
         self.warn_of_missing_classes(split, labels[rows], spec)
         lengths = self._limit_lengths(lengths[rows])
         longest = self.max_length or max(1, int(lengths.max()))
-        dtype = np.min_scalar_type(
-            max(spec.num_ids - 1, spec.num_ngrams)
-        )  # a split is stored on the device in this dtype
+        # A split is stored on the device in this dtype.
+        dtype = np.min_scalar_type(max(spec.num_ids - 1, spec.num_ngrams))
 
         def read(row_ids: np.ndarray, length: int | None) -> HostBatch:
             texts = [ranks[offsets[i] : offsets[i + 1]] for i in row_ids]
@@ -267,89 +261,6 @@ class TextDataset(Dataset):
                 self.name, features, "class label", "--data.label-feature", None, named, preferred="label"
             )
         return text, find_labels(self.name, features, requested) or Labels()
-
-    def _vocabulary(self, source: Source, text: str, recorded: Path | None) -> tuple[list[bytes], str]:
-        """Returns the words of the whole train split, most frequent first, or those of another run, and their digest.
-
-        Depends on no seed. With `vocabulary_from`, the copy in the run's own workdir is preferred: the other run may be
-        gone.
-        """
-        if self.vocabulary_from is not None:
-            copies = [path_of(self.vocabulary_from) / VOCABULARY_FILE]
-            if recorded is not None and (recorded / VOCABULARY_FILE).exists():
-                copies.insert(0, recorded / VOCABULARY_FILE)
-            joined = self._read_vocabulary(copies[0])
-            return joined.split(b"\n"), hashlib.sha256(joined).hexdigest()
-
-        def build(writer: ArrayWriter) -> None:
-            words = build_vocabulary(record[text] for records in source.chunks() for record in records)
-            writer.append("words", np.frombuffer(b"\n".join(words), np.uint8))  # words contain no newline
-
-        arrays, digest = self._entry(source, "vocabulary", {"text": text}, build)
-        joined = arrays["words"].tobytes()
-        return joined.split(b"\n") if joined else [], digest
-
-    def _read_vocabulary(self, path: Path) -> bytes:
-        problem = "has no words, or a word twice"
-        try:
-            joined = path.read_bytes()
-        except OSError as error:
-            problem = error.strerror or str(error)
-        else:
-            words = joined.split(b"\n")
-            if joined and len(set(words)) == len(words):
-                return joined
-        raise UserError(
-            f"--data.vocabulary-from {self.vocabulary_from}: {path} cannot be used ({problem}).\n"
-            "Give the workdir of a run on texts, which contains the words of its vocabulary, one per line."
-        )
-
-    def _ngram_tables(self, source: Source, arrays: Arrays, digest: str, num_words: int) -> NgramTables:
-        """Returns the n-grams of the whole train split that have ids. Depends on no seed."""
-        if self.max_ngram == 1:
-            return ()
-
-        def build(writer: ArrayWriter) -> None:
-            tables = build_ngram_tables(
-                arrays["ranks"], arrays["offsets"], num_words + 1, self.max_ngram, self.ngram_min_count
-            )
-            for length, table in enumerate(tables, start=2):
-                writer.append(str(length), table)
-
-        fields = {"ranks": digest, "max_ngram": self.max_ngram, "min_count": self.ngram_min_count}
-        tables, _ = self._entry(source, "ngrams", fields, build)
-        return tuple(tables[str(length)] for length in range(2, self.max_ngram + 1))
-
-    def _open_arrays(
-        self, source: Source, text: str, labels: Labels, words: list[bytes], words_digest: str
-    ) -> tuple[Arrays, str]:
-        """Opens the arrays of a split in the cache, and their digest.
-
-        `ranks` are int32 [words of all texts], `offsets` into `ranks` int64 [texts + 1], `labels`
-        the values of the labels [texts]. Ranks instead of ids, so that one entry serves all values of the fields above.
-        """
-
-        def build(writer: ArrayWriter) -> None:
-            ranks_by_word = {word: rank for rank, word in enumerate(words, start=1)}
-            end = 0
-            writer.append("offsets", np.zeros(1, np.int64))
-            for records in source.chunks():
-                ranks = [ranks_of(record[text], ranks_by_word) for record in records]
-                ends = end + np.cumsum([len(row) for row in ranks], dtype=np.int64)
-                writer.append("ranks", np.concatenate(ranks))
-                writer.append("offsets", ends)
-                writer.append("labels", labels.read(records))
-                end = int(ends[-1])
-
-        fields = {"text": text, "label": labels.feature, "vocabulary": words_digest}
-        return self._entry(source, "ranks", fields, build)
-
-    def _entry(
-        self, source: Source, content: str, fields: dict[str, Any], build: Callable[[ArrayWriter], None]
-    ) -> tuple[Arrays, str]:
-        key = {"reader": f"texts 1 {content}", "source": source.fingerprint} | fields
-        label = f"{source.version}-{source.fingerprint['split']}-{content}"
-        return open_entry(cache_root(self.cache_dir), label, key, build)
 
 
 def bucket_lengths(lengths: np.ndarray, buckets: int) -> tuple[int, ...]:

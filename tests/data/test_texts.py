@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lab10.data import dataset as dataset_module
-from lab10.data import texts as reviews_module
+from lab10.data import text_cache
 from lab10.data.sources import Source, import_tfds
 from lab10.data.texts import TextDataset, TextSpec
 from lab10.errors import UserError
@@ -213,7 +213,7 @@ def test_a_field_that_the_dataset_lacks_is_answered_with_those_it_has(opened, fi
 
 def test_one_cache_entry_serves_every_setting(opened, monkeypatch):
     opened()
-    monkeypatch.setattr(reviews_module, "ranks_of", lambda *_: pytest.fail("the texts were read again"))
+    monkeypatch.setattr(text_cache, "ranks_of", lambda *_: pytest.fail("the texts were read again"))
     opened(num_words=None, max_length=3, overlong="truncate", index_from=5, padding_side="right").open_split("train")
 
 
