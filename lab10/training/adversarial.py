@@ -15,10 +15,10 @@ PERTURBATIONS = "perturbations"
 Perturbations = dict[str, Any]
 
 
-def adversarial_grad(
+def with_adversarial_gradient(
     loss: Callable[[Params, Perturbations], tuple[Any, Any]], module: nn.Module, inputs: jax.Array, radius: float
-) -> Callable[[Params], tuple[Params, Any]]:
-    """Gradients of the clean loss plus the adversarial loss, in place of `jax.grad(loss, has_aux=True)`.
+) -> Callable[[Params], tuple[Any, Any]]:
+    """Returns the clean loss, whose gradient is that of the clean loss plus the adversarial loss.
 
     The adversarial loss is the loss where it is largest, to first order, within `radius` of each example.
 
@@ -29,18 +29,27 @@ def adversarial_grad(
       radius: Euclidean norm of the perturbation of an example.
 
     Returns:
-      A function from parameters to gradients and the auxiliary data of the clean loss.
+      A function from parameters to the clean loss and its auxiliary data. It has no forward-mode derivative.
     """
     shapes = jax.eval_shape(module.init, jax.random.key(0), inputs)[PERTURBATIONS]
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    def grad(params: Params) -> tuple[Params, Any]:
-        (clean, ascent), aux = jax.grad(loss, argnums=(0, 1), has_aux=True)(params, zeros)
-        worst = jax.tree.map(lambda direction: radius * normalize(direction), ascent)
-        adversarial, _ = jax.grad(loss, has_aux=True)(params, worst)
-        return jax.tree.map(jnp.add, clean, adversarial), aux
+    @jax.custom_vjp
+    def clean_loss(params: Params) -> tuple[Any, Any]:
+        return loss(params, zeros)
 
-    return grad
+    def forward(params: Params) -> tuple[tuple[Any, Any], Params]:
+        # One backward pass gives the gradients for the parameters and for the perturbation.
+        clean, (grads, ascent) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, zeros)
+        worst = jax.tree.map(lambda direction: radius * normalize(direction), ascent)
+        adversarial_grads, _ = jax.grad(loss, has_aux=True)(params, worst)
+        return clean, jax.tree.map(jnp.add, grads, adversarial_grads)
+
+    def backward(grads: Params, cotangents: tuple[Any, Any]) -> tuple[Params]:
+        return (jax.tree.map(lambda leaf: cotangents[0] * leaf, grads),)
+
+    clean_loss.defvjp(forward, backward)
+    return clean_loss
 
 
 def normalize(direction: Float[Array, "time batch features"]) -> Float[Array, "time batch features"]:

@@ -87,9 +87,10 @@ def lower_programs(
         state = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype, sharding=replicated), state
         )
+    carry = (state, metrics, state.params)
     with jax.sharding.set_mesh(steps.mesh):  # Pallas reads the type of the devices from it
         return {
-            "train_step": run_steps.lower(0, batches.count, body.with_batches(batches), (state, metrics)),
+            "train_step": run_steps.lower(0, batches.count, body.with_batches(batches), carry),
             "eval_step": eval_steps.lower(steps, steps.abstract_params(), validation_batches),
         }
 

@@ -5,6 +5,7 @@ import time
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from lab10.config.experiment import Experiment
 from lab10.data.batching import TrainingBatches
@@ -50,6 +51,7 @@ def train(run: RunWriter | Ensemble) -> Any:
         loader = steps.device_loader(train_split, in_flight.tuner.capacity)
         capacity = loader.capacity_for(experiment.batch_size)
         empty_metrics = jax.jit(functools.partial(body.empty_metrics, capacity))
+        kept_params = jax.tree.map(jnp.copy, state.params)
         validation = steps.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
         with (
@@ -62,7 +64,8 @@ def train(run: RunWriter | Ensemble) -> Any:
                 at_most = min(in_flight.tuner.steps, capacity)
                 indices = batches.indices(step, min(step + at_most, due.next_step(step)))
                 loaded = loader.load(indices)
-                state, metrics = run_steps(0, loaded.count, body.with_batches(loaded), (state, empty_metrics()))
+                carry = (state, empty_metrics(), kept_params)
+                state, metrics, kept_params = run_steps(0, loaded.count, body.with_batches(loaded), carry)
                 in_flight.add(step, len(indices), metrics)
                 throughput.add(indices.num_examples)
                 step += len(indices)

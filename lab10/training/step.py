@@ -22,7 +22,8 @@ from lab10.data.device_loader import DeviceBatches, DeviceLoader
 from lab10.errors import UserError
 from lab10.parallel.mesh import local_mesh
 from lab10.tasks.metrics import Metrics, Scalar
-from lab10.training.adversarial import PERTURBATIONS, Perturbations, adversarial_grad
+from lab10.training.adversarial import PERTURBATIONS, Perturbations, with_adversarial_gradient
+from lab10.training.compatibility import require_compatible
 from lab10.training.state import Params, TrainState, ema_update, init_params
 from lab10.training.step_statistics import STATISTICS, keep_params, no_statistics, step_statistics
 
@@ -85,10 +86,11 @@ class StepFunctions:
             metrics = metrics.replace(statistics=no_statistics())
         return jax.lax.with_sharding_constraint(state, self._shardings(state)), metrics
 
-    def grad(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Params, Metrics]]:
-        """Returns the function from parameters to the gradient of the mean loss over the batch, and its metrics.
+    def loss(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Scalar, Metrics]]:
+        """Returns the function from parameters to the mean loss over the batch, and its metrics.
 
-        The transform and the random keys are those of the state's step.
+        The transform and the random keys are those of the state's step. Differentiate it with `has_aux=True`. In
+        adversarial training, its gradient includes that of the adversarial loss.
         """
         experiment = with_traced_fields(self.experiment, state.hyperparams)
         task, module = experiment.task, experiment.model.build(self.spec)
@@ -108,8 +110,12 @@ class StepFunctions:
             return metrics.totals["loss"] / metrics.count, metrics
 
         if is_static_zero(task.adversarial_radius):
-            return jax.grad(loss, has_aux=True)
-        return adversarial_grad(loss, module, batch["inputs"], task.adversarial_radius)
+            return loss
+        return with_adversarial_gradient(loss, module, batch["inputs"], task.adversarial_radius)
+
+    def grad(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Params, Metrics]]:
+        """Returns the gradient of `loss`, as a function of the parameters, with the metrics of the batch."""
+        return jax.grad(self.loss(state, batch), has_aux=True)
 
     def apply_gradients(self, state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
         """Updates the parameters once, and with them the step, the optimizer's state and the moving average.
@@ -249,45 +255,15 @@ class LoopBody:
         return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.steps.mesh, PartitionSpec()))
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
-def run_steps(
-    start: int, end: jax.Array, body: Partial, carry: tuple[TrainState, Metrics]
-) -> tuple[TrainState, Metrics]:
-    """Runs steps `start` to `end` - 1 in one call: `run_steps(0, n, body.with_batches(batches), (state, metrics))`.
-
-    One compiled program serves any number of steps: starting a small step from Python takes as long as the step.
-
-    Returns:
-      The state after the steps, and the metrics of each.
-    """
-    state, metrics = carry
-    kept_params = jax.tree.map(jnp.zeros_like, state.params)
-    state, metrics, _ = jax.lax.fori_loop(start, end, body, (state, metrics, kept_params))
-    return state, metrics
+# Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), (state, metrics, kept_params))`, and
+# returns the carry after them. One compiled program serves any n: starting a small step from Python takes as long as
+# the step.
+run_steps = jax.jit(jax.lax.fori_loop, static_argnums=0, donate_argnums=3)
 
 
 def random_key(seed: int | jax.Array, stream: int, step: jax.Array | np.ndarray | int) -> jax.Array:
     """The key of one random stream at one step."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), step)
-
-
-def require_compatible(experiment: Experiment, spec: Spec) -> None:
-    """Refuses a model, task, transform and dataset that do not fit together.
-
-    Raises:
-      UserError: names the two that do not fit.
-    """
-    model, task, transform = experiment.model, experiment.task, experiment.data.transform
-    if model.output_type != task.output_type:
-        raise UserError(
-            f"The task {type(task).__name__} needs a model that outputs {task.output_type}, "
-            f"but the model {type(model).__name__} outputs {model.output_type}."
-        )
-    if transform.modality not in (None, spec.modality):
-        raise UserError(
-            f"The transform {type(transform).__name__} transforms {transform.modality}, "
-            f"but the dataset contains {spec.modality}."
-        )
 
 
 @functools.partial(jax.jit, static_argnums=0)

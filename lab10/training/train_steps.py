@@ -5,17 +5,22 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+import jax
+
 from lab10.data.transforms import Batch
-from lab10.tasks.metrics import Metrics
+from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.state import Params, TrainState
 
 
 @runtime_checkable
 class TrainingFunctions(Protocol):
-    """The two halves of a step, as `StepFunctions` (`lab10.training.step`) has them."""
+    """What a step is made of, as `StepFunctions` (`lab10.training.step`) has it."""
+
+    def loss(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Scalar, Metrics]]:
+        """Returns the function from parameters to the mean loss over the batch, and its metrics."""
 
     def grad(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Params, Metrics]]:
-        """Returns the function from parameters to the gradient of the mean loss over the batch, and its metrics."""
+        """Returns the gradient of `loss`, as a function of the parameters, with the metrics of the batch."""
 
     def apply_gradients(self, state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
         """Returns the state after one update of the parameters, and the metrics with statistics of the update."""
@@ -44,5 +49,5 @@ class PlainStep(TrainStep):
     """One gradient of the batch, and one update."""
 
     def __call__(self, steps: TrainingFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        grads, metrics = steps.grad(state, batch)(state.params)
+        grads, metrics = jax.grad(steps.loss(state, batch), has_aux=True)(state.params)
         return steps.apply_gradients(state, grads, metrics)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from lab10.errors import UserError
 from lab10.optim.optimizers import SGD
 from lab10.tasks.classification import Classification
-from lab10.training.adversarial import adversarial_grad, normalize
+from lab10.training.adversarial import normalize, with_adversarial_gradient
 from lab10.training.step import StepFunctions
 
 floats = st.floats(-10, 10, width=32).filter(lambda value: value == 0 or abs(value) > 1e-3)
@@ -33,17 +33,19 @@ def test_the_gradients_are_those_of_both_losses():
 
     def loss(params, perturbations):
         r = 0 if perturbations is None else perturbations["r"]
-        return jnp.sum(params["w"] * (x + r)), "aux"
+        return jnp.sum(params["w"] * (x + r)), {"auxiliary": jnp.max(r)}
 
     class Perturbed(nn.Module):
         @nn.compact
         def __call__(self, inputs):
             return self.perturb("r", inputs)
 
-    gradients, aux = adversarial_grad(loss, Perturbed(), x, radius=0.5)({"w": w})
+    adversarial = with_adversarial_gradient(loss, Perturbed(), x, radius=0.5)
+    assert adversarial({"w": w}) == (jnp.sum(w * x), {"auxiliary": 0})
+    gradients, aux = jax.grad(adversarial, has_aux=True)({"w": w})
     worst = 0.5 * w / jnp.sqrt(jnp.sum(w**2, axis=(0, 2), keepdims=True))
     np.testing.assert_allclose(gradients["w"], 2 * x + worst, rtol=1e-5, atol=1e-6)
-    assert aux == "aux"
+    assert aux == {"auxiliary": 0}, "of the clean loss"
 
 
 @pytest.fixture
