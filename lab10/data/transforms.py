@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from lab10.config.fields import require_at_least, require_fraction, traced_field
-from lab10.errors import UserError
 
 Batch = dict[str, jax.Array]
 
@@ -106,10 +105,5 @@ class WordDropout(Transform):
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         tokens = batch["inputs"]
-        if tokens.ndim > 2:
-            raise UserError(
-                "The transform WordDropout replaces words, but the inputs also hold n-grams, because --data.max-ngram "
-                "is above 1. Use --model.dropout of NBSVM, which leaves out n-grams."
-            )
         replaced = jax.random.bernoulli(key, self.rate, tokens.shape) & (tokens > self.replacement_id)
         return batch | {"inputs": jnp.where(replaced, self.replacement_id, tokens)}

@@ -2,6 +2,8 @@
 
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
+from lab10.data.texts import TextSpec
+from lab10.data.transforms import WordDropout
 from lab10.errors import UserError
 
 
@@ -21,4 +23,9 @@ def require_compatible(experiment: Experiment, spec: Spec) -> None:
         raise UserError(
             f"The transform {type(transform).__name__} transforms {transform.modality}, "
             f"but the dataset contains {spec.modality}."
+        )
+    if isinstance(transform, WordDropout) and isinstance(spec, TextSpec) and spec.max_ngram > 1:
+        raise UserError(
+            f"The transform WordDropout replaces words alone, but the inputs also hold n-grams, because "
+            f"--data.max-ngram is {spec.max_ngram}; expected 1. NBSVM has --model.dropout, which leaves out n-grams."
         )

@@ -59,6 +59,7 @@ def test_what_does_not_fit_ngrams_is_refused(scripts, tmp_path):
     assert "--data.max-ngram must be at least 2" in scripts.refusal("train", *arguments, "--data.max-ngram", 1)
     for model in ("bagofwords", "lstm", "bagofngrams"):
         assert "--data.max-ngram is 3; expected 1" in scripts.refusal("train", *arguments, "--model", model)
+    refusal = scripts.refusal("train", *arguments, "--data.transform", "worddropout")
+    assert "WordDropout replaces words alone" in refusal
+    assert "--data.max-ngram is 3; expected 1" in refusal
     assert not (tmp_path / "run" / "config.json").exists()
-    with pytest.raises(UserError, match="WordDropout replaces words"):
-        scripts.call("train", *arguments, "--data.transform", "worddropout")
