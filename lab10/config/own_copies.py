@@ -3,9 +3,10 @@
 import dataclasses
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from lab10.config.atomic_write import write_atomically
 from lab10.config.equivalent_sources import is_equivalent
 from lab10.config.own_code import FOLDER, HOW_TO_MOVE, OwnCode
 from lab10.config.own_modules import already_run, sha256_of
@@ -14,13 +15,12 @@ from lab10.errors import UserError
 MAX_BYTES = 2**22  # a file of Python is smaller; a link to a device is not read for ever
 
 
-def write_copies(workdir: Path, current: Sequence[OwnCode], write: Callable[[Path, bytes], None]) -> None:
+def write_copies(workdir: Path, current: Sequence[OwnCode]) -> None:
     """Copies the files of a run's own code into its workdir.
 
     Args:
       workdir: the folder of the run.
       current: what config.json records.
-      write: replaces a file.
     """
     folder = workdir / FOLDER
     for own in current:
@@ -29,10 +29,10 @@ def write_copies(workdir: Path, current: Sequence[OwnCode], write: Callable[[Pat
         if folder.is_symlink():
             raise UserError(f"{folder} is a link, and may point anywhere. Remove it, or choose another --workdir.")
         folder.mkdir(exist_ok=True)
-        write(folder / own.file, own.source)
+        write_atomically(folder / own.file, own.source)
 
 
-def share(folder: Path, code: Sequence[OwnCode], write: Callable[[Path, bytes], None]) -> list[OwnCode]:
+def share(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
     """Copies the files of code that this process has run into a folder, for other processes of the same work.
 
     A copy that is there already, and differs only in comments and docstrings, stays.
@@ -60,7 +60,7 @@ def share(folder: Path, code: Sequence[OwnCode], write: Callable[[Path, bytes], 
         elif known is not None:
             own = dataclasses.replace(own, source=known.source)
         shared.append(own)
-    write_copies(folder, shared, write)
+    write_copies(folder, shared)
     return shared
 
 

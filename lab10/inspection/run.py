@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from lab10.cli.console import console
+from lab10.config.atomic_write import write_atomically
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import OpenDataset, Spec, Split
 from lab10.errors import Interrupted, UserError
@@ -21,7 +22,7 @@ from lab10.metrics.split_metric import SplitMetric, find_split_metric, require_d
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.evaluation import evaluate, require_split_metrics
 from lab10.training.step import StepFunctions
-from lab10.training.workdir import Workdir, write_atomically
+from lab10.training.workdir import Workdir
 
 Pixels = Float[np.ndarray, "rows pixels"]
 Latents = Float[np.ndarray, "rows latent"]

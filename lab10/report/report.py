@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lab10.config.atomic_write import write_atomically
 from lab10.errors import UserError
 from lab10.inspection import AutoencoderRun, TextRun
 from lab10.report.autoencoder_sections import autoencoder_section, side_by_side_section
@@ -22,7 +23,6 @@ from lab10.report.summary import (
     figures_section,
 )
 from lab10.report.text_sections import text_section
-from lab10.training.workdir import write_atomically
 
 
 def write_report(

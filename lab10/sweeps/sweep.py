@@ -20,7 +20,6 @@ from lab10.inspection import load
 from lab10.sweeps.space import Value
 from lab10.sweeps.study import MAX_RETRIES, Sweep, SweepStudy
 from lab10.training.json_lines import read_json_lines
-from lab10.training.workdir import write_atomically
 
 POLL_SECONDS = 0.5
 
@@ -82,7 +81,7 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
 
 def _share_own_code(sweep: Sweep) -> Sweep:
     """Copies the trials' own code into the sweep's folder, where workers find it, whatever becomes of the original."""
-    shared = own_copies.share(Path(sweep.directory), own_code.parse(sweep.own_code), write_atomically)
+    shared = own_copies.share(Path(sweep.directory), own_code.parse(sweep.own_code))
     sweep = dataclasses.replace(sweep, own_code=[own.to_json() for own in shared])
     sweep.own_classes()  # here, too: the runs are evaluated by this process
     return sweep

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab10.training.workdir import write_atomically
+from lab10.config.atomic_write import write_atomically
 
 PREFIX = "events.out.tfevents."
 _LENGTH = struct.Struct("<Q")

@@ -4,10 +4,11 @@ import json
 import os
 from collections.abc import Mapping
 
+from lab10.config.atomic_write import write_atomically
 from lab10.training.event_files import EventWriter, drop_events_after
 from lab10.training.example_summaries import Summary
 from lab10.training.json_lines import read_metrics
-from lab10.training.workdir import Workdir, write_atomically
+from lab10.training.workdir import Workdir
 
 
 class MetricsLog:

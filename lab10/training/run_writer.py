@@ -22,9 +22,10 @@ from lab10.training.example_summaries import ExampleSummaries
 from lab10.training.init_from import ParamsByPath, starting_params
 from lab10.training.metrics_log import MetricsLog, NoLog
 from lab10.training.progress import Progress
+from lab10.training.provenance import provenance
 from lab10.training.state import Params, TrainState
 from lab10.training.step import StepFunctions
-from lab10.training.workdir import Workdir, provenance
+from lab10.training.workdir import Workdir
 
 # Called with the step and the validation metrics after each evaluation; returns whether to end the run.
 EvalCallback = Callable[[int, dict[str, float]], bool]

@@ -13,14 +13,11 @@ evaluations/     metrics, and the prediction or error of every example, one pair
 import contextlib
 import errno
 import fcntl
-import importlib.metadata
 import io
 import json
-import math
 import os
 import platform
 import shlex
-import subprocess
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -30,15 +27,16 @@ from typing import IO, Any
 import jax
 import numpy as np
 
-from lab10.cli.console import console
 from lab10.config import own_code, own_copies
-from lab10.config.experiment import Experiment, differing_fields, flatten, from_json, to_json
-from lab10.config.fields import option
+from lab10.config.atomic_write import write_atomically
+from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.config.paths import path_of
 from lab10.config.trusted_code import restore as restore_own_code
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
+from lab10.training.config_changes import changed_fields, describe_changes
 from lab10.training.json_lines import read_json_lines
+from lab10.training.provenance import provenance_history
 
 FORMAT_VERSION = 2  # of config.json; raised whenever fields are renamed
 # Time within which a file written by another host should be visible; NFS clients cache a folder for 30 s to 60 s
@@ -136,12 +134,12 @@ class Workdir:
                 "spec": to_json(dataset.spec, Spec),
             },
             "metrics": experiment.task.metrics | {experiment.monitor: experiment.higher_is_better},
-            "provenance": self._provenance_history(),
+            "provenance": provenance_history(self._read().get("provenance") if self.config_path.exists() else None),
         }
         if code:
             value["own_code"] = [own.to_json() for own in code]
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
-        own_copies.write_copies(self.path, code, write_atomically)
+        own_copies.write_copies(self.path, code)
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
         if dataset.ngram_tables:
@@ -161,32 +159,11 @@ class Workdir:
             time.sleep(0.1)
         return ""
 
-    def _provenance_history(self) -> list[dict[str, Any]]:
-        """The recorded provenance, with that of this process appended if it differs from the last entry."""
-        recorded = self._read().get("provenance", []) if self.config_path.exists() else []
-        history = [entry for entry in recorded if isinstance(entry, dict)] if isinstance(recorded, list) else []
-        current = provenance()
-        if not history:
-            return [current]
-        if history[-1] == current:
-            return history
-        changed = ", ".join(sorted(name for name in current if history[-1].get(name) != current[name]))
-        console.print(
-            f"Changed since this run was last trained: {changed}. Its results may differ in their bits from here on.",
-            markup=False,
-        )
-        return [*history, current]
-
     def _require_same(self, experiment: Experiment, dataset: OpenDataset, code: Sequence[own_code.OwnCode]) -> None:
         own_copies.require_same(self.path, self.read_own_code(), code)
         own = own_code.own_classes(experiment, dataset.spec)
         recorded = from_json(self._read()["experiment"], Experiment, own)
-        differing = differing_fields(recorded, experiment)
-        # A run may be extended, unless its schedule depends on its length.
-        if not experiment.optimizer.schedule.depends_on_duration and self._is_extended(recorded, experiment):
-            differing = [field for field in differing if field not in ("--epochs", "--steps")]
-        if (experiment.patience or math.inf) >= (recorded.patience or math.inf):
-            differing = [field for field in differing if field != "--patience"]
+        differing = changed_fields(recorded, experiment)
         if self.read_content_sha256() != dataset.content_sha256:
             differing.append("the dataset's content")
         recorded_spec = from_json(self._read()["dataset"]["spec"], Spec, own)  # type: ignore[type-abstract]
@@ -195,19 +172,11 @@ class Workdir:
         if differing:
             raise UserError(
                 f"{self.path} holds a run with another config; these differ (recorded → given):\n"
-                f"{_changes(recorded, experiment, differing)}\n"
+                f"{describe_changes(recorded, experiment, differing)}\n"
                 "To resume this run, use the recorded values. To train anew, choose a new folder with --workdir.\n"
                 "To continue from its best parameters with the given values, if no shape changes, add to the command:\n"
                 f"  --init-from {shlex.quote(str(self.path))} --workdir {shlex.quote(f'{self.path}_2')}"
             )
-
-    @staticmethod
-    def _is_extended(recorded: Experiment, experiment: Experiment) -> bool:
-        if recorded.steps is not None and experiment.steps is not None:
-            return experiment.steps >= recorded.steps
-        if recorded.epochs is not None and experiment.epochs is not None:
-            return experiment.epochs >= recorded.epochs
-        return False
 
     def read_own_code(self) -> list[own_code.OwnCode]:
         """Reads which code outside lab10 the experiment is made of.
@@ -326,54 +295,3 @@ class Workdir:
             is_truncated = bool(content) and not content.endswith(b"\n")  # by a crash during the last write
             file.write("\n" * is_truncated + json.dumps({"split": split} | entry) + "\n")
         return previous + 1
-
-
-def _changes(recorded: Experiment, given: Experiment, differing: Sequence[str]) -> str:
-    """Describes fields that differ, as `--batch-size: 32 → 64; …`, in at most four lines."""
-    before, now = ({option(path): value for path, value in flatten(one).items()} for one in (recorded, given))
-    absent = "(no such field)"
-    lines = [
-        f"  {name}: {str(before.get(name, absent))[:60]} → {str(now.get(name, absent))[:60]}"
-        if name in before.keys() | now.keys()
-        else f"  {name}"
-        for name in differing
-    ]
-    return "\n".join(
-        [*lines[:3], f"  and {len(lines) - 3} more: {', '.join(differing[3:])}"[:300]] if len(lines) > 4 else lines
-    )
-
-
-def provenance() -> dict[str, Any]:
-    """Describes what may change the bits of a run: the revision, the versions of packages, and the devices."""
-    packages = ("lab10", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
-    device = jax.devices()[0]
-    return {
-        "revision": _revision(),
-        "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
-        "device": f"{device.platform}: {device.device_kind}",
-        "devices": jax.device_count(),
-    }
-
-
-def _revision() -> str | None:
-    """The git revision of the project, with `-dirty` if files differ from it; None outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip() or None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file atomically: a reader, also after a crash, sees all of the old or all of the new content."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
