@@ -196,7 +196,7 @@ class TextDataset(Dataset):
         ids = self.pad([self.encode(ranks) for ranks in texts], length)
         if not tables:
             return ids
-        # The start id ends no n-gram; a 0 in its place keeps the n-grams aligned with the ids.
+        # The start id ends no n-gram; a 0 instead keeps the n-grams aligned with the ids.
         texts = texts if self.start_id is None else [np.insert(ranks, 0, 0) for ranks in texts]
         offsets = np.cumsum([0, *map(len, texts)])
         ngrams = ngram_ids(np.concatenate(texts), text_ids_of(offsets), tables, num_words + 1)

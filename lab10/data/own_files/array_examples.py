@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lab10.data.own_files.class_names import label_text
-from lab10.data.own_files.decoding import Picture
+from lab10.data.own_files.decoding import DecodedImage
 from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
 from lab10.data.own_files.image_examples import Survey
 from lab10.data.own_files.options import Options
@@ -43,7 +43,7 @@ def read_arrays(sources: Sequence[SourceFile], options: Options) -> Examples:
 
     survey = Survey(options)
     for index in range(len(splits)):
-        survey.add(f"image {index}", Picture(pixels_of(index), ()))
+        survey.add(f"image {index}", DecodedImage(pixels_of(index), ()))
     given = None if splits[0] is None else [str(split) for split in splits]
     return survey.examples(pixels_of, labels if labelled == {True} else None, given, {})
 
@@ -94,7 +94,7 @@ def _pairs(arrays: Mapping[str, np.ndarray]) -> list[tuple[str | None, str, str 
     return pairs
 
 
-def _pixels(place: str, array: np.ndarray) -> np.ndarray:
+def _pixels(name: str, array: np.ndarray) -> np.ndarray:
     """Returns images as uint8 or uint16 [images, height, width] or [images, height, width, 3].
 
     Raises:
@@ -112,43 +112,43 @@ def _pixels(place: str, array: np.ndarray) -> np.ndarray:
         advice = "Images have 1 or 3 channels; drop an alpha channel with images[..., :3]"
     if array.ndim not in (3, 4) or advice or min(shape) == 0:
         raise UserError(
-            f"{place} has the shape {shape}; expected [images, height, width] or [images, height, width, 1 or 3].\n"
+            f"{name} has the shape {shape}; expected [images, height, width] or [images, height, width, 1 or 3].\n"
             f"{advice}".strip()
         )
-    array = _integers(place, array)
+    array = _integers(name, array)
     if array.ndim == 4 and array.dtype == np.uint16 and shape[3] == 3:
-        raise UserError(f"{place} has color images of 16 bits; expected 8 bits: (images // 257).astype(np.uint8)")
+        raise UserError(f"{name} has color images of 16 bits; expected 8 bits: (images // 257).astype(np.uint8)")
     return array[..., 0] if array.ndim == 4 and shape[3] == 1 else array
 
 
-def _integers(place: str, array: np.ndarray) -> np.ndarray:
+def _integers(name: str, array: np.ndarray) -> np.ndarray:
     """Returns the values as uint8 or uint16, if they can be that without a change."""
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind not in "iuf":
-        raise UserError(f"{place} has the type {array.dtype}; expected integers, booleans, or floats in [0, 1].")
+        raise UserError(f"{name} has the type {array.dtype}; expected integers, booleans, or floats in [0, 1].")
     smallest, largest = array.min(), array.max()
     if not (np.isfinite(smallest) and np.isfinite(largest)):
-        raise UserError(f"{place} has values that are not finite; expected pixels.")
+        raise UserError(f"{name} has values that are not finite; expected pixels.")
     if array.dtype.kind == "f":
         scaled = array.astype(np.float64) * (255 if largest <= 1 else 1)
         if smallest < 0 or largest > 255 or np.abs(scaled - np.round(scaled)).max() > 1e-3:
             raise UserError(
-                f"{place} has floats from {smallest:.4g} to {largest:.4g} that are not whole pixel values; expected "
+                f"{name} has floats from {smallest:.4g} to {largest:.4g} that are not whole pixel values; expected "
                 "multiples of 1/255 in [0, 1], or whole numbers up to 255.\nScale them to [0, 1] and round yourself: "
                 "np.round(images * 255).astype(np.uint8), or with 65535 and np.uint16 for single-channel images."
             )
         return np.round(scaled).astype(np.uint8)
     if smallest < 0 or largest > 65535:
-        raise UserError(f"{place} has values from {smallest} to {largest}; expected 0 to 255, or 0 to 65535.")
+        raise UserError(f"{name} has values from {smallest} to {largest}; expected 0 to 255, or 0 to 65535.")
     if largest == 1:
         raise UserError(
-            f"{place} has only the values 0 and 1, nearly black among 255; if 1 is white, save (images == 1)."
+            f"{name} has only the values 0 and 1, nearly black among 255; if 1 is white, save (images == 1)."
         )
     return array.astype(np.uint8 if largest <= 255 and array.dtype != np.uint16 else np.uint16)
 
 
-def _labels(place: str, array: np.ndarray, images: int) -> list[str]:
+def _labels(name: str, array: np.ndarray, images: int) -> list[str]:
     """Returns labels as words.
 
     Raises:
@@ -159,7 +159,7 @@ def _labels(place: str, array: np.ndarray, images: int) -> list[str]:
     if array.ndim != 1 or len(array) != images:
         advice = "\nFor one-hot labels: labels.argmax(axis=1)" if array.ndim == 2 else ""
         raise UserError(
-            f"{place} has the shape {array.shape}; expected one label for each of {images:,} images.{advice}"
+            f"{name} has the shape {array.shape}; expected one label for each of {images:,} images.{advice}"
         )
     problems = Problems("label")
     labels = []
@@ -167,6 +167,6 @@ def _labels(place: str, array: np.ndarray, images: int) -> list[str]:
         try:
             labels.append(label_text(value.decode() if isinstance(value, bytes) else value, ()))
         except (Invalid, UnicodeDecodeError) as reason:
-            problems.add(f"{place} {index}", str(reason))
+            problems.add(f"{name} {index}", str(reason))
     problems.settle(len(array), skip=False)
     return labels

@@ -20,7 +20,7 @@ MAX_PIXELS = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded image.
 
     Attributes:
@@ -32,7 +32,7 @@ class Picture:
     changes: tuple[str, ...]
 
 
-def decode(path: Path, options: Options) -> Picture:
+def decode(path: Path, options: Options) -> DecodedImage:
     """Decodes an image file. Color palettes become colors, two-valued images 0 and 255.
 
     Raises:
@@ -49,7 +49,7 @@ def decode(path: Path, options: Options) -> Picture:
                 _require_supported(image, options)
                 image.load()
                 changes = ("turned by EXIF",) if _is_turned(image) else ()
-                return _picture(ImageOps.exif_transpose(image), str(image.format), options, changes)
+                return _to_decoded(ImageOps.exif_transpose(image), str(image.format), options, changes)
     except UnidentifiedImageError as error:
         raise Invalid("not an image, or damaged") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -86,13 +86,13 @@ def _has_deep_colors(image: Any) -> bool:
     return False
 
 
-def _picture(image: Any, file_format: str, options: Options, changes: tuple[str, ...]) -> Picture:
+def _to_decoded(image: Any, file_format: str, options: Options, changes: tuple[str, ...]) -> DecodedImage:
     is_palette = image.mode in ("P", "PA")
     # Pillow reads a 16-bit PGM file as mode I.
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
         if "transparency" in image.info:
             raise Invalid("a transparent gray value among 16 bits; remove the transparency")
-        return Picture(np.asarray(image).astype(np.uint16), changes)
+        return DecodedImage(np.asarray(image).astype(np.uint16), changes)
     if image.mode in ("I", "F"):
         kind = "32-bit integers" if image.mode == "I" else "floating-point numbers"
         raise Invalid(f"pixels are {kind}; convert them to 8 or 16 bits")
@@ -107,11 +107,11 @@ def _picture(image: Any, file_format: str, options: Options, changes: tuple[str,
         image = image.convert("RGB")
     pixels = np.asarray(image)
     if is_palette and image.mode == "RGB" and (pixels == pixels[..., :1]).all():
-        return Picture(pixels[..., 0], changes)
+        return DecodedImage(pixels[..., 0], changes)
     if options.grayscale and image.mode == "RGB":
         changes = (*changes, "converted to gray")
         image = image.convert("L")  # ITU-R 601-2 luma
-    return Picture(np.asarray(image), changes)
+    return DecodedImage(np.asarray(image), changes)
 
 
 def _without_alpha(image: Any, options: Options, changes: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:

@@ -87,17 +87,16 @@ class Examples:
         return digest.hexdigest()
 
 
-def split_name(name: str, place: str) -> str:
+def split_name(name: str) -> str:
     """Returns the split that a user means by a name: `val`, for example, means validation.
 
     Args:
       name: the name.
-      place: where it was given, for the message.
 
     Raises:
       UserError: the name means no split.
     """
     split = SPLIT_NAMES.get(name.strip().lower())
     if split is None:
-        raise UserError(f"{place} names the split {name[:40]!r}; expected one of {', '.join(SPLIT_NAMES)}.")
+        raise UserError(f"--from names the split {name[:40]!r}; expected one of {', '.join(SPLIT_NAMES)}.")
     return split

@@ -1,4 +1,4 @@
-"""Examples from pictures: folders of image files, or arrays."""
+"""Examples from images: folders of image files, or arrays."""
 
 import collections
 import hashlib
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lab10.data.own_files.class_names import classes_of, label_text
-from lab10.data.own_files.decoding import Picture, decode, resize
+from lab10.data.own_files.decoding import DecodedImage, decode, resize
 from lab10.data.own_files.examples import Examples, SourceFile
 from lab10.data.own_files.image_files import ImageFile, find_images
 from lab10.data.own_files.options import Options
@@ -74,13 +74,13 @@ class Survey:
         self._seen: dict[tuple[tuple[int, ...], str], tuple[str, int]] = {}
         self._changes: collections.Counter[str] = collections.Counter()
 
-    def add(self, name: str, picture: Picture) -> None:
+    def add(self, name: str, image: DecodedImage) -> None:
         """Records an image, which is called `name` in messages."""
-        key = (picture.pixels.shape, picture.pixels.dtype.name)
+        key = (image.pixels.shape, image.pixels.dtype.name)
         first, count = self._seen.get(key, (name, 0))
         self._seen[key] = first, count + 1
-        self._changes.update(picture.changes)
-        self.digests.append(_digest(picture.pixels))
+        self._changes.update(image.changes)
+        self.digests.append(_digest(image.pixels))
 
     def examples(
         self,

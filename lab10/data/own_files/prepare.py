@@ -62,7 +62,7 @@ def _source_file(source: str) -> SourceFile:
     split = None
     if named and not os.path.exists(path_of(source)):
         source = named[2]
-        split = split_name(named[1], "--from")
+        split = split_name(named[1])
     path = path_of(source)
     if not os.path.exists(path):
         raise UserError(f"{source} does not exist; --from needs a table file, a folder of images, or an .npz file.")

@@ -13,15 +13,15 @@ class Invalid(Exception):
 
 
 class Problems:
-    """Collects the places of invalid rows or images, by reason."""
+    """Collects the positions of invalid rows or images, by reason."""
 
     def __init__(self, unit: str):
         self._unit = unit
-        self._places: dict[str, list[str]] = collections.defaultdict(list)
+        self._positions: dict[str, list[str]] = collections.defaultdict(list)
 
-    def add(self, place: str, reason: str) -> None:
-        """Records that the row or image at `place` is invalid."""
-        self._places[reason].append(place)
+    def add(self, position: str, reason: str) -> None:
+        """Records that the row or image at `position` is invalid."""
+        self._positions[reason].append(position)
 
     def settle(self, total: int, skip: bool) -> dict[str, int]:
         """Returns the number of invalid rows or images by reason, which are left out.
@@ -33,11 +33,11 @@ class Problems:
         Raises:
           UserError: there are any, and `skip` is false; or none of the `total` is valid.
         """
-        counts = {reason: len(places) for reason, places in self._places.items()}
+        counts = {reason: len(positions) for reason, positions in self._positions.items()}
         invalid = sum(counts.values())
         if invalid and (not skip or invalid == total):
-            reasons = sorted(self._places, key=lambda reason: -counts[reason])
-            lines = [f"  {reason}: {some(self._places[reason])}" for reason in reasons[:REASONS]]
+            reasons = sorted(self._positions, key=lambda reason: -counts[reason])
+            lines = [f"  {reason}: {some(self._positions[reason])}" for reason in reasons[:REASONS]]
             if len(reasons) > REASONS:
                 lines.append(f"  and {len(reasons) - REASONS} other reasons")
             advice = "Correct them, or leave them out with --skip-invalid."

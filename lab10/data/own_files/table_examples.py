@@ -32,7 +32,7 @@ def read_texts(sources: Sequence[SourceFile], options: Options) -> Examples:
     total = 0
     with progress("reading", None) as advance:
         for source in sources:
-            for place, row in read_rows(source.path, list(columns.values()), options):
+            for position, row in read_rows(source.path, list(columns.values()), options):
                 total += 1
                 advance(1)
                 try:
@@ -40,7 +40,7 @@ def read_texts(sources: Sequence[SourceFile], options: Options) -> Examples:
                         raise row
                     checked = {use: _check(use, value, options) for use, value in zip(columns, row, strict=True)}
                 except Invalid as reason:
-                    problems.add(f"{source.path.name} {place}" if len(sources) > 1 else place, str(reason))
+                    problems.add(f"{source.path.name} {position}" if len(sources) > 1 else position, str(reason))
                     continue
                 for use, value in checked.items():
                     values[use].append(value)

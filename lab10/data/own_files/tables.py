@@ -33,7 +33,7 @@ Row = tuple[Any, ...] | Invalid
 
 
 def read_rows(path: Path, columns: Sequence[str], options: Options) -> Iterator[tuple[str, Row]]:
-    """Yields the place of each row (`line 7`) and its values in `columns`.
+    """Yields the position of each row (`line 7`) and its values in `columns`.
 
     Raises:
       UserError: the file cannot be read, is empty, or lacks a column.
@@ -97,7 +97,7 @@ def _encoding_message(path: Path, encoding: str | None, error: UnicodeError) -> 
 def _read_csv(path: Path, columns: Sequence[str], options: Options) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts of more than 128 KiB
     separator, header = _separator(path, columns, options)
-    places = _places(path, header, columns, options)
+    indices = _column_indices(path, header, columns, options)
     with _open_text(path, options.encoding) as file:
         reader = csv.reader(file, **_dialect(separator, options))
         if options.columns is None:
@@ -124,7 +124,7 @@ def _read_csv(path: Path, columns: Sequence[str], options: Options) -> Iterator[
                     Invalid(f"{len(fields)} instead of {len(header)} fields (separator {separator!r})"),
                 )
             else:
-                yield f"line {line:,}", tuple(fields[place] for place in places)
+                yield f"line {line:,}", tuple(fields[i] for i in indices)
 
 
 def _dialect(separator: str, options: Options) -> dict[str, Any]:
@@ -163,8 +163,8 @@ def _separator(path: Path, columns: Sequence[str], options: Options) -> tuple[st
     return best, list(options.columns)
 
 
-def _places(path: Path, header: Sequence[str], columns: Sequence[str], options: Options) -> list[int]:
-    """Returns the position of each requested column in the header."""
+def _column_indices(path: Path, header: Sequence[str], columns: Sequence[str], options: Options) -> list[int]:
+    """Returns the index of each requested column in the header."""
     for column in columns:
         if header.count(column) > 1:
             raise UserError(f"{path} has {header.count(column)} columns named {column!r}; rename all but one.")
@@ -194,21 +194,21 @@ def require_columns(path: Path, header: Sequence[str], columns: Sequence[str], h
 def _read_json(path: Path, columns: Sequence[str], options: Options) -> Iterator[tuple[str, Row]]:
     header: dict[str, None] = {}
     rows: list[tuple[str, Row]] = []
-    for place, value in _json_values(path, options):
+    for position, value in _json_values(path, options):
         if isinstance(value, Invalid):
-            rows.append((place, value))
+            rows.append((position, value))
         elif not isinstance(value, dict):
-            rows.append((place, Invalid("not a JSON object")))
+            rows.append((position, Invalid("not a JSON object")))
         else:
             header.update(dict.fromkeys(value))
-            rows.append((place, tuple(value.get(column) for column in columns)))
+            rows.append((position, tuple(value.get(column) for column in columns)))
     if header or not rows:
         require_columns(path, [*header], columns)
     yield from rows
 
 
 def _json_values(path: Path, options: Options) -> Iterator[tuple[str, Any]]:
-    """Yields the place and the value of each line; of a file that is one JSON array, of each item."""
+    """Yields the position and the value of each line; of a file that is one JSON array, of each item."""
     with _open_text(path, options.encoding) as file:
         first = file.read(1)
         while first.isspace():
