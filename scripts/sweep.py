@@ -1,4 +1,4 @@
-"""Runs many trials of an experiment, chooses one by validation, and reads test once: for the trial that was chosen.
+"""Runs many trials of an experiment, chooses one by validation, and evaluates that one on the test split.
 
 Any other option is a field that all trials share, as for train.py. Run the same command again to resume;
 on several machines, with one --storage, they share the trials.
@@ -22,31 +22,35 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         metavar="FIELD=VALUES",
         help="A,B,C or LOW..HIGH or log:LOW..HIGH; again for every field",
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="of each trial (default: 0)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0], metavar="S", help="seeds of each trial's runs (default: 0)"
+    )
     parser.add_argument("--sampler", default="grid", choices=("grid", "random", "tpe", "qmc"), help="(default: grid)")
     parser.add_argument(
         "--sampler-seed", type=int, default=0, metavar="S", help="seed of a sampler that is not grid (default: 0)"
     )
     parser.add_argument("--pruner", default="none", choices=("none", "median", "hyperband"), help="(default: none)")
-    parser.add_argument("--trials", type=int, metavar="N", help="in all, where the sampler is not grid")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes at a time (default: 1)")
+    parser.add_argument("--trials", type=int, metavar="N", help="number of trials, unless the sampler is grid")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="number of worker processes (default: 1)")
     parser.add_argument(
         "--max-vmapped",
         type=int,
         metavar="N",
-        help="most runs that a worker trains as one program, by vmap (default: 1 on a CPU, 8 on an accelerator)",
+        help="maximal number of runs that a worker trains as one program (default: 1 on a CPU, 8 on an accelerator)",
     )
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="(default: runs/sweep_EXPERIMENT)")
-    parser.add_argument("--storage", metavar="URL", help="Optuna's database (default: sqlite, in the workdir)")
-    parser.add_argument("--name", metavar="NAME", help="of the study in the storage (default: the experiment's)")
+    parser.add_argument("--storage", metavar="URL", help="URL of Optuna's database (default: SQLite in the workdir)")
+    parser.add_argument(
+        "--name", metavar="NAME", help="name of the study in the storage (default: name of the experiment)"
+    )
     parser.add_argument(
         "--heartbeat-timeout",
         type=int,
         default=60,
         metavar="SECONDS",
-        help="a worker silent for so long loses its trials to others (default: 60)",
+        help="seconds without a heartbeat after which other workers retry a worker's trials (default: 60)",
     )
-    parser.add_argument("--no-test", dest="test", action="store_false", help="leave the test split alone")
+    parser.add_argument("--no-test", dest="test", action="store_false", help="do not evaluate on the test split")
     args, overrides = parser.parse_known_args(arguments)
 
     from lab10.cli.overrides import load_page
@@ -84,7 +88,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 def _require_fitting(args: Any) -> None:
     if (args.sampler == "grid") == (args.trials is not None):
         raise UserError(
-            "--trials N goes with --sampler random, tpe or qmc, which need it; a grid has as many as it has."
+            "--trials N is required with --sampler random, tpe or qmc, and not allowed with grid, which runs every one."
         )
     for option in ("workers", "max_vmapped", "heartbeat_timeout", "trials"):
         value = getattr(args, option)
@@ -93,7 +97,7 @@ def _require_fitting(args: Any) -> None:
     if args.sampler_seed < 0:
         raise UserError(f"--sampler-seed is {args.sampler_seed}; expected at least 0.")
     if len(set(args.seeds)) < len(args.seeds):
-        raise UserError("A seed is there twice in --seeds.")
+        raise UserError("--seeds has a seed twice.")
 
 
 def _as_text(result: dict[str, Any]) -> str:
@@ -104,8 +108,8 @@ def _as_text(result: dict[str, Any]) -> str:
         test = result["test"]
         text += (
             f"\ntest, mean of {len(chosen['workdirs'])} seed(s): {describe(test['mean'])}"
-            f"\nThis sweep's runs have read test {test['readings_of_sweep']} time(s), "
-            f"the chosen trial's {test['readings_of_chosen']}."
+            f"\nThis sweep's runs have read test {test['sweep_read_count']} time(s), "
+            f"the chosen trial's {test['chosen_read_count']}."
         )
     return text
 

@@ -99,7 +99,7 @@ def require_distinct(metrics: Sequence[SplitMetric], task: Task) -> None:
     for metric in metrics:
         if metric.name in taken:
             raise UserError(f"--metrics cannot contain {metric.name!r}, because {taken[metric.name]}.")
-        taken[metric.name] = "it is there twice"
+        taken[metric.name] = "it is given twice"
 
 
 def require_monitor(monitor: str, metrics: Sequence[SplitMetric], task: Task) -> None:

@@ -34,7 +34,7 @@ def parse_vary(text: str) -> tuple[str, BaseDistribution]:
         return field, _parse_range(text, values)
     choices = [choice.strip() for choice in values.split(",")]
     if "" in choices or len(set(choices)) < len(choices):
-        raise UserError(f"--vary {text}: one of the choices is empty or there twice.")
+        raise UserError(f"--vary {text}: a choice is empty or occurs twice.")
     return field, CategoricalDistribution(choices)
 
 

@@ -1,4 +1,4 @@
-"""The Optuna study of a sweep: its trials wait in a storage, from which any number of processes take them."""
+"""The Optuna study of a sweep: its trials are queued in a storage, from which any number of processes claim them."""
 
 import contextlib
 import dataclasses
@@ -25,14 +25,14 @@ from lab10.config.trusted_code import restore_trusted
 from lab10.errors import UserError
 from lab10.sweeps.space import Value, grid, parse_space, to_arguments
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)  # a sweep has lines of its own
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # a sweep prints its own lines
 
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "grid": lambda seed: optuna.samplers.RandomSampler(seed),  # never asked: each trial waits with its values
+    "grid": lambda seed: optuna.samplers.RandomSampler(seed),  # unused: every trial is queued with its values
     "random": lambda seed: optuna.samplers.RandomSampler(seed),
-    # Running trials count as bad ones, so that those of the same moment differ.
+    # Counts running trials as bad ones, so that trials drawn at the same time differ.
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-    # Its sequence depends on no seed, and the study stores the position; only the first trial is drawn at random.
+    # The sequence depends on no seed, and the study stores the position in it; only the first trial is random.
     "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
 }
 PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
@@ -40,32 +40,32 @@ PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
     "median": optuna.pruners.MedianPruner,
     "hyperband": optuna.pruners.HyperbandPruner,
 }
-# How often a trial is run again whose worker was killed: one that exhausts the memory kills every worker.
+# How often a trial is retried after its worker was killed. A trial that exhausts the memory kills every worker.
 MAX_RETRIES = 3
-# How many combinations are drawn to find mistakes before anything runs, where the sampler is not grid.
-DRAWN = 10
+# Number of trials drawn before anything runs, to find mistakes in --vary, unless the sampler is grid.
+NUM_CHECKED_TRIALS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """A sweep as its command describes it, in values that JSON keeps.
+    """The options of a sweep, as JSON types.
 
     Attributes:
       experiment: the name of the experiment.
       default: the experiment as JSON.
-      overrides: command-line options that all trials share.
+      overrides: command-line options shared by all trials.
       vary: the values of `--vary`.
-      seeds: a trial has one run for each.
+      seeds: seeds of a trial's runs, one run each.
       sampler: a key of `SAMPLERS`.
       sampler_seed: seed of the sampler.
       pruner: a key of `PRUNERS`.
-      trials: how many; None for a grid.
-      max_vmapped: the most runs trained as one program; None lets the device decide.
-      heartbeat_timeout: seconds without a heartbeat after which a running trial is given to another worker.
+      trials: number of trials; None for a grid.
+      max_vmapped: maximal number of runs trained as one program; None: chosen by the device.
+      heartbeat_timeout: seconds without a heartbeat after which another worker may claim a running trial.
       directory: the folder of the sweep.
       storage: the URL of Optuna's storage.
       name: the name of the study in the storage.
-      own_code: the code outside lab10 that the trials may use, as config.json has it.
+      own_code: code outside lab10 that the trials may use, as in config.json.
     """
 
     experiment: str
@@ -85,7 +85,7 @@ class Sweep:
     own_code: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def own_classes(self) -> set[type]:
-        """Returns the components outside lab10 that trials may use; workers run the copies in the sweep's folder.
+        """Returns the component classes outside lab10 that trials may use. Runs the copies in the sweep's folder.
 
         Raises:
           UserError: a copy is missing, or has changed.
@@ -104,11 +104,11 @@ class Sweep:
         return [apply_overrides(default, self.experiment, [*arguments, str(seed)], own)[0] for seed in self.seeds]
 
     def program(self, values: Mapping[str, Value]) -> str:
-        """Returns a text that trials have in common exactly if one program trains their runs."""
+        """Returns a key that is equal for two trials exactly if their runs can be trained as one program."""
         return repr(static_signature(self.experiments(values)[0]))
 
     def combinations(self) -> list[dict[str, Value]]:
-        """Returns the values of every trial of a grid, ordered by program, or of some trials that a sampler may draw.
+        """Returns the values of all trials of a grid, or of some random trials for other samplers, sorted by program.
 
         Raises:
           UserError: a field does not exist, or cannot have one of its values.
@@ -117,26 +117,26 @@ class Sweep:
         if self.sampler == "grid":
             return sorted(grid(space), key=self.program)
         drawn = optuna.create_study(sampler=SAMPLERS["random"](0))
-        return sorted((drawn.ask(space).params for _ in range(DRAWN)), key=self.program)
+        return sorted((drawn.ask(space).params for _ in range(NUM_CHECKED_TRIALS)), key=self.program)
 
     def workdirs(self, trial: optuna.Trial | FrozenTrial) -> list[Path]:
-        """Returns the workdirs of a trial, one for each seed; all attempts at a trial have the same."""
+        """Returns the workdirs of a trial, one for each seed. Retries of a trial use the same workdirs."""
         runs = Path(self.directory, "runs")
         return [runs / f"trial{trial.user_attrs['index']}-seed{seed}" for seed in self.seeds]
 
 
 class SweepStudy:
-    """The study of a sweep, which is created in the storage if it is not there yet.
+    """The study of a sweep. Creates it in the storage if it does not exist.
 
-    The processes of a sweep take turns, by a lock in the sweep's folder, at what Optuna does in several steps:
-    creating tables, filling the study, and taking trials.
+    A lock in the sweep's folder protects what Optuna does in several steps: creating tables, enqueuing trials, and
+    claiming them.
 
     Attributes:
-      study: the study as Optuna has it.
+      study: the Optuna study.
 
     Args:
-      sweep: what the study is of.
-      direction: `minimize` or `maximize`, for a study that is not there yet.
+      sweep: the sweep.
+      direction: `minimize` or `maximize`, for a new study.
 
     Raises:
       UserError: the storage cannot be used.
@@ -151,7 +151,7 @@ class SweepStudy:
             with self._lock:
                 self._storage = RDBStorage(
                     sweep.storage,
-                    # SQLite has one writer at a time; the others wait these seconds instead of failing after 5.
+                    # SQLite has one writer at a time; let the others wait longer than the default of 5 s.
                     {"connect_args": {"timeout": 60}} if sweep.storage.startswith("sqlite") else None,
                     heartbeat_interval=max(1, sweep.heartbeat_timeout // 6),
                     grace_period=sweep.heartbeat_timeout,
@@ -166,28 +166,28 @@ class SweepStudy:
                     load_if_exists=True,
                 )
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
-            said = str(error).splitlines()[0][:200]
+            reason = str(error).splitlines()[0][:200]
             raise UserError(
-                f"--storage {sweep.storage} cannot be used ({said}). Expected a database's URL, such as "
+                f"--storage {sweep.storage} cannot be used ({reason}). Expected a database's URL, such as "
                 "sqlite:///sweep.db or postgresql+psycopg://user@host/name with its driver installed."
             ) from error
 
-    def fill(self, values: list[dict[str, Value]]) -> None:
-        """Enqueues the trials that the study lacks.
+    def enqueue(self, values: list[dict[str, Value]]) -> None:
+        """Enqueues the trials that the study does not have yet.
 
         Args:
-          values: the values of each trial; fields without one are left to the sampler.
+          values: the values of each trial; the sampler draws the fields without a value.
 
         Raises:
-          UserError: the study is of another sweep.
+          UserError: the study belongs to another sweep.
         """
         names = ("experiment", "default", "overrides", "vary", "seeds", "sampler", "sampler_seed")
         identity = {name: getattr(self._sweep, name) for name in names}
         with self._lock:
             recorded = self.study.user_attrs.get("identity", identity)
-            # A study from before there was a seed has none, and is resumed with the given one.
+            # Studies of earlier versions have no seed, and are resumed with the given one.
             recorded = {"sampler_seed": self._sweep.sampler_seed} | recorded
-            # The test split may be named after training.
+            # The test split may be chosen after training.
             if _without_test_split(recorded["overrides"]) == _without_test_split(identity["overrides"]):
                 recorded = recorded | {"overrides": identity["overrides"]}
             if differing := [name for name in names if recorded.get(name) != identity[name]]:
@@ -197,33 +197,33 @@ class SweepStudy:
                 )
             self.study.set_user_attr("identity", identity)
             for index in range(len(self.trials()), len(values)):
-                # The attempts at a trial are known by this attribute, which Optuna copies to a retried trial.
+                # Identifies retries of a trial: Optuna copies the attribute to them.
                 self.study.enqueue_trial(values[index], user_attrs={"index": index})
 
     def _sampler(self, trial: FrozenTrial) -> optuna.samplers.BaseSampler:
-        """Returns the sampler of a trial, with a seed of its own.
+        """Returns a sampler with a separate seed for this trial.
 
-        Workers, and a resumed sweep, would otherwise repeat the draws of a sampler that starts with the seed.
+        With one seed for all, workers and resumed sweeps would repeat the same draws.
         """
         entropy = [self._sweep.sampler_seed, trial.user_attrs["index"]]
         (seed,) = np.random.SeedSequence(entropy).generate_state(1)
         return SAMPLERS[self._sweep.sampler](int(seed))
 
     def trials(self) -> list[FrozenTrial]:
-        """Returns the latest attempt at every trial."""
+        """Returns the latest attempt of every trial."""
         with self._lock:  # not between a failure and the retry
             trials = self.study.get_trials(deepcopy=False)
         return list({trial.user_attrs["index"]: trial for trial in trials}.values())
 
     @contextlib.contextmanager
-    def taken(self, at_most: int) -> Iterator[list[optuna.Trial]]:
-        """Takes waiting trials, among them those whose worker has gone silent, and sends heartbeats for them.
+    def claim_trials(self, at_most: int) -> Iterator[list[optuna.Trial]]:
+        """Claims waiting trials, including those of workers without a recent heartbeat, and sends heartbeats for them.
 
         Args:
-          at_most: how many to take.
+          at_most: maximal number of trials.
 
         Yields:
-          The trials; none where none waits. Those without a result at the end wait again.
+          The trials; empty if none is waiting. Trials without a result at the end are queued again.
         """
         with contextlib.ExitStack() as heartbeats:
             trials: list[optuna.Trial] = []
@@ -232,7 +232,7 @@ class SweepStudy:
                     fail_stale_trials(self.study)
                     waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
                     for frozen in waiting[:at_most]:
-                        # Before it runs, since Optuna never calls a running trial stale that had no heartbeat at all.
+                        # Before the trial runs: Optuna never considers a running trial stale that has had no heartbeat.
                         self._storage.record_heartbeat(frozen._trial_id)
                         self.study.sampler = self._sampler(frozen)
                         trials.append(self.study.ask(parse_space(self._sweep.vary)))

@@ -1,4 +1,4 @@
-"""One machine's part of a sweep: starts workers, shows progress, chooses by validation, reads test once."""
+"""Runs a sweep on one machine: starts workers, prints progress, chooses a trial by validation, evaluates it on test."""
 
 import dataclasses
 import json
@@ -25,22 +25,22 @@ POLL_SECONDS = 0.5
 
 
 def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
-    """Runs what is left of a sweep.
+    """Runs the unfinished trials of a sweep.
 
     Args:
-      sweep: what to run.
-      workers: how many worker processes to run on this machine.
+      sweep: the sweep.
+      workers: number of worker processes on this machine.
       test: whether to evaluate the chosen trial on the test split.
 
     Returns:
-      `workdir`, `trials`, `finished` and `failed` (how many are), `chosen` (its values, workdirs and mean validation
+      `workdir`, `trials`, `finished` and `failed` (counts), `chosen` (values, workdirs and mean validation
       metric) and `test`, as `scripts/sweep.py --json` prints them.
 
     Raises:
-      UserError: a field or a value is wrong, or the storage holds another sweep.
-      RunError: a run could not be saved, workers keep dying, or no trial was trained to its end.
+      UserError: a field or a value is invalid, or the storage holds another sweep.
+      RunError: a run could not be saved, workers keep being killed, or every trial failed.
     """
-    # Every combination is made before the first is run: a mistake in the last should not wait for the others.
+    # Checks all combinations first, so that a mistake in the last one is found before anything runs.
     combinations = sweep.combinations()
     experiment = sweep.experiments(combinations[0])[0]
     if not experiment.data.has_validation:
@@ -50,13 +50,13 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
     Path(sweep.directory, "logs").mkdir(parents=True, exist_ok=True)
     study = SweepStudy(sweep, "maximize" if experiment.higher_is_better else "minimize")
     sweep = _share_own_code(sweep)
-    study.fill(combinations if sweep.trials is None else [{}] * sweep.trials)
+    study.enqueue(combinations if sweep.trials is None else [{}] * sweep.trials)
     _run_workers(sweep, study, workers)
     trials = study.trials()
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
-        said = f" The last of them: {_describe(failed[-1])}" if failed else ""
-        raise RunError(f"No trial of the sweep was trained to its end.{said}")
+        last = f" The last of them: {_describe(failed[-1])}" if failed else ""
+        raise RunError(f"No trial of the sweep was trained to its end.{last}")
     chosen = study.study.best_trial
     workdirs = sweep.workdirs(chosen)
     result = {
@@ -70,7 +70,7 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
             "validation": {experiment.monitor: chosen.value},
         },
     }
-    # Written before test is read, which may fail, and again with its figures.
+    # Written before the evaluation on test, which may fail, and again with its result.
     output = Path(sweep.directory, "result.json")
     output.write_text(json.dumps(result, indent=1))
     if test:
@@ -80,10 +80,10 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
 
 
 def _share_own_code(sweep: Sweep) -> Sweep:
-    """Copies the trials' own code into the sweep's folder, where workers find it, whatever becomes of the original."""
+    """Copies the trials' own code into the sweep's folder, so that workers do not depend on the original file."""
     shared = own_copies.share(Path(sweep.directory), own_code.parse(sweep.own_code))
     sweep = dataclasses.replace(sweep, own_code=[own.to_json() for own in shared])
-    sweep.own_classes()  # here, too: the runs are evaluated by this process
+    sweep.own_classes()  # this process evaluates the chosen runs
     return sweep
 
 
@@ -96,11 +96,11 @@ def _require_test_splits(sweep: Sweep, combinations: list[dict[str, Value]]) -> 
         except UserError as error:
             if "--data.test-split" not in str(error):
                 raise
-            raise UserError(f"{error}\nOr leave the test split alone, with --no-test.") from error
+            raise UserError(f"{error}\nOr skip the test split with --no-test.") from error
 
 
 def _run_workers(sweep: Sweep, study: SweepStudy, count: int) -> None:
-    """Keeps workers running, and prints what they finish, until every trial is finished."""
+    """Keeps workers running until every trial is finished, and prints the finished trials."""
     log = Path(sweep.directory, "logs", f"{platform.node()}.log")
     workers: list[subprocess.Popen[str]] = []
     printed = {trial.number for trial in study.trials() if trial.state.is_finished()}
@@ -120,30 +120,30 @@ def _run_workers(sweep: Sweep, study: SweepStudy, count: int) -> None:
                 workers.remove(worker)
                 _require_killed(worker, log)
                 killed += 1
-            if killed > count * (MAX_RETRIES + 1):  # it is not for a trial, which would have failed by now
+            if killed > count * (MAX_RETRIES + 1):  # a single bad trial would have failed by now
                 raise RunError(f"Workers are killed again and again; their output is in {log}.")
             workers += [_start_worker(sweep, log) for _ in range(count - len(workers))]
             time.sleep(POLL_SECONDS)
     finally:
         for worker in workers:
-            worker.send_signal(signal.SIGTERM)  # asks it to save and end
+            worker.send_signal(signal.SIGTERM)  # saves a checkpoint and stops
         for worker in workers:
             worker.wait()
 
 
 def _start_worker(sweep: Sweep, log: Path) -> "subprocess.Popen[str]":
-    with open(log, "a") as said:
+    with open(log, "a") as stderr:
         return subprocess.Popen(
             [sys.executable, "-m", "lab10.sweeps.worker", json.dumps(dataclasses.asdict(sweep)), "--json"],
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=stderr,
             text=True,
-            start_new_session=True,  # Ctrl-C is for this process, which then stops its workers
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops its workers
         )
 
 
 def _require_killed(worker: "subprocess.Popen[str]", log: Path) -> None:
-    """Raises the error that a worker has ended with, unless it was killed."""
+    """Raises the error of a worker that failed, unless it was killed."""
     answer, status = worker.communicate()[0], worker.returncode
     message = f"A worker ended with status {status}; its output is in {log}."
     if status in (1, 2):
@@ -152,7 +152,7 @@ def _require_killed(worker: "subprocess.Popen[str]", log: Path) -> None:
 
 
 def _describe(trial: FrozenTrial) -> str:
-    """Returns a finished trial as `optimizer.learning-rate=0.003: validation 0.3126 (0.3017 to 0.3204)`."""
+    """Formats a finished trial, as `optimizer.learning-rate=0.003: validation 0.3126 (0.3017 to 0.3204)`."""
     values = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in trial.params.items()}
     ending = f"pruned at step {trial.last_step}"
     if trial.state == TrialState.FAIL:
@@ -164,29 +164,29 @@ def _describe(trial: FrozenTrial) -> str:
 
 
 def _test(workdirs: list[Path], test_split: str) -> dict[str, Any]:
-    """Returns the chosen trial's figures on the test split, read once: a second call finds them written down."""
-    of_runs = [_read_once(workdir, test_split) for workdir in workdirs]
-    # A metric may be undefined in one of the runs, and so be None there.
-    names = [name for name in of_runs[0] if all(isinstance(run.get(name), float) for run in of_runs)]
+    """Returns the metrics of the chosen trial on the test split. A second call reads the result of the first."""
+    results = [_evaluate_once(workdir, test_split) for workdir in workdirs]
+    # A metric that is undefined for a run is None.
+    names = [name for name in results[0] if all(isinstance(result.get(name), float) for result in results)]
     return {
-        "mean": {name: statistics.mean(run[name] for run in of_runs) for name in names},
-        "of_seeds": {name: [run[name] for run in of_runs] for name in names},
-        "examples": of_runs[0]["examples"],
-        "readings_of_chosen": sum(map(_readings, workdirs)),
-        "readings_of_sweep": sum(map(_readings, workdirs[0].parent.iterdir())),
+        "mean": {name: statistics.mean(result[name] for result in results) for name in names},
+        "per_seed": {name: [result[name] for result in results] for name in names},
+        "examples": results[0]["examples"],
+        "chosen_read_count": sum(map(_test_read_count, workdirs)),
+        "sweep_read_count": sum(map(_test_read_count, workdirs[0].parent.iterdir())),
     }
 
 
-def _read_once(workdir: Path, test_split: str) -> dict[str, Any]:
-    run = load(workdir, test_split=test_split)  # it may be named after training
+def _evaluate_once(workdir: Path, test_split: str) -> dict[str, Any]:
+    run = load(workdir, test_split=test_split)  # may differ from the one in the config
     for written in sorted((workdir / "evaluations").glob("test-*.json")):
-        before = dict(json.loads(written.read_text()))
-        if (before["step"], before.get("tfds_split", test_split)) == (run.step, test_split):
-            return before
+        previous = dict(json.loads(written.read_text()))
+        if (previous["step"], previous.get("tfds_split", test_split)) == (run.step, test_split):
+            return previous
     return run.evaluate("test")
 
 
-def _readings(workdir: Path) -> int:
+def _test_read_count(workdir: Path) -> int:
     return sum(
         line.get("split") == "test"
         for line in read_json_lines(workdir / "evaluations" / "log.jsonl", skip_invalid=True)

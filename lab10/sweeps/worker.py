@@ -1,4 +1,4 @@
-"""A worker process of a sweep: `python -m lab10.sweeps.worker SWEEP` takes trials until all are finished."""
+"""A worker process of a sweep: `python -m lab10.sweeps.worker SWEEP` trains trials until all are finished."""
 
 import collections
 import functools
@@ -42,23 +42,23 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     study = SweepStudy(sweep)
     max_vmapped = sweep.max_vmapped or default_max_vmapped()
     while not all(trial.state.is_finished() for trial in study.trials()):
-        with study.taken(max(1, max_vmapped // len(sweep.seeds))) as trials:
+        with study.claim_trials(max(1, max_vmapped // len(sweep.seeds))) as trials:
             trials.sort(key=lambda trial: sweep.program(trial.params))
-            for _, of_program in itertools.groupby(trials, lambda trial: sweep.program(trial.params)):
-                train_trials(sweep, study.study, list(of_program), max_vmapped)
-        if not trials:  # the last ones run elsewhere, and may come back
+            for _, group in itertools.groupby(trials, lambda trial: sweep.program(trial.params)):
+                train_trials(sweep, study.study, list(group), max_vmapped)
+        if not trials:  # other workers run the last ones, and may be killed
             time.sleep(POLL_SECONDS)
     return {}, ""
 
 
 def default_max_vmapped() -> int:
-    """Returns the most runs that are trained as one program by default on the device of this process."""
-    # On a CPU, most runs take less time one after the other than together (docs/sweeps.md).
+    """Returns the default of --max-vmapped for the device of this process."""
+    # On a CPU, training one run at a time is faster for most models (docs/sweeps.md).
     return 1 if jax.default_backend() == "cpu" else 8
 
 
 def train_trials(sweep: Sweep, study: optuna.Study, trials: list[optuna.Trial], max_vmapped: int) -> None:
-    """Trains the runs of trials that share a program, and tells Optuna how each trial ended."""
+    """Trains the runs of trials that share a program, and tells Optuna the result of each trial."""
     runs = [
         Run(trial, *one)
         for trial in trials
@@ -91,13 +91,13 @@ def train_trials(sweep: Sweep, study: optuna.Study, trials: list[optuna.Trial], 
 
 
 def callbacks_of(runs: list[Run], pruned: set[int]) -> list[EvalCallback]:
-    """Makes the callbacks of runs that are trained together: the pruner is told the mean over a trial's seeds.
+    """Makes a callback for each run, which reports the mean over a trial's seeds to the pruner.
 
-    Where seeds are trained one after the other, the first one's values count: Optuna keeps what a step had first.
+    If seeds are trained one after the other, only the first is reported: Optuna keeps the first value of a step.
 
     Args:
-      runs: the runs, of any number of trials.
-      pruned: the numbers of the trials that the pruner has ended; added to.
+      runs: runs of any number of trials, which are trained together.
+      pruned: numbers of the pruned trials; the callbacks add to it.
     """
     seeds = collections.Counter(run.trial.number for run in runs)
     measured: dict[tuple[int, int], list[float]] = collections.defaultdict(list)
@@ -109,7 +109,7 @@ def callbacks_of(runs: list[Run], pruned: set[int]) -> list[EvalCallback]:
             trial.report(statistics.mean(values), step)
             if trial.should_prune():
                 pruned.add(trial.number)
-        # The seeds before the last one learn of it at their next evaluation.
+        # The other seeds of the trial stop at their next evaluation.
         return trial.number in pruned
 
     return [functools.partial(on_evaluation, run) for run in runs]
@@ -119,7 +119,7 @@ def train_together(
     experiments: list[Experiment], workdirs: list[Workdir], callbacks: list[EvalCallback]
 ) -> list[dict[str, Any]]:
     """Trains runs as one program if there are several, and returns the result of each."""
-    runs = [RunWriter(*of_run) for of_run in zip(experiments, workdirs, callbacks, strict=True)]
+    runs = [RunWriter(*run) for run in zip(experiments, workdirs, callbacks, strict=True)]
     return train(Ensemble(runs)) if len(runs) > 1 else [train(runs[0])]
 
 

@@ -52,7 +52,7 @@ def test_f1_of_several_classes_is_the_mean_over_those_that_occur(columns):
 
 
 @given(columns(3))
-def test_recall_and_precision_are_shares_of_each_class(columns):
+def test_recall_and_precision_are_computed_per_class(columns):
     recall, precision = Recall().compute(columns, CLASSES), Precision().compute(columns, CLASSES)
     for i in range(3):
         hits, false, missed = counts(columns, i)
@@ -68,7 +68,7 @@ def area(scores, positive):
 
 @pytest.mark.parametrize("num_classes", [2, 3])
 @given(st.data())
-def test_auc_is_the_share_of_pairs_in_the_right_order(num_classes, data):
+def test_auc_is_the_fraction_of_correctly_ordered_pairs(num_classes, data):
     evaluated = data.draw(columns(num_classes))
     label = evaluated["label"]
     assume(len(set(label.tolist())) == num_classes)
@@ -82,7 +82,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(num_classes, data):
     np.testing.assert_allclose(AUC().compute(evaluated, CLASSES[:num_classes]), expected)
 
 
-def test_auc_tells_probabilities_apart_that_float32_rounds_to_1():
+def test_auc_distinguishes_probabilities_that_float32_rounds_to_one():
     logits = np.array([18.0, 19.0, 20.0, 21.0])
     probabilities = np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], axis=1).astype(np.float32)
     assert len(set(probabilities[:, 1].tolist())) < 4
@@ -100,6 +100,6 @@ def test_the_confusion_matrix_counts_each_example_at_its_class_and_prediction(co
 
 
 @given(columns(3))
-def test_the_majority_share_is_the_best_accuracy_of_one_answer(columns):
+def test_the_majority_fraction_is_the_accuracy_of_a_constant_prediction(columns):
     accuracies = [np.mean(columns["label"] == i) for i in range(3)]
     assert MajorityShare().compute(columns, CLASSES) == pytest.approx(max(accuracies))

@@ -27,8 +27,8 @@ def own_metric(name, compute, **fields):
 
 
 @pytest.fixture
-def said(monkeypatch):
-    """What is printed."""
+def printed(monkeypatch):
+    """The lines printed to the console."""
     from lab10.metrics import compute
 
     lines = []
@@ -36,7 +36,7 @@ def said(monkeypatch):
     return lines
 
 
-def test_values_are_json_and_lines_are_flat(said):
+def test_values_are_json_and_lines_are_flat(printed):
     metrics = (F1(), AUC(), Recall(), ConfusionMatrix())
     values = compute_metrics(metrics, COLUMNS, CLASSES)
     assert values == {
@@ -48,10 +48,10 @@ def test_values_are_json_and_lines_are_flat(said):
     assert json.loads(json.dumps(values)) == values
     scalars = {"f1": values["f1"], "auc": 1.0, "recall_neg": 1.0, "recall_pos": 0.5}
     assert scalars_of(metrics, values, CLASSES) == scalars
-    assert said == []
+    assert printed == []
 
 
-def test_an_undefined_value_is_none_and_its_reason_is_printed(said):
+def test_an_undefined_value_is_none_and_its_reason_is_printed(printed):
     metrics = (F1(), AUC(), Recall(), Precision())
     values = compute_metrics(metrics, ONLY_NEGATIVE, CLASSES)
     json.dumps(values, allow_nan=False)
@@ -62,12 +62,12 @@ def test_an_undefined_value_is_none_and_its_reason_is_printed(said):
         "precision": {"neg": 1.0, "pos": None},
     }
     assert scalars_of(metrics, values, CLASSES) == {"recall_neg": 1.0, "precision_neg": 1.0}
-    assert said[0] == "f1 is undefined on this split."
-    assert said[1].startswith("auc is undefined on this split: Only one class is present")
-    assert said[2:] == ["recall is undefined for pos.", "precision is undefined for pos."]
+    assert printed[0] == "f1 is undefined on this split."
+    assert printed[1].startswith("auc is undefined on this split: Only one class is present")
+    assert printed[2:] == ["recall is undefined for pos.", "precision is undefined for pos."]
 
 
-def test_infinity_is_undefined_too_and_a_warning_of_a_metric_is_printed(said):
+def test_infinity_is_undefined_too_and_a_warning_of_a_metric_is_printed(printed):
     def warns(columns, class_names):
         warnings.warn("few examples", stacklevel=1)
         return np.array([[1.0, np.inf]])
@@ -75,7 +75,7 @@ def test_infinity_is_undefined_too_and_a_warning_of_a_metric_is_printed(said):
     calm = own_metric("Calm", lambda *_: (warnings.warn("hm", stacklevel=1), 1)[1])
     values = compute_metrics([own_metric("Wild", warns), calm], COLUMNS, CLASSES)
     assert values == {"wild": [[1.0, None]], "calm": 1.0}
-    assert said == ["wild is undefined on this split: few examples", "calm: hm"]
+    assert printed == ["wild is undefined on this split: few examples", "calm: hm"]
 
 
 def test_a_metric_that_fails_is_named_with_its_line():
@@ -120,7 +120,7 @@ def test_the_text_shows_numbers_classes_and_tables():
     ]
 
 
-def test_of_many_classes_the_lowest_are_shown():
+def test_the_lowest_of_many_classes_are_shown():
     result = {"split": "test", "examples": 4, "step": 7, "loss": 0.5}
     result["recall"] = {f"c{i}": 1 - i / 100 for i in range(30)} | {"empty": None}
     line = result_text(result).splitlines()[1]

@@ -65,11 +65,11 @@ def test_an_unknown_name_is_refused_with_the_closest():
     ("metrics", "said"),
     [
         ((Step(),), "--metrics cannot contain 'step', because results already use it"),
-        ((F1(), AUC(), F1()), "--metrics cannot contain 'f1', because it is there twice"),
+        ((F1(), AUC(), F1()), "--metrics cannot contain 'f1', because it is given twice"),
         ((type("Accuracy", (Step,), {})(),), "because the task Classification has a metric of this name"),
     ],
 )
-def test_a_name_that_is_taken_is_refused(text_experiment, metrics, said):
+def test_a_duplicate_name_is_refused(text_experiment, metrics, said):
     require_distinct((F1(), AUC()), Classification())
     with pytest.raises(UserError, match=said):
         text_experiment(metrics=metrics)

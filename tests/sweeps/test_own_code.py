@@ -38,7 +38,7 @@ def page(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_workers_run_the_copy_of_the_sweep(scripts, page, tmp_path, monkeypatch):
+def test_workers_run_the_sweeps_copy_of_own_code(scripts, page, tmp_path, monkeypatch):
     start = sweeping._start_worker
 
     def change_first(*arguments):

@@ -44,10 +44,10 @@ def sweep_of(tmp_path):
 def draw(sweep, workers=1, interrupted=()):
     """Returns the values of each trial, which workers take in turns; some are interrupted when first taken."""
     studies = [SweepStudy(sweep) for _ in range(workers)]
-    studies[0].fill([{}] * sweep.trials)
+    studies[0].enqueue([{}] * sweep.trials)
     interrupted = set(interrupted)
     for study in itertools.cycle(studies):
-        with study.taken(1) as trials:
+        with study.claim_trials(1) as trials:
             for trial in trials:
                 if trial.user_attrs["index"] in interrupted:
                     interrupted.remove(trial.user_attrs["index"])
@@ -73,7 +73,7 @@ def test_the_same_seed_draws_the_same_trials_also_after_an_interruption(sweep_of
 
 
 @pytest.mark.parametrize("sampler", ["random", pytest.param("qmc", marks=pytest.mark.slow)])
-def test_several_workers_draw_what_one_draws(sweep_of, sampler):
+def test_several_workers_draw_the_trials_of_one(sweep_of, sampler):
     assert draw(sweep_of(sampler, 3), workers=3) == draw(sweep_of(sampler, 3))
 
 
@@ -83,16 +83,16 @@ def test_several_workers_do_not_repeat_each_other(sweep_of):
 
 
 def test_another_seed_is_refused_for_the_same_study(sweep_of, tmp_path):
-    SweepStudy(sweep_of("random", 3, tmp_path)).fill([{}])
+    SweepStudy(sweep_of("random", 3, tmp_path)).enqueue([{}])
     with pytest.raises(UserError, match="these differ: sampler_seed"):
-        SweepStudy(sweep_of("random", 4, tmp_path)).fill([{}])
-    SweepStudy(sweep_of("random", 3, tmp_path)).fill([{}])
+        SweepStudy(sweep_of("random", 4, tmp_path)).enqueue([{}])
+    SweepStudy(sweep_of("random", 3, tmp_path)).enqueue([{}])
 
 
-def test_a_study_from_before_there_was_a_seed_is_resumed(sweep_of, tmp_path):
+def test_a_study_without_a_recorded_seed_is_resumed(sweep_of, tmp_path):
     study = SweepStudy(sweep_of("random", 0, tmp_path))
-    study.fill([{}])
+    study.enqueue([{}])
     identity = study.study.user_attrs["identity"]
     del identity["sampler_seed"]
     study.study.set_user_attr("identity", identity)
-    SweepStudy(sweep_of("random", 0, tmp_path)).fill([{}] * 2)
+    SweepStudy(sweep_of("random", 0, tmp_path)).enqueue([{}] * 2)

@@ -41,7 +41,7 @@ def start(scripts, storage):
     return started
 
 
-def test_machines_that_come_first_together_make_one_sweep(storage, tmp_path):
+def test_machines_that_start_together_share_one_sweep(storage, tmp_path):
     """The tables are made by whoever is first, and three may be."""
     base, _, where = storage.rpartition("/postgres?")
     with psycopg_of(storage) as connection:
@@ -52,7 +52,7 @@ from lab10.sweeps.study import Sweep, SweepStudy
 
 vary = ["optimizer.learning-rate=1e-3,2e-3"]
 sweep = Sweep("mnist_pca", {{}}, [], vary, [0], "grid", 0, "none", None, None, 60, {str(tmp_path)!r}, {new!r}, "sweep")
-SweepStudy(sweep).fill([{{"optimizer.learning-rate": "1e-3"}}, {{"optimizer.learning-rate": "2e-3"}}])
+SweepStudy(sweep).enqueue([{{"optimizer.learning-rate": "1e-3"}}, {{"optimizer.learning-rate": "2e-3"}}])
 print("made")
 """
     makers = [
@@ -72,7 +72,7 @@ def psycopg_of(storage):
     return psycopg.connect(storage.replace("+psycopg", ""), autocommit=True)
 
 
-def test_one_of_two_is_killed_and_the_other_finishes_every_trial_once(start, storage, tmp_path):
+def test_after_one_of_two_is_killed_the_other_finishes_every_trial_once(start, storage, tmp_path):
     one, other = start(tmp_path), start(tmp_path)
     deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("runs/*/metrics.jsonl"))) < 3:  # each is at work, one of them at its second trial

@@ -1,4 +1,4 @@
-"""What a sweep varies, as it is written."""
+"""The search space, as written in --vary."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def values_of(text, count=40):
     return [value for _ in range(count) for value in study.ask(space).params.values()]
 
 
-def test_ranges_are_drawn_within_their_ends_and_as_written():
+def test_ranges_are_sampled_within_their_bounds():
     assert all(2 <= value <= 5 and isinstance(value, int) for value in values_of("model.latent_dim=2..5"))
     assert all(0.1 <= value <= 0.5 for value in values_of("model.output-dropout=0.1..0.5"))
     logarithmic = np.array(values_of("optimizer.learning-rate=log:1e-5..1e-1", 200))
@@ -44,8 +44,8 @@ def test_a_grid_has_every_combination_once(choices):
         ("optimizer.learning-rate", "expected FIELD=A,B,C"),
         ("=1,2", "expected FIELD=A,B,C"),
         ("a=", "expected FIELD=A,B,C"),
-        ("a=1,,2", "one of the choices is empty or there twice"),
-        ("a=1,1", "one of the choices is empty or there twice"),
+        ("a=1,,2", "a choice is empty or occurs twice"),
+        ("a=1,1", "a choice is empty or occurs twice"),
         ("a=2..1", "expected two numbers, the lower one first"),
         ("a=log:0..1", "expected two numbers, the lower one first"),
         ("a=x..y", "expected two numbers, the lower one first"),
@@ -54,7 +54,7 @@ def test_a_grid_has_every_combination_once(choices):
         ("seed=1,2", "seeds are given by --seeds"),
     ],
 )
-def test_what_is_no_choice_and_no_range_is_refused(text, said):
+def test_values_that_are_neither_choices_nor_a_range_are_refused(text, said):
     with pytest.raises(UserError, match=said):
         parse_vary(text)
 
@@ -85,7 +85,7 @@ def sweep(tmp_path):
     )
 
 
-def test_a_trial_is_an_experiment_a_seed_with_its_values_and_the_shared_options(sweep):
+def test_a_trial_has_one_experiment_per_seed_with_its_values(sweep):
     experiments = sweep.experiments({"optimizer.learning-rate": "1e-2", "model.encoder-widths": "32 8"})
     assert [experiment.seed for experiment in experiments] == [0, 3]
     for experiment in experiments:
@@ -120,7 +120,7 @@ def test_patterns_of_parameters_can_be_varied(sweep):
     assert sweep.program(values) != sweep.program(values | {"optimizer.freeze": "encoder/*"})
 
 
-def test_every_seed_of_a_trial_has_a_workdir_that_all_attempts_share(sweep):
+def test_retries_of_a_trial_share_its_workdirs(sweep):
     study = optuna.create_study()
     for index in (0, 1, 0):
         study.enqueue_trial({}, user_attrs={"index": index})
@@ -129,7 +129,7 @@ def test_every_seed_of_a_trial_has_a_workdir_that_all_attempts_share(sweep):
     assert retried == first
 
 
-def test_combinations_of_one_program_follow_each_other(sweep):
+def test_combinations_are_sorted_by_program(sweep):
     combinations = sweep.combinations()
     rates = [values["optimizer.learning-rate"] for values in combinations]
     widths = [values["model.encoder-widths"] for values in combinations]

@@ -53,7 +53,7 @@ def sweep(scripts):
 
 @pytest.fixture
 def worker_in_this_process(monkeypatch):
-    """Lets a worker do its work in the test process, before the sweep goes on."""
+    """Runs a worker in the test process before the sweep continues."""
 
     def start(sweep, log):
         with open(log, "a") as said, contextlib.redirect_stderr(said):
@@ -64,7 +64,7 @@ def worker_in_this_process(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(sweep, made_once):
+def finished_sweep(sweep, made_once):
     """A finished sweep of two rates, and its answer."""
     return made_once("sweep", lambda workdir: sweep(workdir, *TRIALS, "--steps", "200")[0])
 
@@ -85,8 +85,8 @@ def trials(workdir):
     return optuna.load_study(study_name="mnist_pca", storage=f"sqlite:///{workdir}/sweep.db").trials
 
 
-def test_it_chooses_by_validation_and_reads_test_for_the_chosen_alone(whole):
-    workdir, answer = whole
+def test_a_sweep_chooses_by_validation_and_evaluates_only_the_chosen_on_test(finished_sweep):
+    workdir, answer = finished_sweep
     assert len(runs(workdir)) == 4
     means = {}
     for trial in trials(workdir):
@@ -99,14 +99,14 @@ def test_it_chooses_by_validation_and_reads_test_for_the_chosen_alone(whole):
     assert answer["finished"] == answer["trials"] == 2
     read = [path for path in runs(workdir) if (path / "evaluations").exists()]
     assert [str(path) for path in read] == sorted(chosen["workdirs"])
-    assert answer["test"]["readings_of_sweep"] == answer["test"]["readings_of_chosen"] == 2
+    assert answer["test"]["sweep_read_count"] == answer["test"]["chosen_read_count"] == 2
     of_seeds = [json.loads((path / "evaluations" / "test-1.json").read_text())["loss"] for path in read]
-    assert sorted(answer["test"]["of_seeds"]["loss"]) == sorted(of_seeds)
+    assert sorted(answer["test"]["per_seed"]["loss"]) == sorted(of_seeds)
     assert answer["test"]["mean"]["loss"] == pytest.approx(sum(of_seeds) / 2)
 
 
-def test_the_choice_is_kept_where_test_cannot_be_read(whole, scripts, tmp_path, monkeypatch):
-    workdir = shutil.copytree(whole[0], tmp_path / "sweep")
+def test_the_choice_is_kept_if_the_evaluation_on_test_fails(finished_sweep, scripts, tmp_path, monkeypatch):
+    workdir = shutil.copytree(finished_sweep[0], tmp_path / "sweep")
     (workdir / "result.json").unlink()
 
     def fail(*_):
@@ -115,18 +115,18 @@ def test_the_choice_is_kept_where_test_cannot_be_read(whole, scripts, tmp_path, 
     monkeypatch.setattr(sweeping, "_test", fail)
     assert "no test split" in scripts.refusal("sweep", *TRIALS, "--steps", "200", "--workdir", workdir)
     result = json.loads((workdir / "result.json").read_text())
-    assert result["chosen"]["values"] == whole[1]["chosen"]["values"]
+    assert result["chosen"]["values"] == finished_sweep[1]["chosen"]["values"]
     assert "test" not in result
 
 
-def test_the_test_split_may_be_named_after_training(whole, scripts, tmp_path):
-    workdir = shutil.copytree(whole[0], tmp_path / "sweep")
+def test_the_test_split_may_be_chosen_after_training(finished_sweep, scripts, tmp_path):
+    workdir = shutil.copytree(finished_sweep[0], tmp_path / "sweep")
     answer = scripts.answer("sweep", *TRIALS, "--steps", "200", "--data.test-split", "test[:100]", "--workdir", workdir)
-    assert (answer["test"]["examples"], whole[1]["test"]["examples"]) == (100, 1000)
-    assert answer["test"]["readings_of_chosen"] == 4
+    assert (answer["test"]["examples"], finished_sweep[1]["test"]["examples"]) == (100, 1000)
+    assert answer["test"]["chosen_read_count"] == 4
     again = scripts.answer("sweep", *TRIALS, "--steps", "200", "--workdir", workdir)
     assert again["test"]["examples"] == 1000
-    assert again["test"]["readings_of_chosen"] == 4, "written down by the first sweep"
+    assert again["test"]["chosen_read_count"] == 4, "written down by the first sweep"
 
 
 def rate(trial):
@@ -137,22 +137,22 @@ def config(path):
     return json.loads((path / "config.json").read_text())["experiment"]
 
 
-def test_the_same_command_again_runs_nothing_and_reads_nothing(whole, sweep):
-    workdir, answer = whole
+def test_the_same_command_again_trains_and_evaluates_nothing(finished_sweep, sweep):
+    workdir, answer = finished_sweep
     before = {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)}
     again, _ = sweep(workdir, *TRIALS, "--steps", "200")
     assert again == answer
     assert {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)} == before
 
 
-def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
+def test_a_run_of_a_sweep_is_an_ordinary_run(finished_sweep, tmp_path):
     """Together in one program, and alone by train.py: float32 tolerance."""
     from lab10.config.experiment import Experiment, from_json
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
     from lab10.training.workdir import Workdir
 
-    one = runs(whole[0])[0]
+    one = runs(finished_sweep[0])[0]
     train(RunWriter(from_json(config(one), Experiment), Workdir(tmp_path)))
     assert losses(tmp_path) == pytest.approx(losses(one), rel=1e-4)
 
@@ -165,8 +165,8 @@ def test_a_run_of_it_is_a_run_like_any_other(whole, tmp_path):
         pytest.param(signal.SIGKILL, marks=pytest.mark.slow),  # test_shared.py has one in `make test`
     ],
 )
-def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_trial_twice(whole, scripts, tmp_path, number):
-    shutil.copytree(whole[0] / "logs", tmp_path / "logs")  # a folder that is there already is no obstacle
+def test_a_stopped_sweep_resumes_and_finishes_no_trial_twice(finished_sweep, scripts, tmp_path, number):
+    shutil.copytree(finished_sweep[0] / "logs", tmp_path / "logs")  # a folder that is there already is no obstacle
     arguments = [*TRIALS, "--max-vmapped", "2", "--heartbeat-timeout", "6", "--steps", "1000"]
     arguments += ["--evaluate-every", "100"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=1e-5,1e-2"
@@ -192,7 +192,7 @@ def test_a_sweep_that_was_stopped_goes_on_and_finishes_no_trial_twice(whole, scr
         assert steps == list(range(100, 1001, 100)), "each line once"
 
 
-def test_a_trial_that_diverges_is_recorded_as_failed_and_the_others_go_on(sweep, worker_in_this_process, tmp_path):
+def test_a_diverged_trial_fails_and_the_others_continue(sweep, worker_in_this_process, tmp_path):
     arguments = [*TRIALS, "--steps", "60", "--no-test"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=1e-3,1e30"
     answer, said = sweep(tmp_path, *arguments)
@@ -222,7 +222,7 @@ def test_random_trials_with_a_pruner(sweep, worker_in_this_process, tmp_path):
     [
         (("--vary", "optimizer.learning-rat=1,2"), r"learning-rat"),
         (("--vary", "model.latent_dim=8,x"), r"latent"),
-        (("--trials", "3"), r"--trials N goes with --sampler"),
+        (("--trials", "3"), r"--trials N is required with --sampler"),
         (("--workers", "0"), r"--workers is 0; expected at least 1"),
         (("--max-vmapped", "0"), r"--max-vmapped is 0; expected at least 1"),
         (("--sampler", "random", "--trials", "2", "--vary", "model.latent_dim=8,x"), r"latent"),
@@ -231,20 +231,20 @@ def test_random_trials_with_a_pruner(sweep, worker_in_this_process, tmp_path):
         (("--vary", "data.test_split=test,nope"), r"--no-test"),
         (("--storage", "nosuch://x"), r"--storage nosuch://x cannot be used"),
         (("--vary", "optimizer.learning-rate=1,2"), r"A field is varied twice"),
-        (("--seeds", "1", "1"), r"A seed is there twice"),
+        (("--seeds", "1", "1"), r"--seeds has a seed twice"),
         (("--sampler-seed", "-1"), r"--sampler-seed is -1; expected at least 0"),
     ],
 )
-def test_mistakes_are_answered_before_anything_runs(scripts, tmp_path, changes, said):
+def test_mistakes_are_refused_before_anything_runs(scripts, tmp_path, changes, said):
     refused = scripts.refusal("sweep", *TRIALS, "--steps", "10", "--workdir", tmp_path / "new", *changes)
     assert said in refused
     assert not (tmp_path / "new" / "runs").exists()
 
 
-def test_another_sweep_in_the_same_folder_is_refused(whole, scripts):
-    refused = scripts.refusal("sweep", *TRIALS, "--steps", "100", "--workdir", whole[0])
+def test_another_sweep_in_the_same_folder_is_refused(finished_sweep, scripts):
+    refused = scripts.refusal("sweep", *TRIALS, "--steps", "100", "--workdir", finished_sweep[0])
     assert "these differ: overrides" in refused
-    refused = scripts.refusal("sweep", *TRIALS, "--steps", "200", "--sampler-seed", "1", "--workdir", whole[0])
+    refused = scripts.refusal("sweep", *TRIALS, "--steps", "200", "--sampler-seed", "1", "--workdir", finished_sweep[0])
     assert "these differ: sampler_seed" in refused
 
 
@@ -282,7 +282,7 @@ def test_workers_that_are_killed_again_and_again_end_the_sweep(scripts, tmp_path
     assert "Workers are killed again and again" in scripts.failure("sweep", *TRIALS, "--workdir", tmp_path)
 
 
-def test_a_mistake_that_a_worker_meets_is_told_as_such(scripts, tmp_path):
+def test_a_user_error_in_a_worker_ends_the_sweep_with_its_message(scripts, tmp_path):
     nowhere = tmp_path / "nowhere"
     arguments = ("mnist_pca", "--data.dir", nowhere, "--vary", "optimizer.learning-rate=1e-3", "--workdir", tmp_path)
     assert str(nowhere) in scripts.refusal("sweep", *arguments, "--no-test")

@@ -1,4 +1,4 @@
-"""What a worker tells the pruner, what it does when a trial is pruned, and how many runs it trains together."""
+"""Workers: values reported to the pruner, pruned trials, and the number of runs trained together."""
 
 import warnings
 from pathlib import Path
@@ -41,7 +41,7 @@ def told(study):
     return [trial.intermediate_values for trial in study.trials]
 
 
-def test_the_pruner_is_told_the_mean_over_a_trials_seeds_once_a_step(study, watches):
+def test_the_mean_over_a_trials_seeds_is_reported_once_per_step(study, watches):
     (first, second, other), pruned = watches
     for step, values in ((10, (1.0, 3.0, 7.0)), (20, (2.0, 5.0, 8.0))):
         assert not any(
@@ -51,7 +51,7 @@ def test_the_pruner_is_told_the_mean_over_a_trials_seeds_once_a_step(study, watc
     assert pruned == set()
 
 
-def test_all_seeds_of_a_pruned_trial_end_and_no_other_trial_does(watches):
+def test_pruning_ends_all_seeds_of_the_trial_and_no_other_trial(watches):
     (first, second, other), pruned = watches
     assert not first(10, {"loss": 30.0}), "the trial is judged once all its seeds are there"
     assert second(10, {"loss": 30.0})
@@ -103,23 +103,23 @@ def test_trials_of_one_program_are_trained_together(train, study, trials):
     assert [trial.user_attrs["best"] for trial in study.trials] == [[10, 11], [12, 13]]
 
 
-def test_no_program_has_more_runs_than_allowed(train, study, trials):
+def test_no_program_has_more_than_max_vmapped_runs(train, study, trials):
     assert train(trials[:1], 1) == [1, 1], "the seeds of a trial one after the other"
     assert study.trials[0].value == 15
 
 
-def test_a_trial_that_is_pruned_in_its_first_seed_is_not_run_with_the_others(train, study, trials):
+def test_a_trial_pruned_in_its_first_seed_skips_the_others(train, study, trials):
     assert train(trials[:1], 1, values=(30.0, 1.0)) == [1]
     assert study.trials[0].state.name == "PRUNED"
 
 
-def test_seeds_that_are_trained_later_do_not_change_what_the_pruner_was_told(train, study, trials):
+def test_later_seeds_do_not_change_the_reported_values(train, study, trials):
     assert train(trials[:1], 1, values=(1.0, 30.0)) == [1, 1]
     assert told(study) == [{1: 1.0}, {}]
     assert study.trials[0].state.name == "COMPLETE"
 
 
-def test_trials_that_share_a_program_with_one_that_diverges_are_trained_to_their_end(train, study, trials):
+def test_trials_that_share_a_program_with_a_diverged_one_finish(train, study, trials):
     assert train(trials, 4, diverges="trial0-seed1") == [4, 2]
     assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE"]
     assert study.trials[0].user_attrs["error"] == "not finite"
