@@ -27,18 +27,18 @@ WIDTHS = {
 
 
 def lstm_operations(positions: float, batch: float, features: int, hidden: int, logits: int = 1) -> float:
-    """Of one training step of the LSTM classifier."""
+    """Floating-point operations of one training step of the LSTM classifier."""
     return 2 * positions * 4 * hidden * (features + hidden) * 3 + 2 * batch * hidden * logits * 3
 
 
 def mlp_operations(batch: float, widths: Sequence[int]) -> float:
-    """Of one training step of dense layers; `widths` begins with the inputs'."""
+    """Floating-point operations of one training step of dense layers; `widths` begins with the inputs'."""
     products = [before * after for before, after in itertools.pairwise(widths)]
     return 2 * batch * (3 * sum(products) - products[0])
 
 
 def operations_a_step(task: str, train_inputs: np.ndarray) -> dict[str, float]:
-    """Of a mean step of an epoch: on `real` positions, and with those that are `padded`."""
+    """Floating-point operations of an average step of an epoch: on `real` positions, and with the `padded` ones."""
     steps = -(-len(train_inputs) // BATCH_SIZE)
     batch = len(train_inputs) / steps
     if task == "imdb_lstm":

@@ -28,7 +28,7 @@ def mean_and_error(values: Sequence[float]) -> dict[str, Any]:
 
 
 def throughput(answers: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Of a worker's answers to `epoch` or `evaluate`: medians of seconds, microseconds a step, examples a second."""
+    """Medians over a worker's answers to `epoch` or `evaluate`: seconds, microseconds per step, examples per second."""
     result = {
         "seconds": statistics.median(answer["seconds"] for answer in answers),
         "examples_per_second": statistics.median(answer["examples"] / answer["seconds"] for answer in answers),

@@ -46,7 +46,7 @@ class Run:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Of the parameters and the optimizer's state."""
+        """Bytes of the parameters and the optimizer's state."""
         return BYTES * self.parameters * (1 + self.optimizer_copies)
 
     def times(self, factor: int) -> "Run":

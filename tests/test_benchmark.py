@@ -50,7 +50,7 @@ def fake_worker(tmp_path):
         yield started
 
 
-def test_a_worker_answers_the_protocol(fake_worker):
+def test_a_worker_follows_the_protocol(fake_worker):
     ready = fake_worker.ready()
     assert ready["ready"] is True
     assert 0 <= ready["first_step_build_seconds"] < ready["seconds"]
@@ -61,7 +61,7 @@ def test_a_worker_answers_the_protocol(fake_worker):
     assert fake_worker.ask("finish")["peak_bytes"] > 2**20
 
 
-def test_the_first_turn_does_not_count(fake_worker, monkeypatch):
+def test_the_first_turn_is_not_measured(fake_worker, monkeypatch):
     monkeypatch.setattr("benchmarks.driver.PAUSE_SECONDS", 0)
     fake_worker.ready()
     name = ("fake", None)
@@ -73,7 +73,7 @@ def test_the_first_turn_does_not_count(fake_worker, monkeypatch):
     assert compared(both, both)["seconds"] == {"lab10": [3.0, 4.0], "peer": [3.0, 4.0]}
 
 
-def test_what_is_learned_begins_with_the_seed_that_was_timed(monkeypatch):
+def test_learning_starts_from_the_timed_seed(monkeypatch):
     monkeypatch.setattr("benchmarks.driver.LEARNING_EPOCHS", {"mnist_pca": 2})
     settings = Settings(("mnist_pca",), ("flax",), pairs=2, seeds=1, short=True)
     timed = {(LAB10, None): [9.0, 8.0, 7.0], ("flax", None): [9.5, 8.5, 7.5]}
@@ -86,7 +86,7 @@ def test_what_is_learned_begins_with_the_seed_that_was_timed(monkeypatch):
     ]
 
 
-def test_a_worker_that_fails_is_told_with_its_error(fake_worker):
+def test_the_error_of_a_failing_worker_is_reported(fake_worker):
     fake_worker.ready()
     with pytest.raises(RunError, match="unknown command 'nonsense'"):
         fake_worker.ask("nonsense")
@@ -129,7 +129,7 @@ def test_operations_by_hand():
     assert limits.mlp_operations(2, (4, 3, 5)) == 2 * 2 * (12 * 2 + 15 * 3)
 
 
-def test_only_padded_positions_tell_the_two_ways_of_counting_apart():
+def test_the_two_flop_counts_differ_only_in_padded_positions():
     tokens = np.zeros((64, 10), np.int32)
     tokens[:, 5:] = 1
     counted = limits.operations_a_step("imdb_lstm", tokens)
@@ -156,7 +156,7 @@ def test_table_is_markdown():
     assert report.table(["a", "b"], [["x", "1"]], numbers=1) == "| a | b |\n| --- | ---: |\n| x | 1 |"
 
 
-def test_growth_goes_over_every_value(tmp_path):
+def test_growth_measures_every_value(tmp_path):
     curves = growth.measure(lambda task, hidden: hidden / 1e6, [("imdb_lstm", "hidden", (16, 32))])
     assert growth.growth_rows(curves) == [["imdb_lstm", "hidden", "16: 16 · 32: 32"]]
     assert figures.draw({"growth": curves}, tmp_path) == [str(tmp_path / "growth.png")]
@@ -188,7 +188,7 @@ def test_the_report_has_a_section_for_what_was_measured(tmp_path):
     assert figures.draw(result, tmp_path) == [str(tmp_path / "ratios.png")]
 
 
-def test_a_missing_peer_is_answered_with_the_extra(monkeypatch):
+def test_a_missing_peer_names_the_extra_to_install(monkeypatch):
     monkeypatch.setattr(processes, "installed", lambda peer: peer != "keras-jax")
     with pytest.raises(UserError, match=r"pip install -e '\.\[bench\]'"):
         parse([], None)

@@ -92,7 +92,7 @@ def test_the_interval_is_that_of_students_t():
     assert summary["pairs"] == 2
 
 
-def test_a_run_that_fails_is_told_with_its_error(repository):
+def test_the_error_of_a_failing_run_is_reported(repository):
     (repository / "side").write_text("x")
     with pytest.raises(RunError, match=r"mnist_pca in .* ended with status 1:\nthis tree cannot train"):
         against.compare(repository, "HEAD", 2, {"mnist_pca": LOAD})
@@ -122,13 +122,13 @@ def test_an_unknown_revision_is_refused(repository):
             against.compare(repository, revision, 2, {"mnist_pca": LOAD})
 
 
-def test_what_is_not_a_checkout_is_refused(repository, tmp_path):
+def test_outside_a_git_checkout_it_is_refused(repository, tmp_path):
     for folder in (tmp_path, repository / "scripts"):
         with pytest.raises(UserError, match=r"is not a git checkout(.|\n)*Clone it with git"):
             against.compare(folder, "HEAD", 2, {"mnist_pca": LOAD})
 
 
-def test_where_there_is_no_git_it_is_asked_for(tmp_path, monkeypatch):
+def test_a_missing_git_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="Install git"):
         against.compare(tmp_path, "HEAD", 2, {"mnist_pca": LOAD})

@@ -23,7 +23,7 @@ runpy.run_path({script!r}, run_name="__main__")
 """
 
 
-def test_the_script_reaches_the_gradient_with_four_functions_between(scripts, tmp_path, monkeypatch):
+def test_four_functions_lie_between_the_script_and_the_gradient(scripts, tmp_path, monkeypatch):
     pytest.importorskip("mlxtend")
     grad, chains = jax.grad, []
 
@@ -39,7 +39,7 @@ def test_the_script_reaches_the_gradient_with_four_functions_between(scripts, tm
     assert chain == ["main", "train", "__call__", "train_step", "__call__"], "LoopBody, StepFunctions, PlainStep"
 
 
-def test_the_first_step_waits_for_no_figures_and_no_table(tmp_path):
+def test_training_starts_without_importing_figures_and_tables(tmp_path):
     modules = ["lab10.inspection", "lab10.notebook", "matplotlib", "pandas", "IPython"]
     code = PROBE.format(modules=modules, workdir=str(tmp_path / "run"), script=str(ROOT / "scripts" / "train.py"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

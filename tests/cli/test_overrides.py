@@ -87,7 +87,7 @@ def test_a_boolean_is_set_with_or_without_a_value(parse, arguments, value):
     assert parse("--seed", "3", *arguments).model.bidirectional is value
 
 
-def test_a_boolean_of_another_component_and_one_that_may_be_none(parse, text_experiment):
+def test_booleans_of_a_replaced_component_and_optional_booleans_are_set(parse, text_experiment):
     assert parse("--optimizer.nesterov", "1", "--optimizer", "sgd", "--optimizer.momentum", "0.5").optimizer.nesterov
     assert parse("--mesh.shard_optimizer", "true").mesh.shard_optimizer
 
@@ -107,7 +107,7 @@ def test_a_boolean_of_another_component_and_one_that_may_be_none(parse, text_exp
         ("--distributed.detect", "2", "True, False or None"),
     ],
 )
-def test_what_is_no_boolean_is_refused(parse, option, value, expected):
+def test_a_value_that_is_not_a_boolean_is_refused(parse, option, value, expected):
     message = refusal(parse, option, value)
     assert option in message
     assert f"{value.lower()!r}; expected {expected}" in message
@@ -155,7 +155,7 @@ def test_metrics_are_given_by_name(parse, text_experiment):
     assert "did you mean 'auc'" in refusal(parse, "--metrics", "acu")
 
 
-def test_a_misspelled_field_is_answered_with_the_closest(parse):
+def test_a_misspelled_field_suggests_the_closest_name(parse):
     for typo, meant in (
         ("--bach-size", "--batch-size"),
         ("--optimizer.learning-rat", "--optimizer.learning-rate"),
@@ -166,7 +166,7 @@ def test_a_misspelled_field_is_answered_with_the_closest(parse):
         assert meant in message
 
 
-def test_an_unknown_component_is_answered_with_the_closest(parse):
+def test_an_unknown_component_suggests_the_closest_name(parse):
     message = refusal(parse, "--optimizer", "adm")
     assert "did you mean 'adam'" in message
     assert "RMSprop" in message
@@ -229,7 +229,7 @@ def test_an_experiment_is_found_by_name_or_by_path(tmp_path):
         load_experiment(str(path))
 
 
-def test_a_misspelled_experiment_is_answered_with_the_closest():
+def test_a_misspelled_experiment_suggests_the_closest_name():
     with pytest.raises(UserError, match="no experiment 'imdb_lsmt'; did you mean 'imdb_lstm'"):
         load_experiment("imdb_lsmt")
     for arguments in ([], ["--seed", "3"]):

@@ -1,4 +1,4 @@
-"""What a workdir keeps of code outside lab10, and when it is run: without a training."""
+"""Copies of code outside lab10 in a workdir, and when they are run; nothing is trained."""
 
 import dataclasses
 import importlib
@@ -125,7 +125,7 @@ def test_with_trust_the_copy_is_run(recorded):
     assert not list(recorded.path.rglob("*.pyc"))
 
 
-def test_what_this_process_has_run_needs_no_trust(page, workdir, dataset):
+def test_code_that_this_process_has_run_needs_no_trust(page, workdir, dataset):
     experiment = page().experiment
     workdir.write_config(experiment, dataset)
     assert workdir.read_experiment() == experiment
@@ -140,9 +140,7 @@ def test_a_changed_copy_is_refused_with_trust_and_without(recorded):
     assert "own_code/page.py cannot be read (No such file or directory)" in refusal(recorded.read_experiment, True)
 
 
-def test_a_module_that_a_copy_imports_is_named_where_it_is_missing(
-    page, workdir, dataset, another_process, tmp_path, monkeypatch
-):
+def test_a_missing_module_that_a_copy_imports_is_named(page, workdir, dataset, another_process, tmp_path, monkeypatch):
     (tmp_path / "helper_of_own_code.py").write_text("FACTOR = 2\n")
     monkeypatch.syspath_prepend(tmp_path)
     text = PAGE.replace("import dataclasses\n", "import dataclasses\nimport helper_of_own_code\n", 1)
@@ -188,7 +186,7 @@ def test_a_class_of_an_imported_module_is_imported_by_its_name(
     assert "PYTHONPATH" in message
 
 
-def test_a_class_without_a_file_is_loaded_by_its_own_process_alone(workdir, dataset, image_experiment, another_process):
+def test_a_class_without_a_file_is_loaded_only_by_its_own_process(workdir, dataset, image_experiment, another_process):
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class InNotebook(LinearAutoencoder):
         pass
@@ -214,7 +212,7 @@ def test_comments_docstrings_and_the_experiment_may_change(recorded, page, datas
     assert recorded.read_experiment().model.gain == 2.0, "the recorded file is the one that was run last"
 
 
-def test_another_value_of_a_field_is_refused_as_ever(recorded, page, dataset):
+def test_another_value_of_a_field_is_still_refused(recorded, page, dataset):
     message = refusal(recorded.write_config, page(PAGE.replace("gain=2.0", "gain=5.0")).experiment, dataset)
     assert "--model.gain: " in message
 
@@ -230,7 +228,7 @@ def test_code_that_computes_something_else_is_refused(recorded, page, dataset):
     recorded.write_config(load_page(str(copy)).experiment, dataset)  # as the message says
 
 
-def test_a_run_is_not_resumed_without_its_code_nor_given_some(
+def test_a_run_is_not_resumed_without_its_code_or_with_added_code(
     recorded, page, workdir, dataset, image_experiment, tmp_path
 ):
     plain = load_page("mnist_pca").experiment
@@ -285,10 +283,10 @@ experiment = load_experiment("mnist_pca")[0]
         ("(" * 5000, "(" * 5000, False),
     ],
 )
-def test_files_are_equivalent_if_only_what_is_for_readers_differs(before, after, same):
+def test_files_that_differ_only_in_comments_and_layout_are_equivalent(before, after, same):
     assert is_equivalent(before.encode(), after.encode(), "experiment") is same
     assert is_equivalent(after.encode(), before.encode(), "experiment") is same
 
 
-def test_the_experiment_counts_where_it_is_not_compared_otherwise():
+def test_the_experiment_line_counts_unless_it_is_ignored():
     assert not is_equivalent(b"experiment = 1", b"experiment = 2")

@@ -42,7 +42,7 @@ def write(tmp_path):
     return write
 
 
-def test_a_class_of_a_page_is_a_component_like_any_other(write, capsys):
+def test_a_class_of_an_experiment_file_is_a_component(write, capsys):
     page = load_page(str(write()))
     (tied,) = page.own
     assert page.experiment.model == tied(gain=2.0, latent_dim=page.experiment.model.latent_dim)
@@ -65,7 +65,7 @@ def test_a_class_that_the_experiment_does_not_use_is_chosen_by_name(write):
     assert (type(chosen).__name__, chosen.gain) == ("Tied", 4.0)
 
 
-def test_no_other_file_has_the_class(write):
+def test_a_class_belongs_to_its_own_file_only(write):
     page = load_page(str(write()))
     assert "Tied" not in components_of(Model)
     assert components_of(Model, page.own)["Tied"] is page.own[0]
@@ -100,7 +100,7 @@ def test_two_classes_of_one_name_are_refused(write):
             load_page(str(write(PAGE.replace("experiment =", f"First = Tied\n{second}\nexperiment ="))))
 
 
-def test_a_page_without_classes_is_run_each_time(write):
+def test_a_file_without_classes_is_run_each_time(write):
     path = write("import itertools, sys\nfrom lab10.cli.overrides import load_experiment\n")
     counted = "sys.counted = getattr(sys, 'counted', 0) + 1\nexperiment = load_experiment('mnist_pca')[0]\n"
     path.write_text(path.read_text() + counted)
@@ -121,7 +121,7 @@ def test_a_page_without_classes_is_run_each_time(write):
         ("x = '\0'\n", "null bytes"),
     ],
 )
-def test_a_page_that_fails_is_refused_with_the_line(write, text, message):
+def test_a_file_that_fails_is_refused_with_the_line(write, text, message):
     before = set(sys.modules)
     with pytest.raises(UserError, match=message) as refused:
         load_page(str(write(text)))
@@ -146,7 +146,7 @@ def test_two_versions_of_a_class_are_two_configurations(write):
     assert len(names) == 2
 
 
-def test_a_page_that_failed_is_run_again(write, monkeypatch):
+def test_a_file_that_failed_is_run_again(write, monkeypatch):
     path = write(PAGE.replace("experiment =", "import os\nos.environ['FOR_OWN_MODULES']\nexperiment ="))
     with pytest.raises(UserError, match="KeyError"):
         load_page(str(path))

@@ -45,7 +45,7 @@ def assert_right(arrays):
         np.testing.assert_array_equal(arrays[name], array)
 
 
-def test_what_is_written_reads_back_without_building_again(tmp_path):
+def test_written_arrays_are_read_without_building_again(tmp_path):
     arrays, digest, builds = open_counted(tmp_path)
     assert_right(arrays)
     again, same_digest, rebuilds = open_counted(tmp_path)
@@ -80,7 +80,7 @@ def test_arrays_are_memory_maps_that_cannot_be_written(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def valid_entry(tmp_path_factory):
     """An entry, its files by name and their bytes; each test below damages and restores it."""
     root = tmp_path_factory.mktemp("cache")
     open_counted(root)
@@ -95,8 +95,8 @@ def restore(entry, files):
 
 @given(st.data())
 @settings(max_examples=60)
-def test_a_truncated_file_is_noticed_and_the_entry_rebuilt(whole, data):
-    root, entry, files = whole
+def test_a_truncated_file_is_noticed_and_the_entry_rebuilt(valid_entry, data):
+    root, entry, files = valid_entry
     name = data.draw(st.sampled_from([name for name, content in files.items() if content]))
     length = data.draw(st.integers(0, len(files[name]) - 1))
     restore(entry, files)
@@ -108,8 +108,8 @@ def test_a_truncated_file_is_noticed_and_the_entry_rebuilt(whole, data):
 
 @given(st.data())
 @settings(max_examples=100)
-def test_a_flipped_byte_is_noticed_and_the_entry_rebuilt(whole, data):
-    root, entry, files = whole
+def test_a_flipped_byte_is_noticed_and_the_entry_rebuilt(valid_entry, data):
+    root, entry, files = valid_entry
     name = data.draw(st.sampled_from([name for name, content in files.items() if content]))
     content = bytearray(files[name])
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
@@ -132,16 +132,16 @@ def _same_json(one, other):
 @pytest.mark.parametrize(
     ("found", "damaged"), [(b'"|u1"', b'"|i1"'), (b'"<i4"', b'"<u4"'), (b'"<i4"', b'"<f4"'), (b'"<i8"', b'">i8"')]
 )
-def test_a_manifest_with_another_type_of_the_same_size_is_noticed(whole, found, damaged):
-    root, entry, files = whole
+def test_a_manifest_with_another_type_of_the_same_size_is_noticed(valid_entry, found, damaged):
+    root, entry, files = valid_entry
     assert found in files["manifest.json"]
     restore(entry, files)
     (entry / "manifest.json").write_bytes(files["manifest.json"].replace(found, damaged, 1))
     assert_right(open_counted(root)[0])
 
 
-def test_a_missing_file_is_noticed_and_the_entry_rebuilt(whole):
-    root, entry, files = whole
+def test_a_missing_file_is_noticed_and_the_entry_rebuilt(valid_entry):
+    root, entry, files = valid_entry
     for name in files:
         restore(entry, files)
         (entry / name).unlink()
@@ -150,8 +150,8 @@ def test_a_missing_file_is_noticed_and_the_entry_rebuilt(whole):
         assert_right(arrays)
 
 
-def test_a_pickle_in_an_entry_is_never_loaded(whole, monkeypatch):
-    root, entry, files = whole
+def test_a_pickle_in_an_entry_is_never_loaded(valid_entry, monkeypatch):
+    root, entry, files = valid_entry
     restore(entry, files)
     content = pickle.dumps([object()] * 3)
     manifest = json.loads(files["manifest.json"])
@@ -169,7 +169,7 @@ def test_a_pickle_in_an_entry_is_never_loaded(whole, monkeypatch):
     assert_right(arrays)
 
 
-def test_a_name_cannot_lead_out_of_the_cache(tmp_path):
+def test_a_name_cannot_escape_the_cache(tmp_path):
     open_entry(tmp_path / "cache", "../../outside/x y", KEY, build)
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
@@ -213,13 +213,13 @@ def test_chunks_of_another_shape_or_type_are_refused(tmp_path):
             )
 
 
-def test_a_cache_that_cannot_be_written_is_the_users_to_move(tmp_path):
+def test_a_cache_that_cannot_be_written_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="LAB10_CACHE_DIR"):
         open_entry(tmp_path / "file", "entry", KEY, build)
 
 
-def test_the_cache_lies_where_it_is_told(monkeypatch, tmp_path):
+def test_the_cache_is_in_the_configured_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("LAB10_CACHE_DIR", str(tmp_path))
     assert cache_root(None) == tmp_path
     assert cache_root(str(tmp_path / "other")) == tmp_path / "other"

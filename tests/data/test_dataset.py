@@ -28,7 +28,7 @@ def test_train_and_validation_are_a_partition(share, examples, seed):
 
 
 @given(shares, st.integers(1, 300), st.integers(0, 2**40), st.integers(0, 2**40))
-def test_the_carve_depends_on_no_other_field_than_its_seed_and_share(share, examples, validation_seed, shuffle_seed):
+def test_validation_depends_only_on_its_seed_and_fraction(share, examples, validation_seed, shuffle_seed):
     one = ImageDataset(
         name="one", validation_fraction=share, validation_seed=validation_seed, shuffle_seed=shuffle_seed
     )
@@ -45,7 +45,7 @@ def test_another_validation_seed_holds_out_other_examples():
 
 
 @given(shares, st.integers(0, 100), st.integers(0, 9))
-def test_the_test_split_is_whole_and_in_order(share, examples, seed):
+def test_the_test_split_is_complete_and_in_order(share, examples, seed):
     np.testing.assert_array_equal(
         ImageDataset(validation_fraction=share, validation_seed=seed).split_indices("test", examples),
         np.arange(examples),
@@ -53,7 +53,7 @@ def test_the_test_split_is_whole_and_in_order(share, examples, seed):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])
-def test_a_share_that_leaves_nothing_to_train_on_is_refused(share):
+def test_a_fraction_that_leaves_no_training_examples_is_refused(share):
     with pytest.raises(UserError, match=r"--data\.validation-fraction"):
         ImageDataset(validation_fraction=share)
 
@@ -84,7 +84,7 @@ def test_splits_of_a_run_are_found_in_those_of_tfds():
     assert [own.tfds_split(split) for split in ("unsupervised", "validation[0:]")] == ["unsupervised", "validation[0:]"]
 
 
-def test_nothing_is_held_out_where_validation_has_a_split_of_its_own():
+def test_nothing_is_held_out_if_validation_is_a_separate_split():
     data = ImageDataset(validation_split="validation")
     assert (data.has_validation, data.holds_out) == (True, False)
     np.testing.assert_array_equal(data.split_indices("train", 9), np.arange(9))

@@ -37,7 +37,7 @@ def size_in_bytes(split):
 
 @pytest.mark.parametrize("capacity", [1, 3, 16])
 @pytest.mark.parametrize("resident", [True, False])
-def test_the_device_gets_the_batches_that_the_host_would_make(examples, resident, capacity):
+def test_device_batches_equal_host_batches(examples, resident, capacity):
     spec, split = examples
     loader = loader_of(spec, split, capacity, size_in_bytes(split) if resident else 0)
     assert loader.resident == resident
@@ -64,7 +64,7 @@ def test_the_device_gets_the_batches_that_the_host_would_make(examples, resident
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_the_device_gets_every_example_for_evaluation(examples, resident):
+def test_evaluation_loads_every_example(examples, resident):
     spec, split = examples
     loader = loader_of(spec, split, 2, size_in_bytes(split) if resident else 0)
     for indices in evaluation_batches(split, BATCH_SIZE):
@@ -75,13 +75,13 @@ def test_the_device_gets_every_example_for_evaluation(examples, resident):
             np.testing.assert_array_equal(batch[name][real], array)
 
 
-def test_a_split_lies_on_the_device_where_it_is_small_enough(examples):
+def test_a_small_split_is_stored_on_the_device(examples):
     spec, split = examples
     assert loader_of(spec, split, 1, size_in_bytes(split)).resident
     assert not loader_of(spec, split, 1, size_in_bytes(split) - 1).resident
 
 
-def test_a_call_streams_a_limited_number_of_bytes_but_never_less_than_two_batches(examples, monkeypatch):
+def test_a_call_streams_limited_bytes_but_at_least_two_batches(examples, monkeypatch):
     spec, split = examples
     streamed, resident = loader_of(spec, split, 16, 0), loader_of(spec, split, 16, size_in_bytes(split))
     bytes_of_batch = sum(array.nbytes for array in split.batch(np.zeros(BATCH_SIZE, int)).values())
@@ -96,7 +96,7 @@ def test_a_call_streams_a_limited_number_of_bytes_but_never_less_than_two_batche
         assert jax.tree.map(np.shape, abstract) == jax.tree.map(np.shape, loaded)
 
 
-def test_the_limit_is_the_experiments(image_experiment, image_spec, split_of):
+def test_the_limit_comes_from_the_experiment(image_experiment, image_spec, split_of):
     split, larger = (split_of(inputs=np.zeros((rows, 16), np.uint8)) for rows in (2**16, 2**16 + 1))
 
     def resident(limit, split):
@@ -107,7 +107,7 @@ def test_the_limit_is_the_experiments(image_experiment, image_spec, split_of):
     assert not resident(1, larger)
 
 
-def test_a_resident_split_is_read_once_and_of_a_streamed_one_what_the_steps_need(examples):
+def test_a_resident_split_is_read_once_and_a_streamed_one_as_needed(examples):
     spec, split = examples
     read = []
 

@@ -48,7 +48,7 @@ def test_one_bit_becomes_black_and_white():
     np.testing.assert_array_equal(decode_image(stored(bits), 1)[..., 0], 255 * (GRAY > 127))
 
 
-def test_sixteen_bits_are_read_whole():
+def test_sixteen_bits_are_kept():
     pixels = RANDOM.integers(0, 65536, (3, 4), np.uint16)
     decoded = decode_image(stored(pixels), 1)
     assert decoded.dtype == np.uint16
@@ -65,7 +65,7 @@ def test_colors_under_one_channel_become_gray():
     np.testing.assert_allclose(decode_image(stored(COLORS), 1)[..., 0], luma, atol=1)
 
 
-def test_alpha_is_dropped_only_where_everything_is_opaque():
+def test_alpha_is_dropped_only_if_everything_is_opaque():
     for image in (GRAY, COLORS):
         channels = np.atleast_3d(image).shape[-1]
         np.testing.assert_array_equal(decode_image(stored(with_alpha(image, 255)), channels), np.atleast_3d(image))
@@ -80,7 +80,7 @@ def test_alpha_is_dropped_only_where_everything_is_opaque():
         decode_image(marked, 1)
 
 
-def test_what_no_pixels_can_be_read_from_is_refused_with_the_reason():
+def test_an_unreadable_image_is_refused_with_the_reason():
     frames = [Image.fromarray(GRAY), Image.fromarray(GRAY.T.copy().reshape(3, 4))]
     for content, words in (
         (b"no image", "cannot read"),
@@ -93,7 +93,7 @@ def test_what_no_pixels_can_be_read_from_is_refused_with_the_reason():
             decode_image(content, 1)
 
 
-def test_files_are_known_by_their_headers():
+def test_file_types_are_detected_from_headers():
     assert is_8_bit_gray(stored(GRAY))
     assert not any(map(is_8_bit_gray, (stored(COLORS), stored(GRAY > 127), stored(GRAY.astype(np.uint16)))))
     header = bytearray(stored(COLORS))

@@ -86,7 +86,7 @@ def rows_of(dataset, split="train"):
     return split.batch(np.arange(len(split)))["inputs"]
 
 
-def test_images_become_rows_in_their_own_integers(opened):
+def test_images_become_rows_of_their_integer_type(opened):
     images = random_images(8)
     dataset = opened(
         [{"image": png(image), "label": i % 2} for i, image in enumerate(images)], validation_fraction=0.25
@@ -102,7 +102,7 @@ def test_images_become_rows_in_their_own_integers(opened):
         np.testing.assert_array_equal(batch["labels"], split.rows % 2)
 
 
-def test_images_of_sixteen_bits_scale_by_their_own_largest_value_whatever_the_feature_declares(of_pixels):
+def test_sixteen_bit_images_scale_by_their_type_not_the_declared_one(of_pixels):
     images = random_images(4, dtype=np.uint16)
     for dtype in (np.uint8, np.uint16):
         dataset = of_pixels(images, dtype=dtype)
@@ -121,7 +121,7 @@ def test_channels_are_flattened_last(of_pixels, channels):
     np.testing.assert_array_equal(rows_of(dataset), images.reshape(4, -1))
 
 
-def test_channels_that_the_feature_leaves_open_are_those_of_the_first_image(of_pixels):
+def test_undeclared_channels_are_those_of_the_first_image(of_pixels):
     color, gray = random_images(1, (2, 3, 3)), random_images(1)
     assert of_pixels([*color, *gray], channels=0).spec.channels == 3
 
@@ -143,7 +143,7 @@ def test_pixels_of_zero_and_one_are_scaled_to_zero_and_one(of_pixels):
     np.testing.assert_array_equal(rows_of(bits), 255 * images.reshape(4, 6))
 
 
-def test_a_range_that_the_pixels_do_not_show_has_to_be_stated(of_pixels):
+def test_an_ambiguous_pixel_range_must_be_stated(of_pixels):
     dim, black = random_images(4) // 16, np.zeros((4, 2, 3, 1), np.uint8)
     with pytest.raises(
         UserError, match=r"uint8, .* up to 255, but the largest .* is 15\.\n.*--data\.pixel-max, such as 15"
@@ -188,7 +188,7 @@ def test_images_of_floats_and_of_mixed_depth_are_refused(of_pixels):
         of_pixels([*random_images(2), *random_images(2, dtype=np.uint16)])
 
 
-def test_whole_numbers_are_labels_and_other_features_hold_them_too(opened):
+def test_integer_labels_and_other_label_features_are_read(opened):
     tfds = import_tfds()
     features = {
         "image": tfds.features.Image(shape=(2, 3, 1)),
@@ -256,7 +256,7 @@ def test_images_of_different_sizes_are_refused(of_pixels):
         of_pixels([*random_images(2), *random_images(1, (4, 3, 1))])
 
 
-def test_of_two_fields_with_images_one_has_to_be_named(opened):
+def test_with_two_image_features_one_must_be_named(opened):
     tfds = import_tfds()
     features = {"left": tfds.features.Image(shape=(2, 3, 1)), "right": tfds.features.Image(shape=(2, 3, 1))}
     records = [

@@ -47,7 +47,7 @@ def test_numbers_become_classes_in_ascending_order(features):
     assert opened(features, "score", [1.0, 0.0])[0].class_names == ("0", "1")
 
 
-def test_a_label_that_training_has_not_seen_is_named(features):
+def test_an_unseen_label_is_named(features):
     labels, _ = opened(features, "label", [0, 2])
     with pytest.raises(UserError, match=r"The test split of few has the label 3, .* its labels are 0, 2"):
         labels.classes("few", "test", np.array([0, 3]))
@@ -61,7 +61,7 @@ def test_a_label_that_training_has_not_seen_is_named(features):
         ("label", range(MAX_NUMBER_CLASSES + 1), f"at most {MAX_NUMBER_CLASSES} classes"),
     ],
 )
-def test_numbers_that_are_no_classes_are_refused_where_they_were_asked_for(features, name, values, words):
+def test_numbers_that_are_not_classes_are_refused_if_requested(features, name, values, words):
     with pytest.raises(UserError, match=words):
         opened(features, name, values)
     labels = find_labels("few", features, name)

@@ -142,7 +142,7 @@ def damaged_files(folder):
     Image.fromarray(GRAY.astype(np.float32)).save(folder / "float.tif")
 
 
-def test_damaged_and_ambiguous_files_are_refused_by_name_and_left_out_where_asked(prepare, refuse, folder):
+def test_damaged_and_ambiguous_files_are_refused_or_skipped_on_request(prepare, refuse, folder):
     damaged_files(folder)
     assert "No example is left." in refuse(folder, "--skip-invalid")
     Image.fromarray(GRAY).save(folder / "good.png")
@@ -197,7 +197,7 @@ def test_gray_images_among_color_ones_become_rgb(prepare, folder):
     assert "1 gray image made RGB like the others." in summary["notes"]
 
 
-def test_color_images_become_gray_where_asked(prepare, folder):
+def test_color_images_become_gray_on_request(prepare, folder):
     Image.fromarray(COLOR).save(folder / "a.png")
     summary, (read,) = prepare(folder, "--grayscale")
     np.testing.assert_array_equal(read[..., 0], np.asarray(Image.fromarray(COLOR).convert("L")))
@@ -246,7 +246,7 @@ def test_ambiguous_layouts_are_refused(refuse, folder):
     assert "folders of splits (train) next to other images: cat" in refuse(folder)
 
 
-def test_one_subfolder_is_no_class(prepare, folder):
+def test_a_single_subfolder_is_not_a_class(prepare, folder):
     (folder / "images").mkdir()
     Image.fromarray(GRAY).save(folder / "images" / "a.png")
     summary, _ = prepare(folder)
@@ -337,7 +337,7 @@ def test_arrays_that_name_their_splits(scripts, npz, tmp_path, names):
         pytest.param({"images": np.array([{}], object)}, "could run code", id="objects"),
     ],
 )
-def test_arrays_that_are_no_images_are_refused(refuse, npz, arrays, said):
+def test_arrays_that_are_not_images_are_refused(refuse, npz, arrays, said):
     assert said in refuse(npz(**arrays))
 
 

@@ -76,7 +76,7 @@ EXPECTED = [{"text": text, "label": label} for text, label in ROWS]
         pytest.param(table(ROWS).replace(",pos", ", pos ").encode(), id="spaces around labels"),
     ],
 )
-def test_a_table_of_any_form(prepare, content):
+def test_tables_of_any_format_are_read(prepare, content):
     assert prepare(content, *LABELLED)[1] == {"train": EXPECTED}
 
 
@@ -87,14 +87,14 @@ def test_quoted_fields_keep_line_ends_separators_and_quotes(prepare):
     assert splits["train"][0]["text"] == text
 
 
-def test_a_text_that_means_nothing_elsewhere_is_a_text(prepare):
+def test_texts_that_look_like_missing_values_are_kept(prepare):
     """Where pandas reads missing values, numbers and dates."""
     texts = ["null", "NA", "NaN", "1", "1e5", "2020-01-01", "True"]
     _, splits = prepare("text\n" + "\n".join(texts), *WHOLE)
     assert splits["train"] == [{"text": text} for text in texts]
 
 
-def test_other_encodings_have_to_be_named(prepare, refuse):
+def test_other_encodings_must_be_named(prepare, refuse):
     content = table([("schön", "pos"), ("übel", "neg")]).encode("cp1252")
     message = refuse(content, *LABELLED)
     assert "not valid UTF-8 (line 2)" in message
@@ -115,20 +115,20 @@ def test_utf_16_without_a_mark_is_recognized(prepare, refuse):
     assert prepare(content, *LABELLED, "--encoding", "utf-16-le")[1] == {"train": EXPECTED}
 
 
-def test_a_misspelt_column_is_answered_with_the_closest(refuse):
+def test_a_misspelled_column_suggests_the_closest_name(refuse):
     message = refuse(table(ROWS), "--text", "txt", "--label", "label")
     assert "no column 'txt'; did you mean 'text'?" in message
     assert "'text', 'label'" in message
 
 
-def test_a_file_without_a_header_needs_the_names(prepare, refuse):
+def test_a_file_without_a_header_needs_column_names(prepare, refuse):
     content = table(ROWS).split("\n", 1)[1]
     assert "--columns text label" in refuse(content, *LABELLED)
     assert prepare(content, *LABELLED, "--columns", "text", "label")[1] == {"train": EXPECTED}
     assert "has 2 columns" in refuse(content, *LABELLED, "--columns", "text", "label", "date")
 
 
-def test_one_column_is_not_the_text_and_the_label(refuse):
+def test_text_and_label_must_be_different_columns(refuse):
     assert "--text and --label both name the column 'label'" in refuse(table(ROWS), *LABELLED, "--text", "label")
 
 
@@ -153,7 +153,7 @@ def test_invalid_rows_are_refused_with_their_lines(refuse):
         assert said in message
 
 
-def test_invalid_rows_are_left_out_where_asked(prepare):
+def test_invalid_rows_are_skipped_on_request(prepare):
     summary, splits = prepare(INVALID, *LABELLED, "--skip-invalid")
     assert [record["text"] for record in splits["train"]] == ["good", "two\nlines", "fine", "dull"]
     assert sum(summary["skipped"].values()) == 6

@@ -22,25 +22,25 @@ def test_other_versions_and_configs_are_named(root):
 
 
 @pytest.mark.parametrize("inside", ["titanic", "titanic/4.0.0"])
-def test_a_folder_too_deep_is_answered_with_the_one_above(root, inside):
+def test_a_folder_too_deep_suggests_the_one_above(root, inside):
     assert f"in {root}: --data.dir {root} --data.name titanic:4.0.0" in found_instead("titanic", root / inside)
     message = found_instead("my_texts", root / inside)
     assert "is in the folder of titanic:4.0.0" in message
     assert message.endswith(f"--data.dir {root} --data.name titanic:4.0.0")
 
 
-def test_a_folder_not_deep_enough_is_answered_with_the_one_below(root):
+def test_a_folder_not_deep_enough_suggests_the_one_below(root):
     assert f"--data.dir {root} --data.name mnist" in found_instead("mnist", root.parent)
 
 
-def test_the_closest_name_is_one_of_those_that_are_there(root):
+def test_the_suggested_name_is_a_prepared_dataset(root):
     assert found_instead("titanik", root) == f"{root} contains glue, mnist, titanic; did you mean 'titanic'?"
 
 
 @pytest.mark.parametrize("name", ["", "..", "*", "a b", "/etc"])
-def test_a_name_that_is_no_name_is_not_looked_for(root, name):
+def test_an_invalid_name_is_not_searched_for(root, name):
     assert found_instead(name, root) == ""
 
 
-def test_nothing_is_said_of_an_empty_or_absent_folder(tmp_path):
+def test_an_empty_or_missing_folder_gives_no_hint(tmp_path):
     assert found_instead("mnist", tmp_path / "absent") == ""

@@ -28,7 +28,7 @@ def test_both_labels_are_equally_frequent(texts):
     assert sum(labels) * 2 == len(labels)
 
 
-def test_no_bag_of_words_can_pass_its_limit(texts):
+def test_no_bag_of_words_exceeds_the_stated_accuracy(texts):
     """The best answer to each bag is its majority label, so that vote bounds every classifier that sees bags alone."""
     labels_of = collections.defaultdict(collections.Counter)
     for words, label in zip(*texts, strict=True):
@@ -37,7 +37,7 @@ def test_no_bag_of_words_can_pass_its_limit(texts):
     assert right / len(texts[0]) == BAG_OF_WORDS_LIMIT == 0.6
 
 
-def test_no_set_of_words_can_pass_the_limit_either(texts):
+def test_no_set_of_words_exceeds_the_stated_accuracy(texts):
     """Our bag of words is multi-hot: it sees even less."""
     labels_of = collections.defaultdict(collections.Counter)
     for words, label in zip(*texts, strict=True):
@@ -56,7 +56,7 @@ def test_four_texts_in_five_have_a_twin_of_the_other_label():
         assert [label for _, label in texts[block + 8 : block + 10]] == [0, 1]
 
 
-def test_a_reader_of_word_order_can_be_always_right(texts):
+def test_a_reader_of_word_order_is_always_right(texts):
     verdicts = {word.encode(): label for label, words in enumerate((BAD, GOOD)) for word in words}
     right = 0
     for words, label in zip(*texts, strict=True):

@@ -1,4 +1,4 @@
-"""What a user is told where a dataset is not what, or where, it should be."""
+"""Messages about datasets that are missing, not prepared, or misspelled."""
 
 import socket
 from pathlib import Path
@@ -31,13 +31,13 @@ def lines_of(error) -> list[str]:
 @pytest.mark.parametrize(
     ("typo", "meant"), [("mnits", "mnist"), ("imdb_review", "imdb_reviews"), ("synthetic_review", "synthetic_reviews")]
 )
-def test_an_unknown_dataset_is_answered_with_the_closest_name(empty_root, typo, meant):
+def test_an_unknown_dataset_suggests_the_closest_name(empty_root, typo, meant):
     with pytest.raises(UserError, match=f"no dataset '{typo}'; did you mean '{meant}'") as error:
         open_source(typo, "train")
     lines_of(error)
 
 
-def test_a_dataset_that_is_not_prepared_says_how_to_bring_it(empty_root):
+def test_an_unprepared_dataset_says_how_to_prepare_it(empty_root):
     with pytest.raises(UserError, match="mnist is not prepared in") as error:
         open_source("mnist", "train")
     message = "\n".join(lines_of(error))
@@ -58,18 +58,18 @@ def test_preparing_without_tensorflow_names_the_extra(empty_root, monkeypatch):
         preparation.prepare("mnist", None, None)
 
 
-def test_preparing_from_a_folder_that_is_none_says_so(empty_root, monkeypatch):
+def test_preparing_from_a_missing_folder_is_refused(empty_root, monkeypatch):
     monkeypatch.setattr(preparation.importlib.util, "find_spec", lambda name: object())
     with pytest.raises(UserError, match=r"--manual-dir .* is not a folder"):
         preparation.prepare("mnist", None, empty_root / "absent")
 
 
-def test_preparing_an_unknown_dataset_names_the_closest(empty_root):
+def test_preparing_an_unknown_dataset_suggests_the_closest_name(empty_root):
     with pytest.raises(UserError, match="did you mean 'fashion_mnist'"):
         preparation.prepare("fashion_mnits", None, None)
 
 
-def test_an_unknown_split_is_answered_with_the_splits_there_are():
+def test_an_unknown_split_lists_the_available_splits():
     with pytest.raises(UserError, match=r"has no split 'tset'; it has '(test', 'train|train', 'test)'") as error:
         open_source("synthetic_reviews", "tset", option="--data.test-split")
     assert "with --data.test-split" in "\n".join(lines_of(error))
@@ -92,7 +92,7 @@ def test_slices_that_do_not_exist_are_refused_with_the_reason(split, reason):
     assert "--data.train-split" in "\n".join(lines_of(error))
 
 
-def test_slices_are_read_in_their_order_and_have_entries_of_their_own():
+def test_slices_are_read_in_order_and_have_separate_cache_entries():
     whole, part = open_source("synthetic_reviews", "train"), open_source("synthetic_reviews", "train[10:30]+test[:5]")
     assert len(part) == 25
     assert part.read([0])[0]["text"] == whole.read([10])[0]["text"]
@@ -103,13 +103,13 @@ def test_slices_are_read_in_their_order_and_have_entries_of_their_own():
     assert fingerprints[3].keys() == {"name", "split", "shards", "bytes"}, "entries of whole splits keep their keys"
 
 
-def test_stored_bytes_are_given_undecoded():
+def test_stored_bytes_are_returned_undecoded():
     source = open_source("synthetic_reviews", "train")
     assert source.undecoded("label").read([0])[0].keys() == {"text", "label"}
     assert source.records.decoders is None
 
 
-def test_the_data_lie_where_the_field_says_else_the_variable_else_at_home(monkeypatch, tmp_path):
+def test_the_data_folder_is_the_field_or_the_variable_or_the_default(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert data_root(None) == tmp_path
     assert data_root(str(tmp_path / "other")) == tmp_path / "other"
@@ -117,7 +117,7 @@ def test_the_data_lie_where_the_field_says_else_the_variable_else_at_home(monkey
     assert data_root(None).name == "tensorflow_datasets"
 
 
-def test_a_sample_is_prepared_on_the_way_and_read_by_position(cache_dir):
+def test_a_sample_is_prepared_on_first_use_and_read_by_position(cache_dir):
     source = open_source("synthetic_reviews", "test")
     assert len(source) == 2000
     assert str(cache_dir) in str(open_builder("synthetic_reviews", cache_dir / "samples").data_dir)
@@ -127,7 +127,7 @@ def test_a_sample_is_prepared_on_the_way_and_read_by_position(cache_dir):
     assert source.version == "synthetic_reviews/1.0.0"
 
 
-def test_the_fingerprint_tells_splits_apart():
+def test_fingerprints_of_splits_differ():
     train, test = (open_source("synthetic_reviews", split).fingerprint for split in ("train", "test"))
     assert train != test
     assert train == open_source("synthetic_reviews", "train").fingerprint

@@ -48,7 +48,7 @@ def test_a_draw_by_class_holds_out_the_fraction_of_each_class(labels, fraction, 
 
 
 @given(labels, st.lists(st.integers(0, 5), min_size=80, max_size=80), fractions, seeds)
-def test_no_group_is_torn(labels, groups, fraction, seed):
+def test_groups_are_not_split(labels, groups, fraction, seed):
     groups = np.unique(groups[: len(labels)], return_inverse=True)[1]
     held_out = hold_out(len(labels), fraction, seed, labels, groups)
     for group in np.unique(groups):
@@ -58,7 +58,7 @@ def test_no_group_is_torn(labels, groups, fraction, seed):
     np.testing.assert_array_equal(held_out, hold_out(len(labels), fraction, seed, labels, groups))
 
 
-def test_groups_are_drawn_until_no_class_is_left_out():
+def test_groups_are_redrawn_until_no_class_is_missing():
     groups = np.repeat(np.arange(20), 5)
     labels = (groups >= 18).astype(int)  # two groups of the rare class: one random draw in ten has one of them
     for seed in range(5):

@@ -73,7 +73,7 @@ def rows_of(split):
 
 
 # good 4, film 3, and twice: a, end; once each: bad, does, it, long, not, so, that
-def test_texts_become_rows_of_ids_padded_in_front(opened):
+def test_texts_become_left_padded_rows_of_ids(opened):
     split = opened(validation_fraction=0.0, max_length=6).open_split("train")
     batch = rows_of(split)
     np.testing.assert_array_equal(
@@ -97,7 +97,7 @@ def test_long_texts_can_be_truncated_instead_of_dropped(opened):
     assert inputs["right"].shape == (5, 4)
 
 
-def test_all_texts_whole_need_the_length_of_the_longest(opened):
+def test_without_a_limit_the_length_is_that_of_the_longest_text(opened):
     inputs = rows_of(opened(validation_fraction=0.0, max_length=None, padding_side="right").open_split("train"))[
         "inputs"
     ]
@@ -111,13 +111,13 @@ def test_the_start_id_counts_towards_the_length(opened):
     assert len(opened(validation_fraction=0.0, max_length=2, start_id=None).open_split("train")) == 3
 
 
-def test_test_texts_are_read_by_the_vocabulary_of_train_and_only_labelled_ones(opened):
+def test_test_texts_use_the_train_vocabulary_and_unlabeled_ones_are_dropped(opened):
     batch = rows_of(opened(max_length=5).open_split("test"))
     np.testing.assert_array_equal(batch["inputs"], [[0, 1, 4, 2, 7], [0, 0, 1, 13, 8]])
     np.testing.assert_array_equal(batch["labels"], [1, 0])
 
 
-def test_the_test_split_is_not_read_before_it_is_asked_for(opened):
+def test_the_test_split_is_read_lazily(opened):
     dataset = opened()
     dataset.open_split("train"), dataset.open_split("validation")
     assert opened.splits == ["train"]
@@ -125,7 +125,7 @@ def test_the_test_split_is_not_read_before_it_is_asked_for(opened):
     assert opened.splits == ["train", "test"]
 
 
-def test_the_vocabulary_is_of_the_whole_train_split_whatever_is_held_out(opened):
+def test_the_vocabulary_includes_held_out_texts(opened):
     words = [
         opened(validation_fraction=fraction, validation_seed=seed).vocabulary
         for fraction, seed in ((0.0, 0), (0.6, 1), (0.6, 2))
@@ -138,7 +138,7 @@ def test_the_vocabulary_is_of_the_whole_train_split_whatever_is_held_out(opened)
     )
 
 
-def test_ids_lie_below_num_ids(opened):
+def test_ids_are_below_num_ids(opened):
     assert opened(num_words=None).spec == TextSpec(num_ids=11 + 4, class_names=("neg", "pos"))
     assert opened(num_words=8).spec.num_ids == 8
     inputs = rows_of(opened(num_words=None, validation_fraction=0.0).open_split("train"))["inputs"]
@@ -148,7 +148,7 @@ def test_ids_lie_below_num_ids(opened):
 @pytest.mark.parametrize(
     ("num_words", "dtype"), [(256, np.uint8), (257, np.uint16), (2**16, np.uint16), (70_000, np.uint32)]
 )
-def test_ids_are_held_in_the_smallest_integers_that_take_them_and_decoded_to_int32(opened, num_words, dtype):
+def test_ids_are_stored_in_the_smallest_integer_type_and_decoded_to_int32(opened, num_words, dtype):
     dataset = opened(num_words=num_words, validation_fraction=0.0)
     batch = rows_of(dataset.open_split("train"))
     assert batch["inputs"].dtype == dtype
@@ -178,26 +178,26 @@ def test_texts_are_padded_to_one_of_several_lengths_and_cut_to_it_on_the_device(
 
 @pytest.mark.parametrize("max_length", [None, 5, 12])
 @pytest.mark.parametrize("buckets", [1, 2, 3])
-def test_there_are_at_most_so_many_lengths_as_buckets(opened, buckets, max_length):
+def test_there_are_at_most_as_many_lengths_as_buckets(opened, buckets, max_length):
     split = opened(validation_fraction=0.0, max_length=max_length, length_buckets=buckets).open_split("train")
     assert len(split.padded_lengths) <= buckets
     assert split.padded_lengths[-1] >= split.lengths.max()
 
 
-def test_the_longest_length_is_each_splits_own(opened):
+def test_each_split_has_its_own_longest_length(opened):
     dataset = opened(validation_fraction=0.0, max_length=None)
     train, test = dataset.open_split("train"), dataset.open_split("test")
     assert (train.padded_lengths[-1], test.padded_lengths[-1]) == (10, 4)
     assert all(split.padded_lengths[-1] == split.lengths.max() for split in (train, test))
 
 
-def test_truncated_texts_are_as_long_as_what_is_left(opened):
+def test_truncated_texts_have_the_truncated_length(opened):
     split = opened(validation_fraction=0.0, max_length=4, overlong="truncate").open_split("train")
     np.testing.assert_array_equal(split.lengths, [3, 3, 4, 1, 4])
     assert split.padded_lengths[-1] == 4
 
 
-def test_a_split_without_a_short_enough_text_says_so(opened):
+def test_a_split_without_a_short_enough_text_is_refused(opened):
     with pytest.raises(UserError, match=r"The test split of few has no examples .*at most 1 ids \(--data.max-length\)"):
         opened(max_length=1).open_split("test")
 
@@ -205,7 +205,7 @@ def test_a_split_without_a_short_enough_text_says_so(opened):
 @pytest.mark.parametrize(
     ("field", "option"), [("text_feature", "--data.text-feature"), ("label_feature", "--data.label-feature")]
 )
-def test_a_field_that_the_dataset_lacks_is_answered_with_those_it_has(opened, field, option):
+def test_a_missing_feature_lists_the_available_ones(opened, field, option):
     with pytest.raises(UserError, match=f"{option}") as error:
         opened(**{field: "missing"})
     assert field.split("_")[0] in str(error.value)
@@ -268,7 +268,7 @@ def test_texts_without_labels_open_and_are_their_own_targets(monkeypatch, tmp_pa
     assert dataset.spec.example().keys() == {"inputs", "mask"}
 
 
-def test_texts_that_have_no_label_are_kept_where_labels_are_not_read(opened):
+def test_unlabeled_texts_are_kept_if_labels_are_not_read(opened):
     assert len(opened().open_split("test")) == 2
     without = opened(labels=False)
     assert without.spec.class_names == ()
@@ -289,13 +289,13 @@ def test_another_split_of_tfds_opens_by_its_name(opened):
     assert opened.splits == ["train", "unsupervised", "end"]
 
 
-def test_validation_can_be_a_split_of_its_own(opened):
+def test_validation_can_be_a_separate_split(opened):
     dataset = opened(validation_split="held_out", max_length=None)
     assert [len(dataset.open_split(split)) for split in ("train", "validation")] == [5, 2]
     assert opened.splits == ["train", "held_out"]
 
 
-def test_the_vocabulary_of_another_run_is_read_and_then_that_of_the_run_itself(opened, tmp_path):
+def test_the_vocabulary_of_another_run_is_copied_and_the_copy_preferred(opened, tmp_path):
     other, own = tmp_path / "other", tmp_path / "own"
     for folder in (other, own):
         folder.mkdir()

@@ -31,7 +31,7 @@ def test_the_vocabulary_is_ranked_by_count_and_then_by_bytes():
     assert build_vocabulary(TRAIN) == WORDS
 
 
-def test_an_apostrophe_stays_in_its_word_and_markup_becomes_words():
+def test_apostrophes_stay_in_words_and_markup_becomes_words():
     assert tokenize(b"I don't; it's<br />\t(GREAT)\n10/10") == [b"i", b"don't", b"it's", b"br", b"great", b"10", b"10"]
 
 
@@ -49,17 +49,17 @@ def test_ids_of_num_words_and_above_become_unknown():
     assert encode(b"the film was br end not", num_words=None) == [1, 4, 5, 6, 7, 8, 12]
 
 
-def test_index_from_moves_every_word():
+def test_index_from_shifts_every_word():
     assert encode(b"the film unheard", index_from=10) == [1, 11, 12, 2]
 
 
-def test_the_start_id_can_be_switched_off():
+def test_the_start_id_can_be_disabled():
     assert encode(b"the film", start_id=None) == [4, 5]
     assert encode(b"", start_id=None) == []
     assert encode(b"") == [1]
 
 
-def test_without_an_unknown_id_unknown_and_rare_words_are_left_out():
+def test_without_an_unknown_id_unknown_and_rare_words_are_dropped():
     assert encode(b"the unheard film not", unknown_id=None, num_words=6) == [1, 4, 5]
     assert encode(b"unheard", unknown_id=None, start_id=None) == []
 
@@ -81,7 +81,7 @@ def test_the_words_of_ids_are_those_of_the_text():
         ("right", "right", [[7, 0, 0], [1, 2, 3], [0, 0, 0]]),
     ],
 )
-def test_rows_are_padded_at_one_side_and_cut_at_the_end_that_is_not_kept(padding_side, truncation_side, expected):
+def test_rows_are_padded_and_truncated_on_the_given_sides(padding_side, truncation_side, expected):
     rows = [np.array(row, np.int32) for row in ([7], [1, 2, 3, 4], [])]
     padded = pad(rows, 3, padding_side=padding_side, truncation_side=truncation_side)
     assert padded.dtype == np.int32
@@ -89,7 +89,7 @@ def test_rows_are_padded_at_one_side_and_cut_at_the_end_that_is_not_kept(padding
     np.testing.assert_array_equal(is_token(padded), np.array(expected) != 0)
 
 
-def test_no_rows_are_padded_to_no_rows():
+def test_padding_zero_rows_gives_zero_rows():
     assert pad([], 4, padding_side="left", truncation_side="left").shape == (0, 4)
 
 
@@ -127,7 +127,7 @@ def test_words_in_the_encoding_of_windows():
     assert normalize(b"caf\xe9") == ("café".encode(),)
 
 
-def test_a_text_without_any_common_space_is_normalized_in_parts():
+def test_a_text_without_spaces_is_normalized_in_parts():
     assert normalize("\u00a0".join(["good"] * 10_000).encode()) == (b"good",) * 10_000
 
 

@@ -21,14 +21,14 @@ def images(seed=0):
     return {"inputs": pixels, "targets": pixels, "mask": jnp.ones(4, bool), "labels": jnp.arange(4)}
 
 
-def test_no_transform_gives_the_batch_back():
+def test_no_transform_returns_the_batch_unchanged():
     batch = images()
     after = NoTransform()(batch, jax.random.key(0))
     assert after.keys() == batch.keys()
     assert all(after[name] is batch[name] for name in batch)
 
 
-def test_noise_changes_the_inputs_and_nothing_else():
+def test_noise_changes_only_the_inputs():
     batch = images()
     after = GaussianNoise(deviation=0.3)(batch, jax.random.key(1))
     noise = np.asarray(after["inputs"] - batch["inputs"])
@@ -39,7 +39,7 @@ def test_noise_changes_the_inputs_and_nothing_else():
 
 
 @given(keys)
-def test_noise_of_deviation_zero_is_none(key):
+def test_noise_of_deviation_zero_changes_nothing(key):
     np.testing.assert_array_equal(GaussianNoise(deviation=0.0)(images(), key)["inputs"], images()["inputs"])
 
 
@@ -51,7 +51,7 @@ def binary_images(row_ids, intensity=None):
 
 @pytest.mark.parametrize("evaluation", [True, False])
 @pytest.mark.parametrize("intensity", [0.0, 0.3, 1.0])
-def test_a_pixel_is_1_with_its_intensity_as_probability_in_inputs_and_targets(intensity, evaluation):
+def test_a_pixel_is_one_with_the_probability_of_its_intensity(intensity, evaluation):
     batch, transform = binary_images(range(40), intensity), Binarize()
     after = transform.for_evaluation(batch) if evaluation else transform(batch, jax.random.key(1))
     drawn = np.asarray(after["inputs"])
@@ -72,13 +72,13 @@ def test_pixels_are_drawn_anew_in_training_and_once_in_evaluation():
 
 
 @pytest.mark.parametrize("transform", [NoTransform(), GaussianNoise()])
-def test_other_transforms_leave_evaluation_alone(transform):
+def test_other_transforms_do_not_change_evaluation(transform):
     batch = images()
     assert transform.for_evaluation(batch) is batch
 
 
 @given(tokens, keys, st.floats(0, 0.99))
-def test_word_dropout_never_touches_padding_and_never_makes_any(inputs, key, rate):
+def test_word_dropout_neither_changes_nor_creates_padding(inputs, key, rate):
     after = np.asarray(WordDropout(rate=rate, replacement_id=2)({"inputs": inputs}, key)["inputs"])
     np.testing.assert_array_equal(after == 0, np.asarray(inputs) == 0)
     assert np.all((after == inputs) | (after == 2))
@@ -90,7 +90,7 @@ def test_word_dropout_of_rate_zero_is_the_identity(inputs, key):
     np.testing.assert_array_equal(WordDropout(rate=0.0)({"inputs": inputs}, key)["inputs"], inputs)
 
 
-def test_word_dropout_replaces_its_share_of_words():
+def test_word_dropout_replaces_the_given_fraction_of_words():
     words = jnp.full((100, 100), 7)
     after = WordDropout(rate=0.3, replacement_id=5)({"inputs": words, "targets": words}, jax.random.key(0))
     assert abs(float(jnp.mean(after["inputs"] == 5)) - 0.3) < 0.03
@@ -124,7 +124,7 @@ def test_a_replacement_that_is_padding_is_refused():
         WordDropout(replacement_id=0)
 
 
-def test_a_transform_that_says_nothing_is_no_transform():
+def test_a_transform_must_implement_call():
     with pytest.raises(TypeError, match="abstract"):
         Transform()
 

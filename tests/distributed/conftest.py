@@ -58,7 +58,7 @@ class Processes:
             yield processes
 
     def ended(self, processes):
-        """How each has ended."""
+        """How each process ended."""
         deadline, ends = time.monotonic() + AT_MOST_SECONDS, []
         for process in processes:
             out, said = process.communicate(timeout=max(1, deadline - time.monotonic()))

@@ -23,7 +23,7 @@ wait $other && exit $status
 """
 
 
-def test_the_slurm_script_is_clean():
+def test_the_slurm_script_passes_shellcheck():
     # Next to this Python, where pip installs the programs of packages.
     done = subprocess.run([Path(sys.executable).with_name("shellcheck"), SBATCH], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -59,7 +59,7 @@ def test_the_slurm_script_runs_both_tasks_as_one_run(processes, reviews_run, sam
     same_run(tmp_path / "run", alone)
 
 
-def test_the_kubernetes_job_is_valid_and_its_parts_fit():
+def test_the_kubernetes_job_is_valid_and_consistent():
     service, job = yaml.safe_load_all((LAUNCH / "kubernetes.yaml").read_text())
     for part in (service, job):
         kubernetes_validate.validate(part, kubernetes_validate.latest_version(), strict=True)
@@ -73,7 +73,7 @@ def test_the_kubernetes_job_is_valid_and_its_parts_fit():
     assert command[command.index("--distributed.num-processes") + 1] == str(job["spec"]["completions"])
 
 
-def test_the_kubernetes_job_s_command_is_one_that_train_takes():
+def test_train_accepts_the_command_of_the_kubernetes_job():
     from lab10.cli.overrides import parse_training_arguments
 
     _, job = yaml.safe_load_all((LAUNCH / "kubernetes.yaml").read_text())

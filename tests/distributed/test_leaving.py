@@ -1,4 +1,4 @@
-"""How several processes end: together where they share the reason, in bounded time where one fails by itself."""
+"""How several processes end: together if they share the reason, in bounded time if one fails alone."""
 
 import time
 
@@ -58,7 +58,7 @@ def script(tmp_path):
     ids=["complete", "refused", "diverged", "terminated", "interrupted"],
 )
 @pytest.mark.parametrize(("count", "times"), [(2, 1), pytest.param(3, 5, marks=pytest.mark.slow)])
-def test_all_end_with_the_status_of_what_they_share(processes, script, seed, status, answer, count, times):
+def test_all_processes_end_with_the_same_status(processes, script, seed, status, answer, count, times):
     heartbeat = ("--distributed.heartbeat-timeout-seconds", HEARTBEAT_SECONDS)
     for _ in range(times):
         began = time.monotonic()
@@ -71,7 +71,7 @@ def test_all_end_with_the_status_of_what_they_share(processes, script, seed, sta
 @pytest.mark.parametrize(
     ("seed", "error"), [(5, "the disk is full"), pytest.param(6, "KeyError: 'a bug'", marks=pytest.mark.slow)]
 )
-def test_an_error_of_one_process_is_told_and_ends_the_others(processes, script, seed, error):
+def test_an_error_in_one_process_is_reported_and_ends_the_others(processes, script, seed, error):
     heartbeat = ("--distributed.heartbeat-timeout-seconds", SHORT_HEARTBEAT_SECONDS)
     began = time.monotonic()
     waiting, failed = processes.run(2, "mnist_pca", "--seed", seed, *heartbeat, script=script)

@@ -63,7 +63,7 @@ def test_the_others_end_in_bounded_time_and_the_same_command_resumes(
 
 
 @pytest.mark.stress
-def test_a_run_of_four_goes_on_with_one_and_then_with_two(processes, reviews_run, alone, same_run, tmp_path):
+def test_a_run_of_four_processes_resumes_with_one_and_then_with_two(processes, reviews_run, alone, same_run, tmp_path):
     workdir = tmp_path / "run"
     for count, steps, devices in ((4, 6, 1), (1, 13, 2), (2, 20, 2)):
         sharded = ("--mesh.shard-optimizer",) * (count > 1)
@@ -84,14 +84,14 @@ def same_lines_of_training(one, other):
 
 
 @pytest.mark.stress
-def test_four_processes_give_what_one_gives(processes, reviews_run, alone, same_run, tmp_path):
+def test_four_processes_give_the_result_of_one(processes, reviews_run, alone, same_run, tmp_path):
     workdir = tmp_path / "run"
     for ended in processes.run(4, *reviews_run, "--workdir", workdir):
         assert ended.status == 0, ended.said
     same_run(workdir, alone)
 
 
-def test_a_signal_to_one_stops_all_at_one_step(processes, reviews_run, tmp_path):
+def test_a_signal_to_one_process_stops_all_at_the_same_step(processes, reviews_run, tmp_path):
     workdir = tmp_path / "run"
     with processes.started(2, *lasting(reviews_run), "--workdir", workdir) as started:
         wait_for_checkpoint(workdir)

@@ -42,7 +42,7 @@ def test_several_processes_are_recognised(monkeypatch, environment, settings, ex
         ({"JOB_COMPLETION_INDEX": "3"}, "According to Kubernetes (JOB_COMPLETION_INDEX=3)"),
     ],
 )
-def test_what_is_waited_for_is_said_and_how_to_run_alone(monkeypatch, environment, words):
+def test_waiting_for_other_processes_is_reported(monkeypatch, environment, words):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -72,6 +72,6 @@ COMPLETE = {"coordinator_address": "host:80", "num_processes": 2, "process_id": 
         ({"heartbeat_timeout_seconds": 0}, "--distributed.heartbeat-timeout-seconds is 0"),
     ],
 )
-def test_mistakes_are_named(settings, said):
+def test_mistakes_in_settings_are_refused(settings, said):
     with pytest.raises(UserError, match=said):
         Distributed(**settings)

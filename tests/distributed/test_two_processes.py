@@ -24,11 +24,11 @@ def together(processes, reviews_run, tmp_path_factory):
     return workdir, ends
 
 
-def test_they_give_what_one_gives(together, alone, same_run):
+def test_two_processes_give_the_result_of_one(together, alone, same_run):
     same_run(together[0], alone)
 
 
-def test_one_writes_and_all_answer(together, alone):
+def test_one_process_writes_and_all_return_the_result(together, alone):
     workdir, ends = together
     files = {path.name for path in workdir.iterdir()}
     assert files == {path.name for path in alone.iterdir()}
@@ -40,7 +40,7 @@ def test_one_writes_and_all_answer(together, alone):
     assert json.loads((workdir / "config.json").read_text())["provenance"][-1]["devices"] == 4
 
 
-def test_one_process_goes_on_where_two_have_stopped(processes, reviews_run, alone, same_run, tmp_path):
+def test_one_process_resumes_a_run_of_two(processes, reviews_run, alone, same_run, tmp_path):
     workdir = tmp_path / "run"
     ends = processes.run(2, *reviews_run, "--workdir", workdir, "--steps", 10)
     assert [ended.status for ended in ends] == [0, 0], ends
@@ -50,7 +50,7 @@ def test_one_process_goes_on_where_two_have_stopped(processes, reviews_run, alon
     same_run(workdir, alone)
 
 
-def test_different_configs_are_refused_and_the_field_is_named(processes, reviews_run, tmp_path):
+def test_different_configs_are_refused_and_the_fields_named(processes, reviews_run, tmp_path):
     ends = processes.run(
         2, *reviews_run, "--workdir", tmp_path / "run", each=lambda number: ("--optimizer.learning-rate", 0.1 + number)
     )
@@ -62,7 +62,7 @@ def test_different_configs_are_refused_and_the_field_is_named(processes, reviews
     assert not (tmp_path / "run").exists()
 
 
-def test_a_workdir_that_one_of_them_refuses_is_refused_by_both(processes, reviews_run, alone, tmp_path):
+def test_a_workdir_refused_by_one_process_is_refused_by_both(processes, reviews_run, alone, tmp_path):
     shutil.copytree(alone, tmp_path / "run")
     ends = processes.run(2, *reviews_run, "--workdir", tmp_path / "run", "--seed", 1)
     for ended in ends:
@@ -70,7 +70,7 @@ def test_a_workdir_that_one_of_them_refuses_is_refused_by_both(processes, review
         assert "--seed" in ended.answer["error"]
 
 
-def test_a_coordinator_that_cannot_be_reached_is_said_so(processes, reviews_run, tmp_path):
+def test_an_unreachable_coordinator_is_reported(processes, reviews_run, tmp_path):
     with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
         started[0].kill()
         _, ended = processes.ended(started)
@@ -97,7 +97,7 @@ def alone_in_a_step(processes, reviews_run, tmp_path):
 
 
 @pytest.mark.parametrize("task", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_process_whose_others_never_come_says_so_and_how_to_run_alone(alone_in_a_step, task):
+def test_a_process_whose_peers_never_start_reports_it(alone_in_a_step, task):
     process, began = alone_in_a_step("--distributed.connect-timeout-seconds", 4, task=task), time.monotonic()
     out, said = (stream.decode() for stream in process.communicate(timeout=60))
     assert time.monotonic() - began < 30
@@ -121,7 +121,7 @@ def test_a_process_that_waits_for_others_can_be_stopped(alone_in_a_step):
     assert b"Traceback" not in said
 
 
-def test_the_coordinator_does_not_wait_for_ever_for_a_process_that_does_not_come(processes, reviews_run, tmp_path):
+def test_the_coordinator_stops_waiting_for_missing_processes(processes, reviews_run, tmp_path):
     with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
         started[1].kill()
         ended, _ = processes.ended(started)

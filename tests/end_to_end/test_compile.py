@@ -30,7 +30,7 @@ def test_the_programs_of_an_experiment_are_compiled_and_counted(scripts):
     assert "kernel launches" not in text
 
 
-def test_a_program_that_does_not_fit_says_by_how_much(scripts, monkeypatch):
+def test_a_program_that_does_not_fit_reports_the_missing_memory(scripts, monkeypatch):
     small = dataclasses.replace(targets.find_target("cpu"), capacity_bytes=2**20)
     monkeypatch.setattr(targets, "find_target", lambda name: small)
     answer, text, _ = scripts.call("compile", *IMAGES, "--for", "cpu")
@@ -53,7 +53,7 @@ def test_more_devices_than_the_target_has_are_refused(scripts):
         ("abacus", "Unknown target 'abacus'. Expected one of: cpu, gpu:"),
     ],
 )
-def test_an_unknown_target_is_refused_with_the_known_ones(scripts, target, message):
+def test_an_unknown_target_lists_the_known_ones(scripts, target, message):
     assert message in scripts.refusal("compile", *IMAGES, "--for", target)
 
 

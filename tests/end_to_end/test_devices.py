@@ -9,7 +9,7 @@ SAMPLE = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 1)
 @pytest.mark.parametrize(
     "platform", ["cuda", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpu", "tpu", "cdua", "cuda,tpu"))]
 )
-def test_training_on_a_platform_that_is_not_there_is_refused(platform, tmp_path):
+def test_training_on_a_missing_platform_is_refused(platform, tmp_path):
     said = Scripts(JAX_PLATFORMS=platform).process_refusal("train", *SAMPLE, "--workdir", tmp_path / "run")
     assert f"JAX_PLATFORMS={platform}" in said
     assert "cpu" in said
@@ -23,20 +23,20 @@ def test_training_on_a_platform_that_is_not_there_is_refused(platform, tmp_path)
         *(pytest.param(script, (), marks=pytest.mark.slow) for script in ("reconstruct", "report")),
     ],
 )
-def test_reading_a_run_on_a_platform_that_is_not_there_is_refused(script, arguments, linear_run):
+def test_loading_a_run_on_a_missing_platform_is_refused(script, arguments, linear_run):
     said = Scripts(JAX_PLATFORMS="cuda").process_refusal(script, linear_run[0], *arguments)
     assert "JAX_PLATFORMS=cuda" in said
     assert len(said.strip().splitlines()) == 1
 
 
 @pytest.mark.slow
-def test_a_sweep_on_a_platform_that_is_not_there_is_refused(tmp_path):
+def test_a_sweep_on_a_missing_platform_is_refused(tmp_path):
     varied = ("--vary", "optimizer.learning-rate=1e-3", "--workdir", tmp_path / "sweep")
     said = Scripts(JAX_PLATFORMS="cuda").process_refusal("sweep", *SAMPLE, *varied)
     assert "JAX_PLATFORMS=cuda" in said
 
 
-def test_other_errors_are_not_taken_for_a_missing_device():
+def test_other_errors_are_not_reported_as_a_missing_device():
     from lab10.cli.script import _unavailable_device
 
     assert _unavailable_device(AssertionError()) == ""

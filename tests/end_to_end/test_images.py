@@ -11,7 +11,7 @@ from PIL import Image
 import lab10
 
 
-def test_a_run_leaves_what_the_contract_names(linear_run):
+def test_a_run_writes_the_documented_files(linear_run):
     workdir, answer = linear_run
     assert answer.keys() >= {"workdir", "step", "parameters", "train_seconds", "validation", "best"}
     assert (answer["step"], answer["parameters"]) == (200, 2 * 64 * 784)
@@ -19,14 +19,14 @@ def test_a_run_leaves_what_the_contract_names(linear_run):
         assert (workdir / name).exists(), name
 
 
-def test_lines_of_metrics_come_at_the_cadence_asked_for(linear_run):
+def test_metrics_are_logged_at_the_requested_intervals(linear_run):
     lines = [json.loads(line) for line in (linear_run[0] / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["split"] == "train"] == [50, 100, 150, 200]
     assert [line["step"] for line in lines if line["split"] == "validation"] == [80, 160, 200]
     assert not any(line["split"] == "test" for line in lines)
 
 
-def test_a_restored_checkpoint_gives_the_metrics_of_the_process_that_saved_it_to_the_last_bit(scripts, linear_run):
+def test_a_restored_checkpoint_gives_bit_identical_metrics(scripts, linear_run):
     workdir, answer = linear_run
     evaluated = scripts.process_answer("evaluate", workdir, "--split", "validation", "--checkpoint", "latest")
     assert {name: evaluated[name] for name in answer["validation"]} == answer["validation"]
@@ -107,14 +107,14 @@ HOLE = np.where(np.arange(3 * 784).reshape(3, 784) == 784 + 5, np.nan, ROWS)
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_are_no_pixels_is_named(linear_run, x, said):
+def test_inputs_that_are_not_pixels_are_refused(linear_run, x, said):
     run = lab10.load(linear_run[0])
     for call in (run.encode, run.reconstruct):
         with pytest.raises(lab10.errors.UserError, match=re.escape(said)):
             call(x)
 
 
-def test_pixels_come_in_any_array(linear_run):
+def test_pixels_are_read_from_any_array_type(linear_run):
     pandas = pytest.importorskip("pandas")
     run = lab10.load(linear_run[0])
     expected = run.encode(ROWS)
@@ -124,7 +124,7 @@ def test_pixels_come_in_any_array(linear_run):
     assert run.encode(np.zeros((0, 784))).shape == (0, 64)
 
 
-def test_latent_vectors_that_are_not_finite_are_named(linear_run):
+def test_latent_vectors_that_are_not_finite_are_refused(linear_run):
     run = lab10.load(linear_run[0])
     with pytest.raises(lab10.errors.UserError, match=r"Row 0, column 63 \(from 0\) of the latent vectors is nan"):
         run.decode(np.where(np.arange(64) == 63, np.nan, 0.0)[None])
@@ -133,7 +133,7 @@ def test_latent_vectors_that_are_not_finite_are_named(linear_run):
             run.images("test", [0, index])
 
 
-def test_a_run_starts_from_anothers_parameters(scripts, linear_run, tmp_path):
+def test_a_run_starts_from_the_parameters_of_another(scripts, linear_run, tmp_path):
     workdir, _ = linear_run
     arguments = (
         "mnist_pca",

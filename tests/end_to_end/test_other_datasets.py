@@ -145,15 +145,15 @@ def test_images_of_another_size_without_labels(scripts, folder, tmp_path):
     scripts.answer("reconstruct", tmp_path / "run", "--output", tmp_path / "out.png")
 
 
-def test_a_run_goes_on_where_its_dataset_lies_elsewhere(scripts, folder, tmp_path):
+def test_a_run_resumes_with_its_dataset_in_another_folder(scripts, folder, tmp_path):
     fields = ("mnist_pca", "--data.name", "tiny_shapes", "--model.latent-dim", 5, "--workdir", tmp_path / "run")
     scripts.answer("train", *fields, "--data.dir", folder, "--epochs", 2)
     here = scripts.answer("evaluate", tmp_path / "run")
     elsewhere = ("--data.dir", shutil.copytree(folder, tmp_path / "elsewhere"), "--data.cache-dir", tmp_path / "cache")
     assert scripts.answer("evaluate", tmp_path / "run", *elsewhere)["loss"] == here["loss"]
     longer = scripts.answer("train", *fields, *elsewhere, "--epochs", 4)
-    whole = (*fields[:-1], tmp_path / "whole", "--data.dir", folder, "--epochs", 4)
-    assert longer["validation"] == scripts.answer("train", *whole)["validation"]
+    uninterrupted = (*fields[:-1], tmp_path / "uninterrupted", "--data.dir", folder, "--epochs", 4)
+    assert longer["validation"] == scripts.answer("train", *uninterrupted)["validation"]
     (records,) = (tmp_path / "elsewhere" / "tiny_shapes").rglob("*-test.array_record*")
     (train,) = (tmp_path / "elsewhere" / "tiny_shapes").rglob("*-train.array_record*")
     shutil.copyfile(records, train)

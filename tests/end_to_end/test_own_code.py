@@ -24,7 +24,7 @@ def page(tmp_path):
     return path
 
 
-def test_a_model_of_ones_own_from_training_to_another_place(scripts, page, tmp_path):
+def test_an_own_model_is_trained_moved_and_loaded(scripts, page, tmp_path):
     workdir = tmp_path / "run"
     arguments = (page, *OPTIONS, "--workdir", workdir)
     process = scripts.start("train", *arguments, stderr=-1)

@@ -84,7 +84,7 @@ def test_color_images_train_and_are_reconstructed_in_color(scripts, flags, tmp_p
     assert (spec["channels"], spec["class_names"]) == (3, ["0", "2", "4"])
 
 
-def test_a_test_split_can_be_named_later_and_shares_no_row_with_training(scripts, flags):
+def test_a_test_split_can_be_chosen_later_and_must_not_overlap_training(scripts, flags):
     workdir, arguments, answer = flags
     missing = scripts.refusal("evaluate", workdir)
     assert "has no split 'test'; it has 'train'" in missing
@@ -98,7 +98,7 @@ def test_a_test_split_can_be_named_later_and_shares_no_row_with_training(scripts
     assert scripts.answer("evaluate", workdir)["examples"] == 20
 
 
-def test_a_run_whose_images_were_read_otherwise_is_not_resumed(scripts, flags, tmp_path):
+def test_a_run_whose_images_were_read_differently_is_not_resumed(scripts, flags, tmp_path):
     workdir, arguments, _ = flags
     copy = shutil.copytree(workdir, tmp_path / "run")
     config = json.loads((copy / "config.json").read_text())
@@ -143,7 +143,7 @@ def polarity(scripts, folder, tmp_path_factory):
     return workdir, fields, answer
 
 
-def test_numbers_are_classes_and_validation_is_a_split_of_its_own(scripts, polarity):
+def test_numbers_are_classes_and_validation_is_a_separate_split(scripts, polarity):
     workdir, _, answer = polarity
     assert answer["validation"]["accuracy"] == 1
     assert [scripts.answer("evaluate", workdir, "--split", split)["examples"] for split in ("train", "validation")] == [
@@ -154,7 +154,7 @@ def test_numbers_are_classes_and_validation_is_a_split_of_its_own(scripts, polar
     assert prediction["label"] == "4"
 
 
-def test_validation_and_test_have_no_row_in_common(scripts, polarity):
+def test_validation_and_test_share_no_row(scripts, polarity):
     said = scripts.refusal("evaluate", polarity[0], "--data.test-split", "validation")
     assert "--data.validation-split validation and --data.test-split validation" in said
 
@@ -247,7 +247,7 @@ def test_a_builder_that_fails_is_named_with_its_error(scripts, tmp_path, fault, 
     assert words in said
 
 
-def test_a_folder_that_is_not_accepted_is_answered_with_what_it_contains(scripts, folder, tmp_path):
+def test_a_refused_folder_lists_what_it_contains(scripts, folder, tmp_path):
     def refusal(name, directory):
         fields = ("--data.name", name, "--data.dir", directory, "--workdir", tmp_path / "run")
         # Another process, which has not imported the builders: it would prepare their datasets.

@@ -45,7 +45,7 @@ def prepare(scripts, name, *arguments):
     return scripts.answer("prepare_data", name, *arguments)["datasets"][name]
 
 
-def test_a_table_is_prepared_trained_on_evaluated_and_predicted(scripts, topics, tmp_path):
+def test_a_prepared_table_is_trained_evaluated_and_predicted(scripts, topics, tmp_path):
     data = ("--data-dir", tmp_path / "data")
     summary = prepare(scripts, "my_topics", "--from", topics, *COLUMNS, *data)
     assert summary["splits"] == {
@@ -75,7 +75,7 @@ def test_groups_stay_in_one_split_and_are_stored(scripts, topics, tmp_path):
     assert summary["splits"]["test"]["rows"] == 40
 
 
-def test_groups_that_the_files_tear_are_refused(scripts, tmp_path):
+def test_groups_split_across_files_are_refused(scripts, tmp_path):
     train = write_table(tmp_path / "a.csv", [("text", "by"), ("one", "x"), ("two", "y")])
     test = write_table(tmp_path / "b.csv", [("text", "by"), ("three", "y"), ("four", "z")])
     files = ("--from", f"train={train}", f"test={test}", "--data-dir", tmp_path / "data")
@@ -140,7 +140,7 @@ def test_texts_with_two_labels_are_noted(scripts, tmp_path):
     assert "2 texts with more than one label." in summary["notes"]
 
 
-def test_the_same_content_is_not_written_again_and_other_content_only_where_asked(scripts, tmp_path):
+def test_other_content_is_overwritten_only_on_request(scripts, tmp_path):
     """Two tables of equal size: the cache must not answer for one with the arrays of the other."""
     table = tmp_path / "a.csv"
     arguments = ("--from", table, "--label", "label", "--data-dir", tmp_path / "data")
@@ -184,7 +184,7 @@ def test_a_damaged_dataset_is_repaired_by_overwriting_it(scripts, topics, tmp_pa
         pytest.param(("--group", "other"), id="groups"),
     ],
 )
-def test_other_splits_labels_and_groups_are_other_content(scripts, tmp_path, arguments):
+def test_splits_labels_and_groups_are_part_of_the_content(scripts, tmp_path, arguments):
     rows = [("text", "label", "other"), *((f"text {i}", i % 2, i // 10) for i in range(20))]
     fixed = ("varied", "--from", write_table(tmp_path / "a.csv", rows), "--data-dir", tmp_path / "data")
     fixed += ("--label", "label", "--test-fraction", "0.2" if "--seed" in arguments else 0)
@@ -202,11 +202,11 @@ def test_other_splits_labels_and_groups_are_other_content(scripts, tmp_path, arg
         ("mnist_sample", "one of the offline samples"),
     ],
 )
-def test_names_that_a_dataset_cannot_have(scripts, topics, tmp_path, name, said):
+def test_invalid_dataset_names_are_refused(scripts, topics, tmp_path, name, said):
     assert said in scripts.refusal("prepare_data", name, "--from", topics, *COLUMNS, "--data-dir", tmp_path / "data")
 
 
-def test_a_folder_that_is_not_ours_is_left_alone(scripts, topics, tmp_path):
+def test_a_folder_of_other_files_is_not_overwritten(scripts, topics, tmp_path):
     (tmp_path / "data" / "mine").mkdir(parents=True)
     (tmp_path / "data" / "mine" / "thesis.txt").write_text("x")
     arguments = ("--from", topics, *COLUMNS, "--data-dir", tmp_path / "data", "--overwrite")
@@ -229,14 +229,14 @@ def test_options_that_do_not_fit(scripts, topics, tmp_path, arguments, said):
     assert said in scripts.refusal("prepare_data", "x", *fixed, *arguments)
 
 
-def test_options_and_files_without_from(scripts, topics, tmp_path):
+def test_options_and_files_without_from_are_refused(scripts, topics, tmp_path):
     assert "--label is for own files" in scripts.refusal("prepare_data", "mnist", "--label", "x")
     assert "--overwrite is for own files" in scripts.refusal("prepare_data", "mnist", "--overwrite")
     assert f"NAME --from {topics}" in scripts.refusal("prepare_data", topics, "--data-dir", tmp_path)
     assert "there are 2 names: a, b" in scripts.refusal("prepare_data", "a", "b", "--from", topics)
 
 
-def test_one_row_cannot_be_split(scripts, tmp_path):
+def test_a_single_row_cannot_be_split(scripts, tmp_path):
     table = write_table(tmp_path / "a.csv", [("text",), ("alone",)])
     arguments = ("alone", "--from", table, "--data-dir", tmp_path / "data")
     assert "--test-fraction 0" in scripts.refusal("prepare_data", *arguments)
@@ -302,7 +302,7 @@ def test_a_folder_that_cannot_be_made_is_reported(scripts, topics, tmp_path):
     assert "my_topics cannot be written to" in scripts.refusal("prepare_data", "my_topics", *arguments)
 
 
-def test_a_killed_preparation_leaves_no_dataset_and_the_next_one_clears_it_away(scripts, topics, tmp_path):
+def test_a_killed_preparation_leaves_no_dataset_and_the_next_cleans_up(scripts, topics, tmp_path):
     """The folder is what a process leaves that is killed while it writes the records."""
     data = tmp_path / "data"
     leftover = data / ".my_topics.preparation-killed" / "my_topics" / "1.0.0"

@@ -54,5 +54,5 @@ def test_without_json_the_result_is_text_on_standard_output(linear_run, tmp_path
         ("benchmark", ("--pairs", 0), "--pairs is 0"),
     ],
 )
-def test_a_mistake(script, arguments, words):
+def test_a_mistake_is_reported_by_every_script(script, arguments, words):
     assert words in SCRIPTS.process_refusal(script, *arguments)

@@ -45,7 +45,7 @@ def test_the_vocabulary_is_that_of_keras(texts):
     assert opened.spec.num_ids == 10_000
 
 
-def test_the_texts_of_at_most_250_ids_are_as_many_as_were_counted(texts):
+def test_the_number_of_texts_of_at_most_250_ids_is_known(texts):
     opened = texts.open_dataset()
     assert len(opened.open_split("train")) + len(opened.open_split("validation")) == 17_172
     assert len(opened.open_split("test")) == 17_522
@@ -99,7 +99,7 @@ def test_an_epoch_of_the_linear_autoencoder_reaches_the_labs_error(real_scripts,
     assert answer["pca_reconstruction_error"] == pytest.approx(7.0974, abs=5e-5)
 
 
-def test_two_epochs_of_the_bag_of_words_tell_good_texts_from_bad_ones(real_scripts, tmp_path):
+def test_two_epochs_of_the_bag_of_words_learn_sentiment(real_scripts, tmp_path):
     real_scripts.answer("train", "imdb_bag_of_words", "--epochs", 2, "--workdir", tmp_path / "run")
     assert real_scripts.answer("evaluate", tmp_path / "run")["accuracy"] >= 0.86
     label = [

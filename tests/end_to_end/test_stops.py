@@ -32,7 +32,7 @@ def wait_for_checkpoint(process, workdir):
         pytest.param(signal.SIGXCPU, 152, marks=pytest.mark.slow),
     ],
 )
-def test_a_stopped_run_saves_and_says_how_to_go_on(scripts, tmp_path, number, status):
+def test_a_stopped_run_saves_and_says_how_to_resume(scripts, tmp_path, number, status):
     process = scripts.start(
         "train",
         "mnist_pca",
@@ -51,7 +51,7 @@ def test_a_stopped_run_saves_and_says_how_to_go_on(scripts, tmp_path, number, st
     said = process.communicate()[1].decode()
     assert process.returncode == status, said
     command = next(line for line in said.splitlines() if "scripts/train.py" in line)
-    assert shlex.split(command)[1:] == process.args[1:], "the command that goes on"
+    assert shlex.split(command)[1:] == process.args[1:], "the command that resumes"
     assert "Traceback" not in said
 
 
@@ -88,7 +88,7 @@ def test_a_run_whose_terminal_is_lost_saves(tmp_path):
     assert process.wait(120) == 129
 
 
-def test_a_run_under_nohup_goes_on(tmp_path):
+def test_a_run_under_nohup_continues_after_sighup(tmp_path):
     process = subprocess.Popen(
         ["nohup", sys.executable, "scripts/train.py", *LONG, "--workdir", str(tmp_path / "run")],
         cwd=ROOT,
@@ -117,7 +117,7 @@ run_script(main)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGUSR1, 138), (signal.SIGHUP, 129), (signal.SIGTERM, 143)])
-def test_a_script_that_is_stopped_outside_of_training_exits_with_the_number_of_the_signal(number, status):
+def test_a_script_stopped_outside_training_exits_with_the_signal_number(number, status):
     process = preloaded.Popen([sys.executable, "-c", WAIT, "--json"], stdout=-1, stderr=-1)
     assert process.stderr.readline() == b"ready\n"
     process.send_signal(number)
@@ -146,7 +146,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert saved[-1] == step - 1
 
 
-def test_a_validation_loss_that_is_not_finite_is_never_saved(scripts, tmp_path):
+def test_a_checkpoint_with_a_nonfinite_validation_loss_is_not_saved(scripts, tmp_path):
     arguments = (
         "mnist_pca",
         "--data.name",
@@ -166,25 +166,23 @@ def test_a_validation_loss_that_is_not_finite_is_never_saved(scripts, tmp_path):
     assert not any((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
 
-def test_what_a_process_left_that_died_early_is_no_obstacle(scripts, tmp_path):
+def test_leftovers_of_a_killed_process_are_no_obstacle(scripts, tmp_path):
     (tmp_path / "lock").touch()
     (tmp_path / ".config.json.partial").write_text("{")
     scripts.answer("train", "mnist_pca", "--data.name", "mnist_sample", "--steps", 1, "--workdir", tmp_path)
 
 
-def test_a_run_goes_on_for_longer_where_no_schedule_depends_on_its_length(
-    scripts, linear_run, linear_arguments, tmp_path
-):
+def test_a_run_is_extended_unless_its_schedule_depends_on_its_length(scripts, linear_run, linear_arguments, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(linear_run[0], workdir)
     longer = [240 if argument == 200 else argument for argument in linear_arguments]
     assert scripts.answer("train", *longer, "--workdir", workdir)["step"] == 240
     with open(workdir / "evaluations.jsonl", "w") as file:
-        file.write("anything beside a run is left alone")
+        file.write("other files next to a run are kept")
     assert "--steps" in scripts.refusal("train", *linear_arguments, "--workdir", workdir)
 
 
-def test_a_torn_line_in_the_log_of_evaluations_is_no_obstacle(scripts, linear_run, tmp_path):
+def test_a_truncated_line_in_the_evaluation_log_is_no_obstacle(scripts, linear_run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(linear_run[0], workdir)
     (workdir / "evaluations").mkdir(exist_ok=True)
@@ -211,9 +209,7 @@ def test_a_second_run_on_a_workdir_is_refused(scripts, tmp_path):
     process.wait()
 
 
-def test_a_damaged_newest_checkpoint_is_noticed_and_the_one_before_it_used(
-    scripts, linear_run, linear_arguments, tmp_path
-):
+def test_a_damaged_latest_checkpoint_is_skipped_for_the_previous_one(scripts, linear_run, linear_arguments, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(linear_run[0], workdir)
     data = max((workdir / "checkpoints" / "200" / "eval_params").rglob("d/*"), key=lambda path: path.stat().st_size)

@@ -32,7 +32,7 @@ def test_the_lstm_learns_what_no_bag_of_words_can(scripts, lstm_run, tmp_path):
     assert scripts.answer("evaluate", tmp_path / "bag")["accuracy"] <= 0.6
 
 
-def test_each_prediction_is_written_beside_the_metrics(scripts, lstm_run):
+def test_each_prediction_is_written_next_to_the_metrics(scripts, lstm_run):
     answer = scripts.answer("evaluate", lstm_run[0], "--split", "validation")
     with open(answer["per_example"], newline="") as file:
         rows = list(csv.DictReader(file))
@@ -64,13 +64,13 @@ def test_any_bytes_are_a_text(scripts, lstm_run):
     assert scripts.answer("predict", lstm_run[0])["predictions"] == []
 
 
-def test_a_text_as_long_as_the_run_reads_is_whole_and_one_word_more_is_not(scripts, lstm_run):
+def test_a_text_longer_than_the_limit_is_reported_as_truncated(scripts, lstm_run):
     texts = ["dull " * words for words in (47, 48)]  # 48 ids at most, and the first marks the start
     predictions = scripts.answer("predict", lstm_run[0], *texts)["predictions"]
     assert [prediction["truncated"] for prediction in predictions] == [False, True]
 
 
-def test_arguments_of_any_bytes_after_an_option(scripts, lstm_run):
+def test_text_arguments_may_be_any_bytes(scripts, lstm_run):
     workdir, _ = lstm_run
     predictions = scripts.answer(
         "predict", workdir, "--checkpoint", "latest", b"\xff dull".decode(errors="surrogateescape")
@@ -81,7 +81,7 @@ def test_arguments_of_any_bytes_after_an_option(scripts, lstm_run):
     assert [line.split("  ")[1] for line in said] == ["-dull", "--json"]
 
 
-def test_other_data_than_the_run_was_trained_on_are_noticed(lstm_run):
+def test_data_that_differs_from_training_is_refused(lstm_run):
     with pytest.raises(UserError, match="index_from"):
         lab10.load(lstm_run[0], index_from=10)
     run = lab10.load(lstm_run[0])
@@ -94,7 +94,7 @@ def test_other_data_than_the_run_was_trained_on_are_noticed(lstm_run):
     assert run.predict(["\ud83d lone surrogate"])[0]["label"] in ("neg", "pos")
 
 
-def test_long_texts_are_truncated_in_evaluation_where_asked(scripts, tmp_path):
+def test_long_texts_are_truncated_in_evaluation_on_request(scripts, tmp_path):
     arguments = ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 20, "--steps", 2)
     arguments += ("--data.length-buckets", 1)
     scripts.answer("train", *arguments, "--workdir", tmp_path / "run")
@@ -102,7 +102,7 @@ def test_long_texts_are_truncated_in_evaluation_where_asked(scripts, tmp_path):
     assert scripts.answer("evaluate", tmp_path / "run", "--data.overlong", "truncate")["examples"] == 2000
 
 
-def test_whole_texts_and_all_words(scripts, tmp_path):
+def test_reading_complete_texts_and_all_words(scripts, tmp_path):
     arguments = (
         "--data.name",
         "synthetic_reviews",
@@ -174,11 +174,11 @@ def test_files_with_marks_may_be_joined(scripts, lstm_run):
         (codecs.BOM_UTF16_LE + b"a\0b", "byte-order mark of UTF-16"),
     ],
 )
-def test_what_is_no_text_on_standard_input_is_refused(scripts, lstm_run, stdin, said):
+def test_input_that_is_not_text_is_refused(scripts, lstm_run, stdin, said):
     assert said in scripts.refusal("predict", lstm_run[0], stdin=stdin)
 
 
-def test_the_name_of_a_file_is_not_a_text(scripts, lstm_run, tmp_path):
+def test_a_file_name_is_not_predicted_as_a_text(scripts, lstm_run, tmp_path):
     path = tmp_path / "my reviews.txt"
     path.write_text("dull\n")
     said = scripts.refusal("predict", lstm_run[0], "a text", path)
@@ -187,7 +187,7 @@ def test_the_name_of_a_file_is_not_a_text(scripts, lstm_run, tmp_path):
     assert len(scripts.answer("predict", lstm_run[0], f"{path}x")["predictions"]) == 1
 
 
-def test_a_text_of_which_no_word_is_known_is_marked(scripts, lstm_run):
+def test_a_text_without_known_words_is_marked(scripts, lstm_run):
     texts = ["zzz qqq", "这部电影好看", "", "!?", "dull zzz zzz zzz", "dull"]
     answer, text, said = scripts.call("predict", lstm_run[0], *texts)
     assert [p["known_words"] for p in answer["predictions"]] == [0, 0, 0, 0, 0.25, 1]
@@ -233,14 +233,14 @@ def test_a_word_that_is_too_rare_to_have_an_id_is_not_known(scripts, tmp_path):
         ({"text": "good"}, "Cannot classify a dict"),
     ],
 )
-def test_what_is_no_text_is_named_with_its_position_and_type(lstm_run, texts, said):
+def test_items_that_are_not_texts_are_refused_with_position_and_type(lstm_run, texts, said):
     with pytest.raises(UserError, match=re.escape(said)) as error:
         lab10.load(lstm_run[0]).predict(texts)
     assert len(str(error.value).splitlines()) <= 10
 
 
 @pytest.mark.parametrize("texts", [3, None, 1.5, np.array("good"), os])
-def test_what_has_no_items_is_named(texts):
+def test_input_that_is_not_iterable_is_refused(texts):
     from lab10.inspection.text_run import _as_texts  # beartype refuses them in `predict`, which users call without it
 
     with pytest.raises(UserError, match="Cannot classify a"):
@@ -251,7 +251,7 @@ def probabilities_of(predictions):
     return [prediction["probabilities"]["pos"] for prediction in predictions]
 
 
-def test_texts_come_in_any_iterable(lstm_run):
+def test_texts_are_read_from_any_iterable(lstm_run):
     run = lab10.load(lstm_run[0])
     texts = ["dull", "brilliant"]
     expected = probabilities_of(run.predict(texts))

@@ -29,7 +29,7 @@ def run(vae, tmp_path):
     return lab10.load(shutil.copytree(vae[0], tmp_path / "run"))
 
 
-def test_its_terms_are_logged_and_its_pictures_are_drawn(vae):
+def test_the_vae_logs_its_terms_and_draws_images(vae):
     workdir, answer = vae
     assert list(answer["validation"]) == ["loss", "reconstruction_loss", "kl_divergence"]
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -73,7 +73,7 @@ def test_the_bound_is_below_the_elbo_and_is_evaluated_with_it(run, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_script_prints_the_bound_and_refuses_what_has_none(scripts, run, linear_run):
+def test_the_script_prints_the_bound_and_refuses_other_models(scripts, run, linear_run):
     directory = run._workdir.path
     answer, text, _ = scripts.call("likelihood", directory, "--samples", 3, "--images", 5, "--split", "validation")
     assert (answer["samples"], answer["examples"]) == (3, 5)
@@ -83,7 +83,7 @@ def test_the_script_prints_the_bound_and_refuses_what_has_none(scripts, run, lin
     assert "cannot estimate the likelihood of images" in scripts.refusal("likelihood", linear_run[0])
 
 
-def test_a_run_class_of_ones_own_is_asked_first(vae):
+def test_an_own_run_class_is_preferred(vae):
     asked = []
 
     class OwnRun(AutoencoderRun):

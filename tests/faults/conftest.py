@@ -85,9 +85,9 @@ def checkpoints_of():
 
 
 @pytest.fixture(scope="session")
-def whole(runs, made_once):
+def finished_run(runs, made_once):
     """A run that met no fault: its workdir and its answer."""
-    return made_once("whole", lambda workdir: runs.train(workdir)[0])
+    return made_once("finished_run", lambda workdir: runs.train(workdir)[0])
 
 
 @pytest.fixture

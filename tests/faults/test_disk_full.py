@@ -1,4 +1,4 @@
-"""A disk without room for the next checkpoint: those before it stay, the message says so, the same command goes on."""
+"""A disk without room for the next checkpoint: earlier ones are kept, the message says so, and the run resumes."""
 
 import json
 import os
@@ -28,14 +28,14 @@ def half(killed_run):
     return killed_run
 
 
-def require_same(whole, workdir, answer, checkpoints_of):
-    assert checkpoints_of(workdir) == checkpoints_of(whole[0])
-    assert metric_lines(workdir) == metric_lines(whole[0])
-    assert answer["best"] == whole[1]["best"]
+def require_same(finished_run, workdir, answer, checkpoints_of):
+    assert checkpoints_of(workdir) == checkpoints_of(finished_run[0])
+    assert metric_lines(workdir) == metric_lines(finished_run[0])
+    assert answer["best"] == finished_run[1]["best"]
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on a file's size here")
-def test_a_checkpoint_larger_than_a_file_may_be(runs, whole, half, checkpoints_of):
+def test_a_checkpoint_larger_than_a_file_may_be(runs, finished_run, half, checkpoints_of):
     """Orbax writes arrays in C++: the limit reaches it where no fault can be injected."""
     before = checkpoints_of(half)
     status, answer, said = runs.train_in_process(half, before=("-c", LIMITED))
@@ -43,7 +43,7 @@ def test_a_checkpoint_larger_than_a_file_may_be(runs, whole, half, checkpoints_o
     assert "The checkpoint of step 10" in said
     assert json.loads(answer).keys() == {"error"}
     assert checkpoints_of(half) == before
-    require_same(whole, half, runs.train(half)[0], checkpoints_of)
+    require_same(finished_run, half, runs.train(half)[0], checkpoints_of)
 
 
 @pytest.fixture
@@ -66,11 +66,11 @@ def mounted(folder, options):
 
 
 @pytest.mark.stress
-def test_a_full_file_system(runs, whole, half, checkpoints_of, full_disk):
+def test_a_full_file_system(runs, finished_run, half, checkpoints_of, full_disk):
     before = checkpoints_of(half)
     status, _, said = runs.train_in_process(full_disk / "run")
     assert status == 1
     assert "The checkpoint of step 10" in said
     assert checkpoints_of(full_disk / "run") == before
     assert mounted(full_disk, "remount,size=64m")
-    require_same(whole, full_disk / "run", runs.train(full_disk / "run")[0], checkpoints_of)
+    require_same(finished_run, full_disk / "run", runs.train(full_disk / "run")[0], checkpoints_of)

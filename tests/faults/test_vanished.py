@@ -14,7 +14,7 @@ from lab10.training.workdir import Workdir
 
 
 @pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_a_workdir_that_vanishes_ends_the_run_and_is_not_made_anew(scripts, tmp_path, moved):
+def test_a_removed_workdir_ends_the_run_and_is_not_created_again(scripts, tmp_path, moved):
     workdir = tmp_path / "run"
     process = scripts.start(
         *("train", "mnist_pca", "--data.name", "mnist_sample", "--steps", 1_000_000),

@@ -9,19 +9,19 @@ from lab10.training.checkpoint_metadata import FORMAT_VERSION, digest_of_json
 
 
 @pytest.fixture
-def copied(whole, tmp_path):
-    """A copy of the whole run."""
-    shutil.copytree(whole[0], tmp_path / "run")
+def copied(finished_run, tmp_path):
+    """A copy of a finished run."""
+    shutil.copytree(finished_run[0], tmp_path / "run")
     return tmp_path / "run"
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_a_checkpoint_of_another_format_is_refused_and_left_as_it_is(scripts, runs, copied, checkpoints_of, command):
+def test_a_checkpoint_of_another_format_is_refused_and_kept(scripts, runs, copied, checkpoints_of, command):
     path = copied / "checkpoints" / "30" / "_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())
-    beside = metadata["custom_metadata"] | {"format": FORMAT_VERSION + 1}
-    del beside["own_sha256"]
-    path.write_text(json.dumps(metadata | {"custom_metadata": beside | {"own_sha256": digest_of_json(beside)}}))
+    custom = metadata["custom_metadata"] | {"format": FORMAT_VERSION + 1}
+    del custom["own_sha256"]
+    path.write_text(json.dumps(metadata | {"custom_metadata": custom | {"own_sha256": digest_of_json(custom)}}))
     before = checkpoints_of(copied)
     said = runs.refusal(copied, "--steps", 40) if command == "train" else scripts.refusal("evaluate", copied)
     assert f"has the checkpoint format {FORMAT_VERSION + 1}; this version of lab10 reads format" in said
@@ -35,7 +35,7 @@ def test_a_config_of_another_format_is_refused(runs, copied):
     assert "has the config format 1; this version of lab10 reads format 2" in said
 
 
-def test_another_revision_is_warned_of_and_recorded(runs, copied):
+def test_another_revision_gives_a_warning_and_is_recorded(runs, copied):
     path = copied / "config.json"
     config = json.loads(path.read_text())
     config["provenance"][-1]["revision"] = "0" * 40

@@ -85,7 +85,7 @@ def test_any_config_of_a_run_is_loaded_or_refused(task, made_runs, copy_of, tmp_
     check()
 
 
-def test_a_config_that_mixes_tasks_is_refused_or_cannot_be_asked(made_runs, experiments, copy_of, tmp_path):
+def test_a_config_that_mixes_tasks_is_refused(made_runs, experiments, copy_of, tmp_path):
     workdir = copy_of(made_runs("texts"), tmp_path / "run")
     config = json.loads((workdir / "config.json").read_bytes())
     other = to_json(experiments["images"], Experiment)

@@ -30,7 +30,7 @@ lines = st.lists(
 
 
 @pytest.mark.parametrize("cases", [50, pytest.param(1500, marks=pytest.mark.stress)])
-def test_any_lines_of_metrics_are_read_as_far_as_they_are_lines_of_metrics(tmp_path, case, cases):
+def test_any_metrics_file_is_read_up_to_the_first_invalid_line(tmp_path, case, cases):
     path = tmp_path / "metrics.jsonl"
 
     @given(lines)
@@ -48,7 +48,7 @@ def test_any_lines_of_metrics_are_read_as_far_as_they_are_lines_of_metrics(tmp_p
 
 
 @pytest.mark.parametrize("cases", [3, pytest.param(60, marks=pytest.mark.stress)])
-def test_any_lines_of_metrics_are_drawn(tmp_path, case, cases):
+def test_any_metrics_file_is_plotted(tmp_path, case, cases):
     path = tmp_path / "metrics.jsonl"
 
     @given(lines)
@@ -62,7 +62,7 @@ def test_any_lines_of_metrics_are_drawn(tmp_path, case, cases):
 
 
 @pytest.mark.parametrize("cases", [50, pytest.param(1000, marks=pytest.mark.stress)])
-def test_any_event_files_are_cut_at_a_step(tmp_path, case, cases):
+def test_any_event_file_is_truncated_at_a_step(tmp_path, case, cases):
     writer = EventWriter(tmp_path / "written", 0)
     for step in (1, 2, 3):
         writer.add("train/loss", 0.5, step)
@@ -85,7 +85,7 @@ def test_any_event_files_are_cut_at_a_step(tmp_path, case, cases):
 
 
 @pytest.mark.parametrize("cases", [15, pytest.param(300, marks=pytest.mark.stress)])
-def test_any_metadata_of_a_checkpoint_are_read_or_refused(made_runs, copy_of, tmp_path, case, cases):
+def test_any_checkpoint_metadata_is_read_or_refused(made_runs, copy_of, tmp_path, case, cases):
     workdir = copy_of(made_runs("texts"), tmp_path / "run")
     path = workdir / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())
@@ -107,7 +107,7 @@ def test_any_metadata_of_a_checkpoint_are_read_or_refused(made_runs, copy_of, tm
 
 
 @pytest.mark.parametrize("cases", [50, pytest.param(1000, marks=pytest.mark.stress)])
-def test_any_manifest_is_that_of_the_entry_or_built_again(tmp_path, case, cases):
+def test_any_manifest_is_valid_or_the_entry_is_rebuilt(tmp_path, case, cases):
     built = np.arange(6, dtype=np.int32).reshape(2, 3)
     _, digest = open_entry(tmp_path, "few", {}, lambda writer: writer.append("x", built))
     (path,) = tmp_path.glob("few-*/manifest.json")

@@ -38,7 +38,7 @@ def predictors(made_runs):
 
 @pytest.mark.parametrize("cases", [15, pytest.param(600, marks=pytest.mark.stress)])
 @pytest.mark.parametrize("way", ["whole", "cut"])
-def test_any_texts_have_one_answer_each_which_does_not_depend_on_the_others(predictors, way, case, cases):
+def test_each_of_any_texts_has_its_own_prediction(predictors, way, case, cases):
     run = predictors[way]
     words = sorted(run._rank)[:40]
     likely = st.lists(st.sampled_from(words), max_size=12).map(b" ".join)
@@ -73,7 +73,7 @@ def test_any_texts_have_one_answer_each_which_does_not_depend_on_the_others(pred
     assert run._forward._cache_size() <= 4 * (13 if way == "whole" else 1)
 
 
-def test_texts_too_long_for_one_batch_are_read_in_several(predictors, monkeypatch):
+def test_texts_too_long_for_one_batch_are_read_in_several_batches(predictors, monkeypatch):
     run, texts = predictors["whole"], ["dull " * length for length in (90, 1, 30, 3, 70)]
     together = run.predict(texts)
     monkeypatch.setattr("lab10.inspection.text_run.IDS_IN_BATCH", 64)

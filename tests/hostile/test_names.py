@@ -114,7 +114,7 @@ def refused(action):
 
 
 @pytest.mark.parametrize("cases", [30, pytest.param(600, marks=pytest.mark.stress)])
-def test_a_config_of_a_stranger_writes_nothing_outside_the_workdir_and_the_cache(world, watched, case, cases):
+def test_an_untrusted_config_writes_only_to_the_workdir_and_the_cache(world, watched, case, cases):
     config = json.loads((world.workdir / "config.json").read_text())
     before = world.listing()
     try:
@@ -140,7 +140,7 @@ def test_a_config_of_a_stranger_writes_nothing_outside_the_workdir_and_the_cache
 
 
 @pytest.mark.parametrize("field", ["cache_dir", "dir"])
-def test_a_config_of_a_stranger_does_not_say_where_to_write(world, watched, field):
+def test_an_untrusted_config_cannot_choose_where_to_write(world, watched, field):
     config = json.loads((world.workdir / "config.json").read_text())
     there = world.outside / "here" / "of_a_stranger"
     try:
@@ -155,7 +155,7 @@ def test_a_config_of_a_stranger_does_not_say_where_to_write(world, watched, fiel
 
 
 @pytest.mark.parametrize("cases", [20, pytest.param(400, marks=pytest.mark.stress)])
-def test_no_name_in_an_experiment_leads_training_out_of_the_workdir(world, watched, experiments, case, cases):
+def test_no_name_in_an_experiment_makes_training_write_elsewhere(world, watched, experiments, case, cases):
     experiment, before = experiments["texts"], world.listing()
     of_data = ("name", "train_split", "test_split", "text_feature", "label_feature")
     workdir = world.workdir.parent / "run" / "inner"  # so that it is new, and inside
@@ -188,7 +188,7 @@ def test_the_run_that_another_starts_from_is_only_read(world, watched, experimen
 @example("x" * 256, {})
 @example("../" * 9 + "x", {"/": ".."})
 @settings(max_examples=50)
-def test_whatever_a_dataset_is_called_its_entry_lies_in_the_cache(world, watched, label, key):
+def test_any_dataset_name_has_its_entry_inside_the_cache(world, watched, label, key):
     def build(writer):
         writer.append("x", np.zeros(3))
 
@@ -222,13 +222,13 @@ def test_a_name_that_no_file_can_have_is_refused(name):
 
 @given(names)
 @settings(max_examples=200)
-def test_any_name_is_a_path_that_the_system_takes_or_is_refused(world, name):
+def test_any_name_is_a_valid_path_or_is_refused(world, name):
     paths = []
     if not refused(lambda: paths.append(path_of(name))):
         assert paths[0].exists() in (True, False)
 
 
-def test_any_name_of_a_split_is_evaluated_or_refused_and_leads_out_of_no_workdir(world, watched):
+def test_any_split_name_is_evaluated_or_refused_and_stays_in_the_workdir(world, watched):
     run = load(world.workdir)
     checkpoints = Checkpoints(world.workdir / "checkpoints", "loss", False)
 
@@ -245,7 +245,7 @@ def test_any_name_of_a_split_is_evaluated_or_refused_and_leads_out_of_no_workdir
 
 
 @pytest.mark.parametrize("link", ["evaluations", "evaluations/log.jsonl", "evaluations/validation-2.csv"])
-def test_a_link_in_a_workdir_leads_no_evaluation_elsewhere(world, made_runs, copy_of, watched, link, tmp_path):
+def test_a_link_in_a_workdir_redirects_no_evaluation(world, made_runs, copy_of, watched, link, tmp_path):
     workdir = copy_of(made_runs("texts"), tmp_path / "run")
     target = world.outside / "home" / (".bashrc" if "/" in link else ".cache")
     path, before = workdir / link, world.listing()
@@ -259,7 +259,7 @@ def test_a_link_in_a_workdir_leads_no_evaluation_elsewhere(world, made_runs, cop
     assert world.listing() == before
 
 
-def test_the_watch_sees_what_is_written_where(watched, tmp_path, world):
+def test_the_recorder_sees_all_written_files(watched, tmp_path, world):
     """Without this, the tests above would prove nothing."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()

@@ -1,4 +1,4 @@
-"""What came from a stranger is data: a pickle in any file that is read is never run."""
+"""Untrusted files are data: a pickle in any file that lab10 reads is never executed."""
 
 import ast
 import collections
@@ -22,7 +22,7 @@ def files_of(folder):
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_planted_pickles_do_run_where_they_are_loaded(explosives, marker, tmp_path, watched):
+def test_the_planted_pickles_run_when_loaded(explosives, marker, tmp_path, watched):
     """Without this, the tests below would prove nothing."""
     for name, content in explosives.items():
         (tmp_path / "file").write_bytes(content)
@@ -38,7 +38,7 @@ def test_the_planted_pickles_do_run_where_they_are_loaded(explosives, marker, tm
         marker.unlink()
 
 
-def test_a_pickle_in_place_of_any_kind_of_file_of_a_run_is_never_run(
+def test_a_pickle_in_place_of_any_run_file_is_never_executed(
     made_runs, experiments, copy_of, use, explosives, marker, tmp_path, watched
 ):
     original = made_runs("texts")
@@ -65,7 +65,7 @@ def test_a_pickle_in_place_of_any_kind_of_file_of_a_run_is_never_run(
 @pytest.mark.stress
 @pytest.mark.parametrize("task", ["texts", "images"])
 @pytest.mark.parametrize("form", ["pickle", "pickle in text", "npy", "npz"])
-def test_no_form_of_a_pickle_in_any_file_of_a_run_is_run(
+def test_no_form_of_pickle_in_any_run_file_is_executed(
     task, form, made_runs, experiments, copy_of, use, explosives, marker, tmp_path, case
 ):
     original = made_runs(task)
@@ -92,9 +92,9 @@ def test_a_run_of_nothing_but_pickles_is_refused(
     assert not marker.exists()
 
 
-@pytest.mark.slow  # test_an_array_of_objects_is_no_entry_of_the_cache has the same reader
+@pytest.mark.slow  # test_an_array_of_objects_is_not_a_cache_entry has the same reader
 @pytest.mark.parametrize("task", ["texts", pytest.param("images", marks=pytest.mark.stress)])
-def test_a_pickle_in_place_of_any_file_of_the_cache_is_never_run(
+def test_a_pickle_in_place_of_any_cache_file_is_never_executed(
     task, made_runs, experiments, copy_of, use, explosives, marker, tmp_path, made_cache, monkeypatch, watched
 ):
     original = made_runs(task)
@@ -115,7 +115,7 @@ def test_a_pickle_in_place_of_any_file_of_the_cache_is_never_run(
     assert refused < len(names), "what is damaged is built again"
 
 
-def test_an_array_of_objects_is_no_entry_of_the_cache(
+def test_an_array_of_objects_is_not_a_cache_entry(
     made_runs, experiments, copy_of, use, tmp_path, made_cache, monkeypatch
 ):
     """A manifest that says so itself, with the right digests."""
@@ -135,7 +135,7 @@ def test_an_array_of_objects_is_no_entry_of_the_cache(
     assert json.loads(path.read_text())["arrays"]["labels"]["dtype"] == "<i4"
 
 
-def test_nothing_that_is_compiled_lies_in_the_cache_of_arrays_or_is_read_from_there(
+def test_compiled_programs_are_neither_in_the_array_cache_nor_read_from_it(
     made_runs, experiments, copy_of, use, tmp_path, made_cache, monkeypatch, watched
 ):
     """JAX's own warning: whoever can write its cache of compiled programs can run code."""
@@ -162,7 +162,7 @@ def test_nothing_that_is_compiled_lies_in_the_cache_of_arrays_or_is_read_from_th
 
 @pytest.mark.parametrize("module", ["planted_here", "run_of_a_stranger.planted_there"])
 def test_a_prepared_dataset_cannot_name_code_to_import(module, marker, tmp_path, monkeypatch):
-    """TFDS imports the module of every feature that it does not know, and a folder beside a notebook is a module."""
+    """TFDS imports the module of every feature that it does not know, and a folder next to a notebook is a module."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / (module.replace(".", "/") + ".py")
@@ -183,7 +183,7 @@ def test_a_dataset_of_a_namespace_is_refused_before_its_code_is_fetched(name, tm
         find_tfds_builder(name, tmp_path)
 
 
-def test_a_image_that_is_a_program_is_not_given_to_an_interpreter(marker, tmp_path, monkeypatch):
+def test_an_image_that_is_a_program_is_not_interpreted(marker, tmp_path, monkeypatch):
     interpreter = tmp_path / "gs"
     interpreter.write_text(f"#!/bin/sh\n: > '{marker}'\n")
     interpreter.chmod(0o755)
@@ -243,17 +243,17 @@ def what_could_run_data(source):
         "subprocess.run(x, shell=True)",
     ],
 )
-def test_the_search_finds_what_could_run_data(source):
+def test_the_source_scan_finds_calls_that_execute_data(source):
     assert list(what_could_run_data(source))
 
 
-def test_the_search_finds_nothing_where_there_is_nothing():
+def test_the_source_scan_finds_nothing_in_safe_code():
     assert not list(
         what_could_run_data("import json\nnp.load(path, allow_pickle=False)\nre.compile(x)\njson.load(file)")
     )
 
 
-def test_no_module_can_run_what_it_reads():
+def test_no_module_executes_what_it_reads():
     modules = [path for folder in ("lab10", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
     assert len(modules) > 50
     assert {str(path): found for path in modules if (found := list(what_could_run_data(path.read_text())))} == {}

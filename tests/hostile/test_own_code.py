@@ -61,14 +61,14 @@ def refusal(action, *arguments, **options):
     return message
 
 
-def test_the_planted_file_does_run_where_it_is_trusted(plant, marker):
+def test_the_planted_file_runs_if_trusted(plant, marker):
     """Without this, the tests below would prove nothing."""
     workdir, _ = plant()
     assert type(load(workdir, trust=True).config.model).__name__ == "Planted"
     assert marker.exists()
 
 
-def test_it_does_not_run_without_trust_whatever_is_done_with_the_run(plant, marker, experiments, use):
+def test_nothing_done_with_a_run_executes_its_code_without_trust(plant, marker, experiments, use):
     workdir, _ = plant()
     refused = use(workdir, "texts", experiments["texts"])
     assert refused.keys() == {"read", "evaluate", "train"}
@@ -86,7 +86,7 @@ def test_a_run_that_starts_from_its_parameters_runs_nothing(plant, marker, exper
     assert not marker.exists()
 
 
-def test_a_file_that_no_config_names_is_never_looked_at(made_runs, copy_of, tmp_path, source, marker, watched):
+def test_a_file_that_no_config_names_is_never_read(made_runs, copy_of, tmp_path, source, marker, watched):
     workdir = copy_of(made_runs("texts"), tmp_path / "run")
     for folder in ("own_code", "."):
         (workdir / folder).mkdir(exist_ok=True)
@@ -127,7 +127,7 @@ def test_a_changed_file_is_refused_with_trust_too(plant, marker):
     assert not marker.exists()
 
 
-def test_a_link_a_pipe_and_a_folder_are_no_file(plant, marker, tmp_path, source):
+def test_links_pipes_and_folders_are_refused(plant, marker, tmp_path, source):
     workdir, file = plant()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "planted.py").write_bytes(source)
@@ -172,7 +172,7 @@ def test_a_module_that_the_config_names_is_not_imported_without_trust(plant, mar
     assert not marker.exists()
 
 
-def test_a_class_that_this_process_has_is_no_component_because_a_config_says_so(plant, marker):
+def test_a_config_cannot_turn_any_loaded_class_into_a_component(plant, marker):
     for module, name in (("os", "PathLike"), ("subprocess", "Popen"), ("__main__", "Planted")):
         workdir, _ = plant(file=None, module=module, classes=[name])
         assert refusal(load, workdir, trust=True)

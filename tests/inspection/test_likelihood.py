@@ -37,7 +37,7 @@ def log_likelihoods(row_ids, k, **options):
     return np.asarray(estimate(jnp.asarray(row_ids, jnp.int32), jnp.int32(k), **options))
 
 
-def test_with_many_samples_it_is_the_exact_log_likelihood():
+def test_with_many_samples_the_bound_is_the_exact_log_likelihood():
     np.testing.assert_allclose(log_likelihoods([0, 1, 2], 200_000), exact(), atol=0.005)
 
 
@@ -54,13 +54,13 @@ def test_a_mean_over_any_number_of_samples_is_unbiased(k):
     assert np.mean(found) < exact()[0], "its logarithm is a lower bound"
 
 
-def test_it_rises_with_the_number_of_samples():
+def test_the_bound_rises_with_the_number_of_samples():
     means = [np.mean([log_likelihoods([0, 1, 2], k)]) for k in (1, 1000, 50_000)]
     assert means[0] != means[1]
     assert abs(means[2] - exact().mean()) < abs(means[0] - exact().mean())
 
 
-def test_what_is_drawn_for_an_image_depends_on_no_other():
+def test_samples_of_an_image_do_not_depend_on_other_images():
     together, apart = log_likelihoods([0, 1, 2], 60), [log_likelihoods([row], 60)[0] for row in range(3)]
     np.testing.assert_allclose(together, apart, rtol=1e-6)
     assert IMAGES_AT_A_TIME > 1

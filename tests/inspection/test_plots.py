@@ -41,7 +41,7 @@ def test_gray_and_alpha_are_drawn_as_such():
     np.testing.assert_array_equal(strip[..., 3], image[..., 1])
 
 
-def test_differences_of_colors_are_drawn_around_gray_and_opaque():
+def test_color_differences_are_drawn_around_gray_and_opaque():
     values = np.array([[-1, 0, 1, 0.5]])
     (strip,) = drawn([ImageRow("difference", values, signed=True)], (1, 1, 4))
     np.testing.assert_array_equal(strip, [[[0, 0.5, 1, 1]]])

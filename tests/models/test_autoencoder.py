@@ -109,7 +109,7 @@ def test_bfloat16_keeps_parameters_latents_and_images_float32(kind):
 
 
 @pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
-def test_texts_are_no_images(kind):
+def test_texts_are_refused(kind):
     with pytest.raises(UserError, match="reads images, and the dataset holds texts"):
         kind().build(TextSpec(num_ids=10, class_names=("a", "b")))
 

@@ -27,14 +27,14 @@ class Both(nn.Module):
 
 @pytest.mark.parametrize("broadcast", [(), (0,), (0, 2)])
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.5])
-def test_it_is_flaxs(rate, broadcast):
+def test_it_equals_flax_dropout(rate, broadcast):
     for rngs in (None, {"dropout": jax.random.key(3)}):
         ours, theirs = (Both(rate, broadcast, ours).apply({}, X, rngs=rngs) for ours in (True, False))
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_rate_that_is_data_gives_the_same(dtype):
+def test_a_traced_rate_gives_the_same_result(dtype):
     x, rngs = jnp.asarray(X, dtype), {"dropout": jax.random.key(3)}
     traced = jax.jit(lambda rate: Dropout(rate).apply({}, x, rngs=rngs))(jnp.float32(0.3))
     known = Dropout(0.3).apply({}, x, rngs=rngs)

@@ -1,4 +1,4 @@
-"""How the LSTM's parameters start, and its computation dtype; properties/ has its equations and its mask."""
+"""Initial parameters and computation dtype of the LSTM; properties/ tests its equations and its mask."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def test_the_input_kernel_is_glorot_uniform_over_all_gates(params):
     np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.05)
 
 
-def test_the_forget_gate_starts_with_a_bias_of_one_and_the_others_with_none(params):
+def test_only_the_forget_gate_starts_with_a_bias_of_one(params):
     expected = np.repeat([0.0, 1.0, 0.0, 0.0], HIDDEN)  # input, forget, candidate, output
     np.testing.assert_array_equal(params["bias"], expected)
     np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""What an LSTM classifier can be told: both directions, pooling over time, dropout of words, inputs and outputs."""
+"""Options of the LSTM classifier: both directions, pooling over time, dropout of words, inputs and outputs."""
 
 import dataclasses
 import functools
@@ -48,7 +48,7 @@ def test_pooling_is_over_the_steps_of_the_mask(states, mask):
 
 
 @pytest.mark.parametrize("pooling", ["max", "mean"])
-def test_no_gradient_is_lost_to_rows_of_padding(pooling):
+def test_rows_of_padding_give_zero_gradients(pooling):
     gradient = jax.grad(lambda states: pool(states, jnp.zeros((3, 2), bool), pooling).sum())(jnp.ones((3, 2, 4)))
     np.testing.assert_array_equal(gradient, 0)
 
@@ -80,7 +80,7 @@ def test_the_second_direction_reads_backwards():
         ),
     ],
 )
-def test_the_plain_scan_gives_what_the_fast_one_gives(pooling, bidirectional):
+def test_the_reference_scan_equals_the_fused_one(pooling, bidirectional):
     model = dataclasses.replace(SMALL, pooling=pooling, bidirectional=bidirectional)
     plain = dataclasses.replace(model, implementation="reference")
     params = params_of(model)
@@ -97,7 +97,7 @@ DROPOUTS = [
 
 
 @pytest.mark.parametrize("fields", DROPOUTS, ids=str)
-def test_dropout_is_of_training_alone_and_a_function_of_the_key(fields):
+def test_dropout_is_used_only_in_training_and_depends_on_the_key(fields):
     model, params = dataclasses.replace(SMALL, **fields), params_of(SMALL)
     np.testing.assert_array_equal(logits(model, params), logits(SMALL, params))
     np.testing.assert_array_equal(logits(model, params, key=1), logits(model, params, key=1))
@@ -106,7 +106,7 @@ def test_dropout_is_of_training_alone_and_a_function_of_the_key(fields):
 
 
 @pytest.mark.parametrize("fields", DROPOUTS, ids=str)
-def test_a_dropped_share_is_made_up_for_by_what_is_kept(fields):
+def test_dropout_rescales_what_is_kept(fields):
     """The expectation of a linear read-out: here the sum of the features, of an LSTM taken out of the way."""
     model = dataclasses.replace(SMALL, **fields)
     features = captured(model, params_of(SMALL), keys=400)
@@ -117,7 +117,7 @@ def test_a_dropped_share_is_made_up_for_by_what_is_kept(fields):
 
 
 def captured(model, params, keys):
-    """What the LSTM reads in training, [keys, time, batch, features]."""
+    """The inputs of the LSTM in training, [keys, time, batch, features]."""
 
     def inputs(key):
         _, state = model.build(SPEC).apply(
@@ -140,7 +140,7 @@ def captured(model, params, keys):
     return np.asarray(embedded)
 
 
-def test_a_dropped_word_is_gone_wherever_it_stands():
+def test_a_dropped_word_is_dropped_at_every_position():
     model = dataclasses.replace(SMALL, embedding_dropout=0.5)
     gone = np.all(captured(model, params_of(SMALL), keys=20) == 0, axis=-1)  # [keys, time, batch]
     for key in gone:
@@ -151,7 +151,7 @@ def test_a_dropped_word_is_gone_wherever_it_stands():
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_inputs_are_dropped_at_all_steps_alike_where_asked(same):
+def test_shared_dropout_uses_the_same_mask_at_all_steps(same):
     model = dataclasses.replace(SMALL, input_dropout=0.5, shared_dropout_mask=same)
     gone = captured(model, params_of(SMALL), keys=20) == 0
     assert np.all(gone == gone[:, :1]) == same
@@ -161,7 +161,7 @@ def test_inputs_are_dropped_at_all_steps_alike_where_asked(same):
 NGRAMS = dataclasses.replace(SMALL, max_ngram=3, ngram_dim=2, ngram_buckets=2**10)
 
 
-def test_each_place_has_the_embeddings_of_the_ngrams_that_end_there():
+def test_each_position_has_the_embeddings_of_the_ngrams_ending_there():
     params, row = params_of(NGRAMS), TOKENS[:1]
     read = read_by_the_lstm(NGRAMS, params, row)[:, 0]
     np.testing.assert_array_equal(read[:, :8], params["embedding"]["embedding"][row[0]])
@@ -173,7 +173,7 @@ def test_each_place_has_the_embeddings_of_the_ngrams_that_end_there():
         assert np.any(read[length - 1 :, columns] != 0)
 
 
-def test_a_word_that_is_not_there_takes_its_ngrams_along():
+def test_a_word_of_weight_zero_removes_its_ngrams():
     params, gone = params_of(NGRAMS), 5
     token_weights = jnp.ones(TOKENS.shape).at[:, gone].set(0)
     read, whole = read_by_the_lstm(NGRAMS, params, TOKENS, token_weights), read_by_the_lstm(NGRAMS, params, TOKENS)
@@ -184,7 +184,7 @@ def test_a_word_that_is_not_there_takes_its_ngrams_along():
 
 
 def read_by_the_lstm(model, params, tokens, token_weights=None):
-    """What the first LSTM is given, [time, batch, features]."""
+    """The inputs of the first LSTM, [time, batch, features]."""
     return np.asarray(_read_by_the_lstm(model.build(SPEC), params, tokens, token_weights))
 
 
@@ -210,6 +210,6 @@ def test_ngrams_of_no_size_are_refused(name):
 
 @pytest.mark.parametrize("name", ["embedding_dropout", "input_dropout", "output_dropout"])
 @pytest.mark.parametrize("value", [-0.1, 1.0])
-def test_a_share_that_is_none_is_refused(name, value):
+def test_an_invalid_rate_is_refused(name, value):
     with pytest.raises(UserError, match=f"--model.{name.replace('_', '-')} is {value}"):
         LSTM(**{name: value})

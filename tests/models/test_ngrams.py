@@ -32,7 +32,7 @@ def test_every_ngram_has_a_bucket_and_equal_ones_the_same():
     assert of_row([5, 6], 2) != of_row([6, 5], 2), "order counts within one"
 
 
-def test_padding_is_part_of_no_ngram():
+def test_ngrams_do_not_include_padding():
     for length in (1, 2, 3):
         expected = of_row([5, 6, 7, 8], length)
         assert of_row([0, 0, 5, 6, 7, 8], length) == expected
@@ -53,7 +53,7 @@ def logits(model, tokens, **more):
     return apply(module, {"params": init_params(module, SPEC, 0)}, np.array(tokens), **more)
 
 
-def test_it_is_the_mean_of_the_embeddings_and_a_dense_layer():
+def test_the_logits_are_a_dense_layer_of_the_mean_embedding():
     model = BagOfNgrams(embedding_dim=4)
     params = init_params(model.build(SPEC), SPEC, 0)
     row = [0, 7, 3, 7]
@@ -62,14 +62,14 @@ def test_it_is_the_mean_of_the_embeddings_and_a_dense_layer():
     np.testing.assert_allclose(logits(model, [row])[0], expected, rtol=1e-5)
 
 
-def test_words_alone_know_no_order_and_bigrams_do():
+def test_bigrams_distinguish_word_orders_and_words_do_not():
     one, other = [[4, 5, 6]], [[6, 5, 4]]
     words, bigrams = BagOfNgrams(max_ngram=1), BagOfNgrams(max_ngram=2)
     np.testing.assert_allclose(logits(words, one), logits(words, other), atol=1e-7)
     assert abs(logits(bigrams, one) - logits(bigrams, other)).max() > 1e-6
 
 
-def test_a_word_that_is_not_there_takes_its_ngrams_along():
+def test_a_word_of_weight_zero_removes_its_ngrams():
     model = BagOfNgrams(embedding_dim=4)
     token_weights = jnp.array([[1.0, 1.0, 0.0]])
     params = init_params(model.build(SPEC), SPEC, 0)
@@ -94,6 +94,6 @@ def test_blank_rows_are_finite():
 @pytest.mark.parametrize(
     "fields", [{"max_ngram": 0}, {"max_ngram": 9}, {"buckets": 0}, {"embedding_dim": 0}, {"dropout": 1.0}]
 )
-def test_what_no_model_can_have_is_refused(fields):
+def test_invalid_fields_are_refused(fields):
     with pytest.raises(UserError, match=f"--model.{next(iter(fields)).replace('_', '-')} is"):
         BagOfNgrams(**fields)

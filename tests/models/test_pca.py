@@ -17,7 +17,7 @@ def test_the_components_of_points_along_an_axis_are_that_axis():
     np.testing.assert_array_equal(pca.mean, np.zeros(3))
 
 
-def test_only_centered_pca_takes_out_the_mean():
+def test_only_centered_pca_subtracts_the_mean():
     x = np.array([[10.0, 1.0], [10.0, -1.0], [10.0, 2.0], [10.0, -2.0]])
     centered, uncentered = (fit_pca([x], 1, center=which) for which in (True, False))
     np.testing.assert_allclose(centered.mean, [10, 0])
@@ -48,7 +48,7 @@ def test_integers_are_not_summed_in_their_own_small_type():
     np.testing.assert_allclose(fit_pca([x.astype(np.float64)], 1, center=True).mean, [200, 200])
 
 
-def test_no_rows_have_no_components():
+def test_zero_rows_are_refused():
     with pytest.raises(ValueError, match="no rows"):
         fit_pca([], 2, center=False)
 
@@ -101,7 +101,7 @@ def test_components_without_variance_are_orthonormal_too(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [1, 4, 12])
-def test_as_many_components_as_rows_of_many_features_leave_no_error(iterated, rows):
+def test_as_many_components_as_rows_give_no_error(iterated, rows):
     x = np.random.default_rng(0).normal(size=(rows, 100))
     found = fit_pca([x], 12, center=False)
     assert found.components.shape == (12, 100)
@@ -112,7 +112,7 @@ def test_black_images_have_an_error_of_zero(iterated):
     assert not fit_pca([np.zeros((5, 100))], 3, center=False).errors(np.zeros((5, 100))).any()
 
 
-def test_a_pass_over_more_rows_than_are_few_is_the_beginning_of_an_iteration(monkeypatch):
+def test_iterating_over_many_rows_finds_the_exact_fit(monkeypatch):
     monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 60)
     x = np.random.default_rng(0).normal(size=(150, 100))
     np.testing.assert_allclose(fit_pca([x[:50], x[50:]], 100, center=False).errors(x), np.zeros(150), atol=1e-18)
@@ -147,7 +147,7 @@ def test_the_time_limit_holds_for_any_number_of_rows(features):
     assert time.monotonic() - began < 5
 
 
-def test_a_pass_that_shows_that_the_time_will_not_do_is_the_last(iterated):
+def test_the_fit_stops_once_the_time_limit_cannot_be_met(iterated):
     class Slow(list):
         def __iter__(self):
             time.sleep(0.2)

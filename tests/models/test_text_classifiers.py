@@ -25,7 +25,7 @@ def test_the_labs_lstm_has_exactly_652_513_parameters():
     assert count_parameters(params) == 652_513
 
 
-def test_the_embedding_starts_uniform_within_a_twentieth():
+def test_the_embedding_starts_uniform_within_0_05():
     embedding = init_params(LSTM().build(LAB), LAB, 0)["embedding"]["embedding"]
     assert 0.0499 < np.abs(embedding).max() <= 0.05
     np.testing.assert_allclose(embedding.std(), 0.05 / np.sqrt(3), rtol=0.01)
@@ -46,7 +46,7 @@ def test_initial_parameters_are_a_function_of_the_seed():
     assert np.any(once != otherwise)
 
 
-def test_two_classes_have_one_logit_and_more_have_one_each():
+def test_two_classes_have_one_logit_and_more_classes_one_each():
     assert num_logits(LAB) == 1
     assert num_logits(FOUR) == 4
 
@@ -55,7 +55,7 @@ def test_two_classes_have_one_logit_and_more_have_one_each():
     "model", [LSTM(embedding_dim=3, hidden_size=2), BagOfWords(widths=(4,)), BagOfWords(widths=())]
 )
 @pytest.mark.parametrize("spec", [LAB, FOUR])
-def test_a_classifier_takes_ids_and_gives_float32_logits(model, spec):
+def test_classifiers_map_ids_to_float32_logits(model, spec):
     tokens = jnp.array([[0, 1, 49], [0, 0, 0]], jnp.int32)
     logits, _ = init_with_output(model.build(spec), jax.random.key(0), tokens)
     assert logits.shape == (2, num_logits(spec))
@@ -71,7 +71,7 @@ def test_a_bag_of_words_without_hidden_layers_is_logistic_regression():
 
 
 @pytest.mark.parametrize("model", [LSTM(dtype="bfloat16"), BagOfWords(dtype="bfloat16")])
-def test_bfloat16_computes_near_float32_on_the_same_parameters(model):
+def test_bfloat16_is_close_to_float32_on_the_same_parameters(model):
     tokens = jnp.arange(1, 31, dtype=jnp.int32).reshape(3, 10)
     logits, variables = init_with_output(model.build(FOUR), jax.random.key(0), tokens)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype("float32")}
@@ -82,7 +82,7 @@ def test_bfloat16_computes_near_float32_on_the_same_parameters(model):
 
 
 @pytest.mark.parametrize("model", [LSTM(), BagOfWords()])
-def test_images_are_no_texts(model):
+def test_images_are_refused(model):
     with pytest.raises(UserError, match="reads texts, and the dataset holds images"):
         model.build(ImageSpec(height=2, width=2, largest=255))
 

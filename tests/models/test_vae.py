@@ -26,7 +26,7 @@ def pixels():
     return jax.random.uniform(jax.random.key(1), (7, 12))
 
 
-def test_the_encoder_returns_means_and_log_variances_and_the_decoder_mirrors_nothing(variables):
+def test_the_encoder_returns_means_and_log_variances(variables):
     shapes = jax.tree.map(jnp.shape, variables["params"])
     kernels = {part: [layer["kernel"] for layer in layers.values()] for part, layers in shapes.items()}
     assert kernels == {"encoder": [(12, 5), (5, 4)], "decoder": [(2, 4), (4, 6), (6, 12)]}
@@ -53,7 +53,7 @@ def test_encode_gives_the_mean_and_decode_the_probabilities(variables, pixels):
     np.testing.assert_allclose(apply(MODULE, variables, mean, method="decode"), 1 / (1 + np.exp(-logits)), rtol=1e-5)
 
 
-def test_it_reads_images_of_at_least_one_latent_dimension():
+def test_texts_and_latent_dim_zero_are_refused():
     with pytest.raises(UserError, match="reads images"):
         SMALL.build(TextSpec(num_ids=9, class_names=("neg", "pos")))
     with pytest.raises(UserError, match="latent-dim"):

@@ -101,7 +101,7 @@ def test_an_empty_folder_gives_an_empty_table_and_a_missing_one_is_refused(tmp_p
         runs(tmp_path / "missing")
 
 
-def test_an_unfinished_run_is_no_problem(copy):
+def test_an_unfinished_run_has_no_problem_entry(copy):
     config = json.loads((copy / "first" / "config.json").read_text())
     config["experiment"]["steps"] = 21
     (copy / "first" / "config.json").write_text(json.dumps(config))
@@ -148,7 +148,7 @@ def test_a_checkpoint_of_another_format_is_named(copy):
     assert "has the checkpoint format 1" in row_of(runs(copy), "first").problem
 
 
-def test_a_run_without_lines_of_metrics_may_or_may_not_be_finished(copy):
+def test_a_run_without_metrics_has_an_unknown_status(copy):
     (copy / "sweep" / "runs" / "trial0-seed1" / "metrics.jsonl").unlink()
     assert pd.isna(row_of(runs(copy), "trial0-seed1").finished)
 
@@ -203,7 +203,7 @@ def damaged(folder, tmp_path_factory):
 
 
 @given(st.data())
-def test_any_damage_leaves_a_row_for_each_run(folder, damaged, data):
+def test_damaged_runs_still_have_a_row_each(folder, damaged, data):
     name = data.draw(st.sampled_from(FILES))
     content = (folder[0] / "first" / name).read_bytes()
     if data.draw(st.booleans()):

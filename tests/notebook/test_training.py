@@ -93,7 +93,7 @@ def test_an_experiment_is_found_by_name_or_path(tmp_path):
     assert lab10.experiment("mnist_pca").model.latent_dim == 64
 
 
-def test_what_is_no_experiment_is_refused(tmp_path):
+def test_a_value_that_is_not_an_experiment_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"did you mean 'mnist_pca'"):
         lab10.train("mnist_pcs", tmp_path / "run")
     with pytest.raises(UserError, match=r"Cannot train a value of type dict; expected an Experiment"):
@@ -122,7 +122,7 @@ def test_a_thread_trains_without_handling_signals():
     assert requests == [None]
 
 
-def test_the_names_of_the_package_are_offered_for_completion():
+def test_the_names_of_the_package_are_completed():
     assert {"experiment", "load", "runs", "train"} <= set(dir(lab10))
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         lab10.trian  # noqa: B018

@@ -32,7 +32,7 @@ def test_gradients_of_a_large_norm_are_scaled_down_to_it():
     np.testing.assert_allclose(left["bias"], [-4.0])
 
 
-def test_decay_is_decoupled_and_spares_biases():
+def test_weight_decay_is_decoupled_and_excludes_biases():
     for optimizer_type in components_of(Optimizer).values():
         (plain,), (decayed,) = (
             updates(optimizer_type(learning_rate=0.1)),

@@ -49,7 +49,7 @@ def bits(array):
 
 
 @pytest.mark.parametrize("kind", components_of(Optimizer).values(), ids=lambda kind: kind.__name__)
-def test_frozen_parameters_keep_their_bits_and_the_others_do_not_notice(kind):
+def test_frozen_parameters_keep_their_bits_and_do_not_affect_others(kind):
     optimizer = kind(learning_rate=0.1, weight_decay=0.5, clip_norm=1.0, freeze=FROZEN)
     params, state = updated(optimizer, steps=3)
     assert bits(params["embedding"]["kernel"]) == bits(PARAMS["embedding"]["kernel"])
@@ -105,7 +105,7 @@ def test_two_factors_for_one_pattern_are_refused():
         ({"freeze": ("dense/*",), "learning_rate_factors": ("dense/*=2",)}, r"all that 'dense/\*' matches is frozen"),
     ],
 )
-def test_patterns_that_cannot_be_meant_are_refused(fields, message):
+def test_contradictory_patterns_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         Adam(**fields).require_patterns_match(PARAMS)
 
@@ -124,14 +124,14 @@ def experiment(image_experiment):
     )
 
 
-def test_a_run_trains_what_is_not_frozen_and_resumes(experiment, tmp_path, image_spec):
+def test_a_run_trains_unfrozen_parameters_and_resumes(experiment, tmp_path, image_spec):
     train(RunWriter(dataclasses.replace(experiment, steps=2), Workdir(tmp_path / "run")))
     train(RunWriter(experiment, Workdir(tmp_path / "run")))
-    train(RunWriter(experiment, Workdir(tmp_path / "whole")))
-    run, whole = (by_path(load(tmp_path / name, "latest").params) for name in ("run", "whole"))
+    train(RunWriter(experiment, Workdir(tmp_path / "uninterrupted")))
+    run, uninterrupted = (by_path(load(tmp_path / name, "latest").params) for name in ("run", "uninterrupted"))
     initial = by_path(StepFunctions(experiment, load(tmp_path / "run").spec, 4).init_params())
     for path, leaf in run.items():
-        np.testing.assert_array_equal(leaf, whole[path])
+        np.testing.assert_array_equal(leaf, uninterrupted[path])
         assert np.array_equal(leaf, initial[path]) == path.startswith("encoder/"), path
 
 
@@ -142,7 +142,7 @@ def test_a_pattern_that_matches_nothing_leaves_no_run_behind(experiment, tmp_pat
     train(RunWriter(dataclasses.replace(experiment, steps=1), Workdir(tmp_path / "run")))
 
 
-def test_runs_that_share_a_program_may_freeze(experiment, tmp_path):
+def test_runs_that_share_a_program_may_freeze_parameters(experiment, tmp_path):
     other = with_traced_fields(experiment, {"optimizer.learning_rate": 0.01, "seed": 3})
     assert static_signature(experiment) == static_signature(other)
     train(Ensemble([RunWriter(each, Workdir(tmp_path / f"{i}")) for i, each in enumerate((experiment, other))]))

@@ -49,7 +49,7 @@ def test_any_text_is_a_pattern(patterns, path):
         ("zzz", "embedding/embedding"),
     ],
 )
-def test_a_pattern_that_matches_nothing_is_refused_with_the_closest(pattern, near):
+def test_a_pattern_that_matches_nothing_suggests_the_closest_path(pattern, near):
     with pytest.raises(UserError) as refused:
         require_matches("--optimizer.freeze", ["*/bias", pattern], PATHS)
     assert f"--optimizer.freeze {pattern!r} matches no parameter of the model" in str(refused.value)

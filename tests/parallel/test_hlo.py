@@ -93,26 +93,26 @@ def test_a_loop_of_unknown_length_counts_once_with_its_condition():
     assert costs.kernel_launches == 2 + 1 + 2
 
 
-def test_collectives_and_what_this_device_contributes():
+def test_collectives_are_counted_with_their_bytes_per_device():
     costs = program_costs(parse(GPU))
     assert costs.collectives == {"all-reduce": 1}
     assert costs.collective_bytes == 8 * 32 * 4
 
 
-def test_of_a_slice_only_the_slice_is_read():
+def test_a_slice_counts_only_the_bytes_of_the_slice():
     costs = program_costs(parse(GPU))
     copied = 2 * 32 * 4 + 2 * 4  # the row and its copy, the row's index, and the constant
     product = 4 * (8 * 32 + 32 * 64 + 8 * 64)
     assert costs.bytes_accessed == pytest.approx(250 * (copied + product) + 2 * 4 * 8 * 32 + product, rel=0.01)
 
 
-def test_a_tpu_s_products_are_convolutions():
+def test_matrix_products_on_a_tpu_are_convolutions():
     program = parse(TPU_CONVOLUTION)
     assert program_costs(program).flops == 2 * 8 * 32 * 64
     assert program.dtypes == {"bf16", "f32"}
 
 
-def test_a_batched_product_of_a_tpu_counts_no_padding():
+def test_batched_products_on_a_tpu_count_no_padding():
     batched = """\
 ENTRY %main (x: bf16[8,32,16], w: bf16[8,16,64]) -> f32[8,32,64] {
   %x = bf16[8,32,16]{2,1,0} parameter(0)
@@ -123,7 +123,7 @@ ENTRY %main (x: bf16[8,32,16], w: bf16[8,16,64]) -> f32[8,32,64] {
     assert program_costs(parse(batched)).flops == 2 * 8 * 32 * 16 * 64
 
 
-def test_the_operations_of_programs_of_this_machine_are_those_of_the_formula():
+def test_flops_of_local_programs_match_the_formula():
     x, w = jnp.zeros((BATCH, WIDTH)), jnp.zeros((WIDTH, WIDTH))
     one = 2 * BATCH * WIDTH * WIDTH
 
@@ -137,7 +137,7 @@ def test_the_operations_of_programs_of_this_machine_are_those_of_the_formula():
     assert costs_of(lambda x: x + 1, x).flops == 0
 
 
-def test_of_a_condition_the_smallest_branch_counts():
+def test_a_condition_counts_its_smallest_branch():
     """The other one of a training step computes its statistics, at logged steps only."""
     x, w = jnp.zeros((BATCH, WIDTH)), jnp.zeros((WIDTH, WIDTH))
 

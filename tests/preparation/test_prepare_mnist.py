@@ -55,7 +55,7 @@ def test_mnist_is_prepared_from_its_files_and_read_without_tensorflow(tmp_path, 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_folder_without_the_files_is_answered_without_a_traceback(tmp_path):
+def test_a_folder_without_the_files_is_refused_without_a_traceback(tmp_path):
     prepare = [
         sys.executable,
         "scripts/prepare_data.py",

@@ -63,7 +63,7 @@ def steps_of(batches: TrainingBatches, epoch: int) -> range:
 
 
 def least_holding(split: Split, examples: np.ndarray) -> int | None:
-    """What `Split.padded_length` should say, in other words."""
+    """Computes `Split.padded_length` differently."""
     if split.lengths is None:
         return None
     return min(
@@ -89,7 +89,7 @@ def test_every_example_comes_exactly_once_an_epoch(examples, batch_size, seed, e
 
 
 @given(ragged_splits(), small_batch_sizes, shuffle_seeds, st.integers(0, 3))
-def test_every_example_comes_exactly_once_an_epoch_also_where_lengths_differ(split, batch_size, seed, epoch):
+def test_every_example_comes_exactly_once_an_epoch_with_buckets(split, batch_size, seed, epoch):
     batches = TrainingBatches(split, batch_size, seed)
     taken = [batches.batch(step) for step in steps_of(batches, epoch)]
     assert len(taken) == math.ceil(len(split) / batch_size)
@@ -122,7 +122,7 @@ def test_a_batch_is_padded_to_the_least_length_that_holds_its_examples(split, ba
 
 
 @given(splits, small_batch_sizes, shuffle_seeds, st.integers(0, 900), st.data())
-def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, seed, start, data):
+def test_steps_agree_with_batches_for_any_partition_of_the_range(split, batch_size, seed, start, data):
     batches = TrainingBatches(split, batch_size, seed)
     plain = TrainingBatches(split, batch_size, seed)
     end = start + data.draw(st.integers(1, 60))
@@ -142,8 +142,8 @@ def test_steps_agree_with_batches_however_the_range_is_cut(split, batch_size, se
 
 
 @given(st.integers(20, 60), batch_sizes, shuffle_seeds, st.integers(0, 1000))
-def test_epochs_differ_in_order_and_so_do_seeds(examples, batch_size, seed, epoch):
-    """Of 20 examples two orders agree by chance once in 10^18."""
+def test_epochs_and_seeds_have_different_orders(examples, batch_size, seed, epoch):
+    """Two orders of 20 examples agree by chance once in 10^18."""
 
     def order(seed, epoch):
         batches = TrainingBatches(numbered(examples), batch_size, seed)
@@ -159,7 +159,7 @@ def long_tailed(examples: int, buckets: int, seed: int = 0) -> Split:
 
 
 @given(shuffle_seeds, st.integers(0, 1000))
-def test_what_shares_a_batch_is_drawn_anew_each_epoch_also_where_lengths_differ(seed, epoch):
+def test_batches_are_redrawn_each_epoch_with_buckets(seed, epoch):
     split = long_tailed(8 * POOL_BATCHES * 4, buckets=3)
     orders = [epoch_order(*drawn, split, 4) for drawn in ((seed, epoch), (seed, epoch + 1), (seed + 1, epoch))]
     batches = [{frozenset(examples) for examples in order.tolist()} for order in orders]
@@ -194,7 +194,7 @@ def test_batches_of_a_large_split_hold_similar_lengths(batch_size):
 
 
 @given(ragged_splits(), small_batch_sizes, shuffle_seeds, st.integers(0, 3))
-def test_the_padded_length_seldom_changes_along_an_epoch(split, batch_size, seed, epoch):
+def test_the_padded_length_rarely_changes_within_an_epoch(split, batch_size, seed, epoch):
     order = epoch_order(seed, epoch, split, batch_size)
     runs = len(list(itertools.groupby(split.padded_length(real(examples)) for examples in order)))
     pools = math.ceil(len(split) / (POOL_BATCHES * batch_size))
@@ -251,11 +251,11 @@ def test_buckets_hold_equal_shares_of_the_examples(examples, buckets):
     assert np.all(np.abs(counts - examples / buckets) < 2) or buckets > examples
 
 
-def test_no_examples_have_no_buckets():
+def test_without_examples_there_are_no_buckets():
     assert bucket_lengths(np.arange(0), 6) == ()
 
 
-def test_the_lengths_of_a_pool_come_in_random_order():
+def test_batches_of_a_pool_are_in_random_order():
     split = long_tailed(POOL_BATCHES * 4, buckets=5)
     orders = {
         tuple(dict.fromkeys(least_holding(split, real(examples)) for examples in epoch_order(0, epoch, split, 4)))

@@ -111,7 +111,7 @@ def test_encoding_and_decoding_a_config_is_the_identity(experiment):
 @pytest.mark.parametrize(
     "kind", [kind for family in (Dataset, Model, Task, Optimizer) for kind in components_of(family).values()]
 )
-def test_every_kind_is_written_with_its_name(kind):
+def test_every_component_is_written_with_its_type(kind):
     @given(configs(kind))
     @settings(max_examples=3)
     def check(part):
@@ -130,7 +130,7 @@ def test_every_kind_is_written_with_its_name(kind):
 
 @given(configs(Experiment), st.data())
 @settings(max_examples=100)
-def test_the_one_field_that_differs_is_the_one_named(experiment, data):
+def test_a_single_differing_field_is_named(experiment, data):
     path, field, owner = data.draw(st.sampled_from(list(leaves(experiment))))
     value = data.draw(values(field.name, typing.get_type_hints(type(owner))[field.name]))
     assume(value != getattr(owner, field.name))
@@ -144,7 +144,7 @@ def test_the_one_field_that_differs_is_the_one_named(experiment, data):
 
 
 @given(configs(Experiment), configs(Experiment))
-def test_another_kind_of_a_part_is_named(before, now):
+def test_a_replaced_component_is_named(before, now):
     differing = differing_fields(before, now)
     for part in ("data", "model", "task", "optimizer", "data.transform", "optimizer.schedule"):
         owner, _, name = part.rpartition(".")

@@ -77,7 +77,7 @@ def test_values_and_gradients_are_those_of_the_reference(kernel, case):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_outputs_that_no_loss_reads_change_nothing(kernel):
+def test_unused_outputs_change_nothing(kernel):
     weights = weights_of(3, 5, 0)
     found, expected = (values_and_gradients(name, False)(*weights, MASK) for name in (kernel, "reference"))
     close(found, expected)
@@ -93,7 +93,7 @@ def test_any_hidden_size(kernel, hidden):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_in_bfloat16_they_round_like_the_scan(kernel):
+def test_in_bfloat16_the_kernels_round_like_the_scan(kernel):
     weights = weights_of(3, 16, 2, "bfloat16")
     found, expected = (values_and_gradients(name)(*weights, MASK) for name in (kernel, "scan"))
     assert found[0][0].dtype == jnp.bfloat16
@@ -142,7 +142,7 @@ def test_over_a_mesh_every_device_reads_its_own_rows():
     assert done.stdout.split() == ["4"], done.stderr
 
 
-def test_what_does_not_fit_on_the_chip_is_scanned():
+def test_an_lstm_that_does_not_fit_on_the_chip_uses_the_scan():
     assert fits("gpu", 32, 64, "float32")
     assert not fits("gpu", 32, 65, "float32")
     assert fits("gpu", 32, 64, "bfloat16")

@@ -32,7 +32,7 @@ def batches_of(examples, partition):
         lambda rows: st.tuples(st.just(rows), st.lists(st.integers(0, 4), min_size=len(rows), max_size=len(rows)))
     )
 )
-def test_metrics_of_any_partition_are_those_of_the_whole(case):
+def test_merged_metrics_of_any_partition_equal_those_of_all_examples(case):
     rows, partition = case
     parts = [of(per_example, mask) for per_example, mask in batches_of(rows, partition)]
     for merged in (
@@ -50,7 +50,7 @@ def test_metrics_of_any_partition_are_those_of_the_whole(case):
 
 
 @given(st.lists(st.booleans(), min_size=ROWS, max_size=ROWS))
-def test_masked_rows_do_not_count_wherever_they_stand(mask):
+def test_masked_rows_do_not_count_at_any_position(mask):
     mask = np.array(mask)
     values = jnp.where(mask, jnp.arange(ROWS, dtype=jnp.float32), jnp.nan)
     metrics = of({"loss": values}, mask)

@@ -54,7 +54,7 @@ def test_two_positions_have_the_same_id_exactly_if_the_same_ngram_ends_there(tex
 
 
 @given(texts_of_ranks, texts_of_ranks)
-def test_new_texts_get_the_ids_of_the_vocabulary_alone(texts, others):
+def test_new_texts_get_only_ids_of_the_vocabulary(texts, others):
     ranks, offsets = joined(texts)
     tables = build_ngram_tables(ranks, offsets, NUM_WORDS, 3, 1)
     known = {ngram for text in texts for ngram in ngrams_of(text, 2)}

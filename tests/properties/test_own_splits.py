@@ -13,7 +13,7 @@ columns = st.lists(st.integers(0, 4), min_size=2, max_size=120).map(np.array)
 
 
 @given(columns, fractions, seeds)
-def test_a_stratified_split_holds_out_the_share_of_each_class_within_one(classes, fraction, seed):
+def test_a_stratified_split_holds_out_the_fraction_of_each_class(classes, fraction, seed):
     held_out = stratified_split(classes, fraction, seed)
     total = held_out.sum()
     assert total == held_out_count(len(classes), fraction)
@@ -46,7 +46,7 @@ def grouped_rows(draw):
 
 
 @given(grouped_rows(), fractions, seeds)
-def test_no_group_is_torn_and_the_order_of_rows_does_not_matter(rows, fraction, seed):
+def test_groups_are_not_split_and_the_order_of_rows_does_not_matter(rows, fraction, seed):
     classes, groups, random = rows
     held_out = grouped_split(classes, groups, fraction, seed)
     assert 1 <= held_out.sum() < len(groups)
@@ -57,7 +57,7 @@ def test_no_group_is_torn_and_the_order_of_rows_does_not_matter(rows, fraction, 
 
 
 @given(seeds, st.floats(0.05, 0.95))
-def test_small_groups_meet_the_share_of_each_class(seed, fraction):
+def test_small_groups_match_the_fraction_of_each_class(seed, fraction):
     """200 groups of one or two rows: the greedy choice misses no class by more than a group."""
     random = np.random.default_rng(seed)
     groups = np.concatenate([np.arange(200), random.integers(0, 200, 100)])

@@ -62,7 +62,7 @@ def test_the_amount_of_padding_does_not_matter(lstm, rows, seed, side, length):
 
 
 @given(lstms, texts, seeds, st.sampled_from(LENGTHS))
-def test_padding_in_front_and_behind_agree(lstm, rows, seed, length):
+def test_left_and_right_padding_agree(lstm, rows, seed, length):
     logits = classifier(lstm)
     np.testing.assert_allclose(
         logits(seed, padded(rows, length, "left")), logits(seed, padded(rows, length, "right")), rtol=1e-5, atol=2e-6
@@ -114,7 +114,7 @@ def test_a_row_of_padding_alone_gives_the_initial_carry(lstm, mask, seed):
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=4, max_size=4))
-def test_a_masked_step_leaves_any_carry_as_it_was(seed, mask):
+def test_a_masked_step_keeps_the_carry(seed, mask):
     random = np.random.default_rng(seed)
     carry = tuple(jnp.asarray(random.normal(size=(4, 3)), jnp.float32) for _ in range(2))
     features, mask = jnp.asarray(random.normal(size=(4, 2)), jnp.float32), np.array(mask)

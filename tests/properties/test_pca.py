@@ -103,14 +103,14 @@ def test_the_chunks_in_which_rows_come_do_not_matter(seed, cuts, centered):
 
 
 @given(seeds)
-def test_centring_does_no_harm_on_the_data_fitted(seed):
+def test_centering_does_not_increase_the_error_on_the_fitted_data(seed):
     x = images(seed)
     assert pca_loss(x, center=True) <= pca_loss(x, center=False) * (1 + 1e-9)
 
 
 @given(seeds, st.integers(1, SPEC.pixels + 3), st.booleans())
 @settings(max_examples=30)
-def test_components_are_orthonormal_and_ordered_by_what_they_explain(seed, latent, centered):
+def test_components_are_orthonormal_and_ordered_by_explained_variance(seed, latent, centered):
     x = images(seed).astype(np.float64)
     pca = fit_pca([x], latent, center=centered)
     assert pca.components.shape == (min(latent, SPEC.pixels), SPEC.pixels)

@@ -68,7 +68,7 @@ def test_any_bytes_become_words_without_separators_or_capitals(text):
 
 
 @given(st.lists(st.text("ab'é", min_size=1, max_size=4).map(str.encode), max_size=8), st.data())
-def test_words_are_what_stands_between_separators(words, data):
+def test_words_are_separated_by_separators(words, data):
     separator = st.lists(st.sampled_from(sorted(SEPARATORS)), min_size=1, max_size=3).map(bytes)
     text = b"".join(data.draw(separator) + word for word in words) + data.draw(separator)
     assert tokenize(text) == words
@@ -90,7 +90,7 @@ def test_the_vocabulary_holds_every_word_once_the_most_frequent_first(train):
 
 
 @given(texts, documents)
-def test_ranks_point_into_the_vocabulary_and_unknown_words_get_none(text, train):
+def test_ranks_index_the_vocabulary_and_unknown_words_have_rank_zero(text, train):
     words = build_vocabulary(train)
     ranks = ranks_of(text, {word: rank for rank, word in enumerate(words, start=1)})
     for word, rank in zip(tokenize(text), ranks, strict=True):
@@ -114,7 +114,7 @@ def test_settings_under_which_a_word_would_get_a_reserved_id_are_refused(fields)
 
 
 @given(documents, texts)
-def test_prediction_reads_known_words_as_training_does_and_no_fewer(train, text):
+def test_prediction_reads_at_least_the_words_that_training_reads(train, text):
     ranks_by_word = {word: rank for rank, word in enumerate(build_vocabulary(train), start=1)}
     plain = ranks_of(text, ranks_by_word)
     read = ranks_for_prediction(text, ranks_by_word, lambda rank: True)
@@ -126,7 +126,7 @@ def test_prediction_reads_known_words_as_training_does_and_no_fewer(train, text)
 
 
 @given(st.one_of(texts, st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))))
-def test_normal_words_are_words_and_normal(text):
+def test_normalized_words_are_words_and_stay_normalized(text):
     for word in tokenize(text):
         words = normalize(word)
         assert tokenize(b" ".join(words)) == list(words)

@@ -46,14 +46,14 @@ class Browser:
     def __init__(self, executable, profile):
         (commands, self._commands), (self._answers, answers) = os.pipe(), os.pipe()
         command = [sys.executable, "-c", START, str(commands), str(answers), str(executable), *OPTIONS]
-        beside = {
+        bundled = {
             "LD_LIBRARY_PATH": str(executable.parent / "lib"),
             "FONTCONFIG_FILE": str(executable.parent / "fonts.conf"),
         }
         self._process = subprocess.Popen(
             [*command, f"--user-data-dir={profile}"],
             pass_fds=(commands, answers),
-            env=os.environ | (beside if (executable.parent / "fonts.conf").exists() else {}),
+            env=os.environ | (bundled if (executable.parent / "fonts.conf").exists() else {}),
             stderr=subprocess.DEVNULL,
         )
         os.close(commands)

@@ -66,7 +66,7 @@ def explained(name, spec, seed, tokens):
 
 
 @given(texts, models, specs, seeds, sides)
-def test_the_influences_of_a_texts_words_sum_to_its_margin_less_that_of_empty_words(rows, name, spec, seed, side):
+def test_influences_sum_to_the_difference_of_margins(rows, name, spec, seed, side):
     tokens = padded(rows, side)
     towards, against, found = explained(name, spec, seed, tokens)
     np.testing.assert_array_less(np.abs(found.gap), TOLERANCE)
@@ -87,7 +87,7 @@ def test_padding_has_no_influence(rows, name, seed, side):
 
 
 @given(texts, models, seeds)
-def test_what_speaks_for_one_class_speaks_against_the_other(rows, name, seed):
+def test_influences_on_two_classes_are_opposite(rows, name, seed):
     tokens, (module, params) = padded(rows), classifier(name, TWO, seed)
     first, second = np.zeros(BATCH, int), np.ones(BATCH, int)
     one, other = (integrated_gradients(module, params, tokens, *pair) for pair in ((first, second), (second, first)))
@@ -95,14 +95,14 @@ def test_what_speaks_for_one_class_speaks_against_the_other(rows, name, seed):
 
 
 @given(texts, models, seeds)
-def test_tokens_that_are_wholly_there_change_no_logit(rows, name, seed):
+def test_token_weights_of_one_change_no_logit(rows, name, seed):
     tokens, params, logits = padded(rows), classifier(name, TWO, seed)[1], logits_of(name, TWO)
     np.testing.assert_allclose(
         logits(params, tokens, np.ones(tokens.shape, np.float32)), logits(params, tokens), rtol=1e-5, atol=1e-5
     )
 
 
-def test_in_logistic_regression_a_words_influence_is_its_weight_shared_among_its_occurrences():
+def test_in_logistic_regression_a_words_influence_is_its_weight_over_its_occurrences():
     module, params = classifier("logistic", TWO, 0)
     weight = np.asarray(params["dense"]["kernel"])[:, 0]
     found = integrated_gradients(module, params, padded([[3, 7, 7, 9]]), np.array([1]), np.array([0]))
@@ -111,7 +111,7 @@ def test_in_logistic_regression_a_words_influence_is_its_weight_shared_among_its
     np.testing.assert_allclose(found.baseline_margin[0], params["dense"]["bias"][0], rtol=1e-5)
 
 
-def test_a_gap_that_one_panel_leaves_is_closed_by_more():
+def test_more_panels_close_the_gap_of_one():
     tokens = padded(np.random.default_rng(0).integers(1, NUM_IDS, (BATCH, LENGTH)).tolist())
     arguments = (*classifier("bag", TWO, 1), tokens, np.ones(BATCH, int), np.zeros(BATCH, int))
     once, often = (np.abs(integrated_gradients(*arguments, panels).gap).max() for panels in (1, 64))
@@ -120,11 +120,11 @@ def test_a_gap_that_one_panel_leaves_is_closed_by_more():
 
 
 @pytest.mark.parametrize(("module", "takes"), [(LSTM().build(TWO), True), (BagOfWords().build(TWO), True)])
-def test_the_classifiers_of_this_project_can_be_asked(module, takes):
+def test_all_classifiers_of_lab10_can_be_attributed(module, takes):
     assert takes_token_weights(module) == takes
 
 
-def test_a_classifier_that_knows_nothing_of_presence_is_told_apart():
+def test_a_classifier_without_token_weights_is_recognized():
     from flax import linen as nn
 
     class Other(nn.Module):

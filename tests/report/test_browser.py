@@ -54,7 +54,7 @@ def test_a_page_is_no_wider_than_the_window(browser, pages, width):
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_colours_follow_the_readers_and_can_be_read(browser, pages):
+def test_colors_follow_the_readers_theme_and_are_legible(browser, pages):
     paper = {}
     for dark in (False, True):
         tab = browser.open(pages[1], dark=dark)
@@ -67,7 +67,7 @@ def test_the_colours_follow_the_readers_and_can_be_read(browser, pages):
     assert paper[True] < 0.05 < 0.8 < paper[False]
 
 
-def test_words_are_colored_by_their_influence_and_say_it_when_pointed_at(browser, pages):
+def test_words_are_colored_by_influence_and_show_it_on_hover(browser, pages):
     tab = browser.open(pages[1])
     words = tab.evaluate(
         "[...document.querySelectorAll('.text')[0].querySelectorAll('span')]"
@@ -81,14 +81,14 @@ def test_words_are_colored_by_their_influence_and_say_it_when_pointed_at(browser
     assert all((red > 100) == (title > 0) for red, title in zip(reds, influence, strict=True) if title)
 
 
-def test_what_a_page_would_fetch_or_complain_of_is_noticed(browser, tmp_path):
+def test_requests_and_errors_of_a_page_are_detected(browser, tmp_path):
     (tmp_path / "page.html").write_text("<script>console.log('here')</script><img src='other.png'>")
     tab = browser.open(tmp_path / "page.html")
     assert len(tab.requests()) == 2
     assert len(tab.complaints()) >= 1
 
 
-def test_a_page_of_ours_runs_no_script_even_if_one_came_in(browser, pages, tmp_path):
+def test_a_page_runs_no_injected_script(browser, pages, tmp_path):
     content = pages[1].read_text().replace("</body>", "<script>document.title = 'ran'</script></body>")
     (tmp_path / "page.html").write_text(content)
     assert browser.open(tmp_path / "page.html").evaluate("document.title") != "ran"

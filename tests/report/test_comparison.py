@@ -24,7 +24,7 @@ def evaluated(image_experiment, test_split, split="test"):
     )
 
 
-def test_slices_of_one_length_are_not_taken_for_the_same_examples(image_experiment):
+def test_slices_of_equal_length_are_not_the_same_examples(image_experiment):
     first, second = (evaluated(image_experiment, split) for split in ("test[:3]", "test[3:6]"))
     assert difference_in_examples(first, second) == "they were evaluated on different splits, test[:3] and test[3:6]"
     assert len(group_runs([first, second])) == 2

@@ -9,7 +9,7 @@ from lab10.report.significance import Estimate
 
 
 @pytest.mark.parametrize("counts", [(1,), (2, 1), (3, 3, 1)])
-def test_every_estimate_stands_clear_of_the_edges(counts):
+def test_estimates_are_not_drawn_at_the_edges(counts):
     of_metric = {str(i): [Estimate(0.5, 0.4, 0.6, "bootstrap")] * count for i, count in enumerate(counts)}
     for axes in plot_estimates({"loss": of_metric, "accuracy": of_metric}, "test").axes:
         bottom, top = axes.get_ylim()
@@ -21,7 +21,7 @@ def test_every_estimate_stands_clear_of_the_edges(counts):
 @pytest.mark.parametrize(
     ("metric", "scale"), [("loss", "log"), ("reconstruction_error", "log"), ("accuracy", "linear")]
 )
-def test_an_error_that_falls_far_stays_readable(metric, scale):
+def test_a_steeply_falling_error_stays_readable(metric, scale):
     epochs, values = np.array([1.0, 2.0, 3.0]), np.array([0.9, 0.1, 0.02])
     curve = Curve("train", epochs, values, values, values, 1)
     (axes,) = plot_curves({metric: {"run": [curve]}}).axes

@@ -8,7 +8,7 @@ from lab10.report.latents import decoder_filters, project, traverse, within_span
 RANDOM = np.random.default_rng(0)
 
 
-def test_the_projection_keeps_the_plane_in_which_the_latent_vectors_differ_most():
+def test_the_projection_keeps_the_plane_of_largest_variance():
     plane = RANDOM.normal(size=(200, 2)) * [5, 2]
     basis, _ = np.linalg.qr(RANDOM.normal(size=(6, 6)))
     latents = (plane @ basis[:2] + 100 + 0.01 * RANDOM.normal(size=(200, 6))).astype(np.float32)
@@ -19,14 +19,14 @@ def test_the_projection_keeps_the_plane_in_which_the_latent_vectors_differ_most(
     assert found.share[0] > found.share[1]
 
 
-def test_one_latent_number_lies_on_a_line():
+def test_a_one_dimensional_latent_space_is_drawn_on_a_line():
     found = project(np.arange(5, dtype=np.float32)[:, None])
     assert np.ptp(found.points[:, 0]) == 4
     np.testing.assert_array_equal(found.points[:, 1], 0)
     assert project(np.ones((3, 4), np.float32)).share == (0, 0)
 
 
-def test_ways_lead_through_the_mean_in_standard_deviations():
+def test_traversals_pass_through_the_mean_in_standard_deviations():
     latents = (RANDOM.normal(size=(2000, 3)) * [0.5, 4, 1] + [1, 2, 3]).astype(np.float32)
     deviations = np.array([-2.0, 0.0, 2.0])
     ways = traverse(lambda z: z, latents, 2, deviations)
@@ -36,7 +36,7 @@ def test_ways_lead_through_the_mean_in_standard_deviations():
     assert len(traverse(lambda z: z, latents, 8, deviations)) == 3
 
 
-def test_filters_are_those_of_the_last_layer_and_the_ones_that_draw_components_come_first():
+def test_filters_come_from_the_last_layer_sorted_by_principal_component():
     components = np.eye(5)[:2]
     kernel = np.array([[0, 0, 9, 0, 0], [1, 1, 0, 0, 0], [3, 0, 0, 0, 0]], np.float32)
     params = {"encoder": {"dense_0": {"kernel": np.ones((5, 5))}}, "decoder": {"dense_0": {"kernel": np.ones((2, 3))}}}
@@ -46,7 +46,7 @@ def test_filters_are_those_of_the_last_layer_and_the_ones_that_draw_components_c
     assert decoder_filters({}, components) is None
 
 
-def test_what_filters_can_draw_is_whole_where_they_span_the_components_in_any_basis():
+def test_filters_that_span_the_components_explain_them_fully():
     x = RANDOM.normal(size=(100, 7)) * np.arange(1, 8)
     components = fit_pca([x], 3, center=False).components
     rotated = (RANDOM.normal(size=(3, 3)) @ components).astype(np.float32)

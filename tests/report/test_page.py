@@ -67,21 +67,21 @@ def assert_only_text(text):
 CSS_TEXTS = next(text for text in PLAIN.texts if "--paper" in text).count("text")
 
 
-def test_what_looks_like_markup_is_shown_as_it_is_written():
+def test_markup_in_texts_is_escaped():
     assert_only_text(HOSTILE)
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).map(lambda text: f"«{text}»"))
-def test_any_text_is_shown_as_it_is_written(text):
+def test_any_text_is_shown_verbatim(text):
     assert_only_text(text)
 
 
-def test_a_name_of_bytes_that_are_no_utf8_does_not_stop_the_page():
+def test_a_name_that_is_not_utf8_is_shown():
     assert "\ufffd" not in render(page_of("x")).decode()
     render(page_of(b"\xff run".decode(errors="surrogateescape"))).decode()
 
 
-def test_a_page_names_nothing_outside_itself_and_forbids_it():
+def test_a_page_references_nothing_external_and_forbids_it():
     for tag, name, value in PLAIN.attributes:
         if name in ("src", "href", "srcset", "action", "data", "poster", "background"):
             assert (tag, name, value[:22]) == ("img", "src", "data:image/png;base64,")
@@ -93,7 +93,7 @@ def test_a_page_names_nothing_outside_itself_and_forbids_it():
     assert "script" not in PLAIN.tags
 
 
-def test_the_strongest_word_of_a_text_has_the_full_colour_and_the_side_says_for_or_against():
+def test_the_strongest_word_has_full_color_and_the_hue_gives_the_sign():
     content = render(page_of("word")).decode()
     spans = re.findall(r'<span class="(\w+)" style="--share: ([\d.]+)" title="([^"]+)">', content)
     assert spans == [("for", "0.75", "+1.500"), ("against", "0.25", "-0.500"), ("against", "0.00", "+0.000")]
@@ -101,6 +101,6 @@ def test_the_strongest_word_of_a_text_has_the_full_colour_and_the_side_says_for_
     assert b"--share: 0.00" in render(Page("", "", [Section("", [quiet])]))
 
 
-def test_a_name_on_a_figure_is_no_formula_and_has_no_line_ends():
+def test_names_on_figures_are_not_formulas_and_have_no_line_ends():
     assert printable("$\\frac{1}$\n\x00") == "\\$\\frac{1}\\$\ufffd\ufffd"
     assert printable("grün_1") == "grün_1"

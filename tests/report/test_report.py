@@ -113,7 +113,7 @@ def test_only_fields_that_differ_are_shown_as_differences(images):
     assert "--seed" not in shown
 
 
-def test_the_texts_shown_are_wrong_predictions_the_surest_first_with_words_that_explain_them(texts):
+def test_the_most_confident_errors_are_shown_with_their_attributions(texts):
     text = text_of(texts["output"]).split("A closer look at bag_0")[1].split("A closer look at lstm")[0]
     rows = np.genfromtxt(texts["runs"][0]["per_example"], delimiter=",", names=True)
     wrong = rows[rows["accuracy"] == 0]
@@ -147,9 +147,7 @@ def test_the_words_of_a_text_are_those_of_the_dataset(texts):
     assert {"⟨start⟩"} < set(shown)
 
 
-def test_validation_is_what_is_read_unless_the_test_split_is_asked_for_and_then_it_is_counted(
-    main, copied, tmp_path, monkeypatch
-):
+def test_validation_is_read_by_default_and_test_evaluations_are_counted(main, copied, tmp_path, monkeypatch):
     (directory,) = copied("linear_0")
     source = Dataset.source
 
@@ -182,7 +180,7 @@ def test_runs_on_other_examples_are_shown_but_not_compared(copied, tmp_path):
     assert "McNemar" not in text_of(tmp_path / "page.html")
 
 
-def test_names_that_look_like_markup_or_formulas_are_shown_as_they_are_written(copied, tmp_path, monkeypatch):
+def test_names_that_look_like_markup_or_formulas_are_escaped(copied, tmp_path, monkeypatch):
     # As if the datasets had such classes; that they are the ones trained on is for others to check.
     monkeypatch.setattr(Run, "_dataset", property(lambda run: run.config.data.open_dataset()))
     directories = copied("bag_0", "lstm", "deep")
@@ -211,14 +209,14 @@ def test_names_that_look_like_markup_or_formulas_are_shown_as_they_are_written(c
     assert "<b>neg</b>" in html.unescape(pages[0].read_text())
 
 
-def test_a_run_without_lines_of_metrics_has_a_page_all_the_same(copied, tmp_path):
+def test_a_run_without_metrics_still_has_a_page(copied, tmp_path):
     (directory,) = copied("lstm")
     (directory / "metrics.jsonl").unlink()
     write_report([str(directory)], tmp_path / "page.html")
     assert "no lines of metrics" in text_of(tmp_path / "page.html")
 
 
-def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(main, copied, tmp_path):
+def test_mistakes_are_refused_before_the_test_split_is_read(main, copied, tmp_path):
     linear, bag = copied("linear_0", "bag_0")
     page = ("--split", "test", "--output", tmp_path / "page.html")
     before = readings(linear)
@@ -240,7 +238,7 @@ def test_mistakes_are_named_and_cost_no_reading_of_the_test_split(main, copied, 
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_split_that_is_not_there_is_named(main, copied, tmp_path):
+def test_a_missing_split_is_named(main, copied, tmp_path):
     (directory,) = copied("linear_0")
     config = json.loads((directory / "config.json").read_text())
     config["experiment"]["data"]["validation_fraction"] = 0.0
@@ -249,7 +247,7 @@ def test_a_split_that_is_not_there_is_named(main, copied, tmp_path):
         main(directory, "--output", tmp_path / "page.html")
 
 
-def test_the_script_answers_as_all_scripts_do(scripts, copied, tmp_path):
+def test_the_script_follows_the_contract_of_all_scripts(scripts, copied, tmp_path):
     answer = scripts.process_answer("report", *copied("bag_0"), "--output", tmp_path / "page.html")
     assert answer.keys() == {"output", "figures", "split", "runs", "comparisons"}
     assert Path(answer["output"]).exists()

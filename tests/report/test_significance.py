@@ -25,7 +25,7 @@ def test_wilsons_interval_is_that_of_newcombe_1998_table_1(successes, trials, lo
 
 
 @given(st.integers(1, 10_000).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials))))
-def test_wilsons_interval_holds_the_proportion_and_stays_within_0_and_1(counts):
+def test_wilsons_interval_contains_the_proportion_and_is_within_0_and_1(counts):
     found = wilson(*counts)
     assert 0 <= found.low <= found.value + 1e-12
     assert found.value - 1e-12 <= found.high <= 1
@@ -40,14 +40,14 @@ def test_a_bootstrap_interval_of_many_examples_is_that_of_the_normal_distributio
     )
 
 
-def test_nineteen_bootstrap_intervals_in_twenty_hold_the_mean():
+def test_nineteen_of_twenty_bootstrap_intervals_contain_the_mean():
     samples = np.random.default_rng(0).normal(5.0, 2.0, (120, 60))
     held = sum(found.low <= 5.0 <= found.high for found in map(bootstrap_mean, samples))
     assert 0.87 <= held / len(samples) <= 0.99
 
 
 @given(numbers)
-def test_a_bootstrap_interval_lies_among_the_values_and_is_the_same_again(values):
+def test_a_bootstrap_interval_is_within_the_values_and_deterministic(values):
     found, again = bootstrap_mean(values), bootstrap_mean(values)
     assert found == again
     np.testing.assert_allclose(found.value, values.mean())
@@ -58,7 +58,7 @@ def test_a_bootstrap_interval_lies_among_the_values_and_is_the_same_again(values
         assert values.min() - slack <= found.low <= found.high <= values.max() + slack
 
 
-def test_an_interval_of_many_examples_is_found_in_little_memory():
+def test_an_interval_of_many_examples_needs_little_memory():
     import tracemalloc
 
     tracemalloc.start()
@@ -85,7 +85,7 @@ def test_mcnemars_p_value_is_the_binomials():
 
 
 @given(rights)
-def test_mcnemars_test_counts_every_example_and_does_not_care_who_comes_first(pair):
+def test_mcnemars_test_counts_every_example_and_is_symmetric(pair):
     found, swapped = mcnemar(*pair), mcnemar(*pair[::-1])
     assert found.both_right + found.only_first + found.only_second + found.both_wrong == len(pair[0])
     assert (found.only_first, found.only_second) == (swapped.only_second, swapped.only_first)

@@ -8,7 +8,7 @@ Each distinct write of a run fails once, or `most` of them: its first, its last 
 All runs share this process, since a fault takes a third of a second so and three seconds otherwise. The answer is
 one JSON object a line: `total`, the writes of a run, then one for each fault: the `write`'s name, `nth`, `error`,
 `lasting`, how the run `ended` (`finished`, or the exception), its `message`, whether the checkpoint that was newest
-before the fault is `kept`, and `differs`, what is not as in a run without faults once it has gone on, or null.
+before the fault is `kept`, and `differs`, what is not as in a run without faults after it resumed, or null.
 """
 
 import contextlib
@@ -72,8 +72,8 @@ class Lives:
         self._switch = Switch()
         faulty.install(self._switch)
 
-    def go(self, **fault):
-        """Trains or goes on; returns the answer and the names of the writes announced."""
+    def train(self, **fault):
+        """Trains or resumes; returns the answer and the names of the writes announced."""
         self._log.unlink(missing_ok=True)
         self._switch.faults = faulty.Faults(str(self.workdir), str(self._log), **fault)
         try:
@@ -101,9 +101,9 @@ def newest(workdir):
 
 def main(folder, arguments, errors, most, seed):
     lives = Lives(folder, arguments)
-    lives.go()  # compiles
+    lives.train()  # compiles
     lives.clear()
-    answer = lives.go()
+    answer = lives.train()
     names, expected = lives.writes(), outcome(lives.workdir, json.dumps(answer))
     print(json.dumps({"total": len(names), "distinct": len(set(names))}), flush=True)
     draw, distinct = random.Random(seed), list(dict.fromkeys(names))
@@ -114,7 +114,7 @@ def main(folder, arguments, errors, most, seed):
         lives.clear()
         ended, message = "finished", ""
         try:
-            lives.go(at=(name, nth), do=error, lasting=lasting)
+            lives.train(at=(name, nth), do=error, lasting=lasting)
         except (RunError, UserError, Interrupted) as told:
             ended, message = type(told).__name__, str(told)
         except Exception as raised:
@@ -124,7 +124,7 @@ def main(folder, arguments, errors, most, seed):
         commits = sum(map(is_commit, before))
         kept = found >= max(SAVED[:commits], default=0)
         try:
-            answer = lives.go()
+            answer = lives.train()
             require_same(expected, outcome(lives.workdir, json.dumps(answer)), lives.workdir)
             differs = None
         except Exception as raised:

@@ -1,4 +1,4 @@
-"""A write of Python code that fails, each in turn: the run says so, no finished checkpoint is lost, it goes on."""
+"""A write of Python code that fails, each in turn: the run reports it, loses no checkpoint, and resumes."""
 
 import collections
 import concurrent.futures
@@ -20,7 +20,7 @@ TASKS = {
 
 
 def failing(folder, task, errors, most):
-    """What became of runs with a fault each, and how many writes one has."""
+    """The results of runs with one fault each, and the number of writes of a run."""
     asked = {"folder": str(folder), "arguments": TASKS[task], "errors": errors, "most": most, "seed": SEED}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support")))}
     program = [sys.executable, str(Path(__file__).with_name("failing_writes.py")), json.dumps(asked)]
@@ -39,7 +39,7 @@ def require_all_well(faults):
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(12, marks=pytest.mark.slow)])
-def test_a_few_writes_that_fail(tmp_path, count):
+def test_a_run_survives_a_few_failing_writes(tmp_path, count):
     _, faults = failing(tmp_path, "images", ["ENOSPC", "EIO"], count)
     assert len(faults) == count
     assert any(fault["ended"] == "RunError" for fault in faults)
@@ -47,7 +47,7 @@ def test_a_few_writes_that_fail(tmp_path, count):
 
 
 @pytest.mark.stress
-def test_every_write_that_fails(tmp_path, capsys):
+def test_a_run_survives_any_failing_write(tmp_path, capsys):
     def fail(task):
         began = time.monotonic()
         first, faults = failing(tmp_path / task, task, ["ENOSPC", "EIO"], None)

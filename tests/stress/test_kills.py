@@ -1,6 +1,6 @@
 """Runs of the real scripts/train.py that are killed at every write, again and again, and end as one that was not.
 
-A workdir is killed, gone on with and killed again until it has reached its last step; each life of it is a process
+A run is killed, resumed and killed again until it has reached its last step; each life of it is a process
 that `faulty.py` ends at a planned operation. `make test` kills each task a few times; `make stress` before every
 distinct write that Python makes in a run or in its resumption, in the middle of every write of bytes, and at random
 moments, which fall into the writes that C++ makes by itself. LAB10_STRESS_SEED chooses other operations and moments.
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="faul
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Where a life ends: `faulty.py` explains the fields."""
+    """Where a process is killed; `faulty.py` explains the fields."""
 
     kind: str
     at: int | tuple[str, int]
@@ -157,7 +157,7 @@ class Campaign:
 
 
 def require_every_line_once(whole):
-    """What a run that was never killed leaves has every line once, so what equals it has too."""
+    """The files of a run that was never killed have every line once; so do files that equal them."""
     lines = [json.loads(line) for line in whole["metrics.jsonl"].splitlines()]
     due = [("train", step) for step in range(1, STEPS + 1) if step % 7 == 0 or step == STEPS]
     due += [("validation", step) for step in range(40, STEPS + 1, 40)]
@@ -182,7 +182,7 @@ def commit_of(writes):
 
 
 @pytest.mark.parametrize("task", ["images", pytest.param("texts", marks=pytest.mark.slow)])
-def test_a_run_killed_a_few_times_ends_with_the_bits_of_one_that_was_not(task, tmp_path):
+def test_a_run_killed_a_few_times_ends_with_the_same_bits(task, tmp_path):
     draw = random.Random(SEED)
     whole = finished(task, tmp_path / "whole")
     expected = outcome(tmp_path / "whole", whole.answer)
@@ -216,7 +216,7 @@ def chains_for(fresh, resumed, seconds, draw):
 
     Args:
       fresh: the writes of a run that was never killed.
-      resumed: the writes of a process that goes on with one that was killed while it saved.
+      resumed: the writes of a process that resumes a run that was killed while it saved.
       seconds: how long a whole run takes.
       draw: the source of randomness.
 
@@ -254,9 +254,7 @@ def chains_for(fresh, resumed, seconds, draw):
 
 @pytest.mark.stress
 @pytest.mark.parametrize("task", TASKS)
-def test_a_run_killed_at_every_write_and_at_random_moments_ends_with_the_bits_of_one_that_was_not(
-    task, tmp_path, capsys
-):
+def test_a_run_killed_at_any_moment_ends_with_the_same_bits(task, tmp_path, capsys):
     began, draw = time.monotonic(), random.Random(f"{SEED} {task}")
     fresh = finished(task, tmp_path / "compiles_first")
     before = time.monotonic()

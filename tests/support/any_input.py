@@ -71,7 +71,7 @@ def changed_bytes(draw, content):
 
 
 def taken(action, *arguments):
-    """What comes out, or None where it is refused as the mistakes of users are."""
+    """Returns the result of a call, or None if it raises a UserError."""
     try:
         return action(*arguments)
     except UserError as error:

@@ -18,10 +18,10 @@ LAB10_FAULT holds, as a JSON object:
     log      file to which the name of each write is appended, a line each, before it happens. None if left out.
     at       where: a number N, the Nth write of the process, from 1, and 0 the process's start; or [NAME, K], its Kth
              write of that name, from 1. Nothing happens if left out, or if the process ends before: the log records.
-    do       what, then: "kill" (SIGKILL, the default); another signal's name ("SIGTERM"), and the write goes on; or an
-             error's ("ENOSPC", "EIO"), which the write raises as OSError.
+    do       what, then: "kill" (SIGKILL, the default); another signal's name ("SIGTERM"), then the write continues;
+             or an error's ("ENOSPC", "EIO"), which the write raises as OSError.
     torn     true: if the write is a `write`, its first half reaches the file before.
-    delay    seconds after `at` of a kill, meanwhile the process goes on; another process sends it.
+    delay    seconds after `at` of a kill, during which the process continues; another process sends it.
     lasting  true: with an error, every later `open`, `write`, `mkdir` and `fsync` raises it too: the disk stays full.
 """
 

@@ -34,7 +34,7 @@ def events(workdir):
 
 
 def checkpoint(folder):
-    """The bytes of every array of a checkpoint, and what was saved beside them."""
+    """The bytes of every array of a checkpoint, and the metadata saved with them."""
     import jax
     from orbax.checkpoint import v1 as ocp
 
@@ -42,8 +42,8 @@ def checkpoint(folder):
         leaves = jax.tree_util.tree_leaves_with_path(ocp.load_checkpointables(folder))
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
     described = {name: (array.dtype, array.shape, array.tobytes()) for name, array in arrays.items()}
-    beside = json.loads((folder / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
-    return {"arrays": described, "beside": beside}
+    metadata = json.loads((folder / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
+    return {"arrays": described, "metadata": metadata}
 
 
 def outcome(workdir, answer):

@@ -15,7 +15,7 @@ logit = st.floats(-30, 30, width=32)
 
 
 @given(st.lists(logit, min_size=4, max_size=4), st.lists(st.integers(0, 1), min_size=4, max_size=4))
-def test_one_logit_is_the_second_classs(logits, labels):
+def test_a_single_logit_is_that_of_the_second_class(logits, labels):
     batch = {"targets": jnp.array(labels, jnp.int32)}
     values = Classification().per_example(jnp.array(logits)[:, None], batch, KEY)
     z, y = np.array(logits, np.float64), np.array(labels)
@@ -30,7 +30,7 @@ def test_one_logit_is_the_second_classs(logits, labels):
     st.lists(st.lists(logit, min_size=4, max_size=4), min_size=3, max_size=3),
     st.lists(st.integers(0, 3), min_size=3, max_size=3),
 )
-def test_several_logits_are_one_a_class(logits, labels):
+def test_several_logits_are_one_per_class(logits, labels):
     values = Classification().per_example(jnp.array(logits), {"targets": jnp.array(labels, jnp.int32)}, KEY)
     z = np.array(logits, np.float64)
     log_probabilities = (
@@ -66,7 +66,7 @@ def test_predictions_give_the_label_the_class_and_its_probability(logits, predic
     np.testing.assert_allclose(predictions["probability"], np.max(probabilities(outputs), axis=-1))
 
 
-def test_the_metrics_that_are_announced_are_the_ones_given():
+def test_per_example_returns_the_declared_metrics():
     task = Classification()
     assert list(task.metrics) == list(task.per_example(jnp.zeros((2, 1)), {"targets": jnp.zeros(2, jnp.int32)}, KEY))
     assert task.metrics == {"loss": False, "accuracy": True}

@@ -14,7 +14,7 @@ def normal(z, mean, deviation):
     return np.exp(-(((z - mean) / deviation) ** 2) / 2) / (deviation * np.sqrt(2 * np.pi))
 
 
-def test_the_divergence_is_its_integral():
+def test_the_kl_divergence_equals_its_integral():
     means, log_variances = np.array([[0.5], [-2.0], [0.0]]), np.array([[0.3], [-1.5], [0.0]])
     z = np.linspace(-15, 15, 20001)
     for mean, log_variance, found in zip(

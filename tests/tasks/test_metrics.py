@@ -14,12 +14,12 @@ def test_a_batch_gives_sums_and_a_count():
     assert metrics.means() == {"loss": 2.5}
 
 
-def test_means_name_the_loss_first_and_then_the_others_in_order():
+def test_means_list_the_loss_first_and_the_others_sorted():
     metrics = Metrics({"zeta": 1.0, "accuracy": 2.0, "loss": 3.0}, 2.0)
     assert list(metrics.means().items()) == [("loss", 1.5), ("accuracy", 1.0), ("zeta", 0.5)]
 
 
-def test_of_no_examples_there_is_no_mean():
+def test_the_mean_of_no_examples_is_nan():
     assert Metrics.empty().means() == {}
     nothing = Metrics.of({"loss": jnp.array([3.0])}, jnp.array([False]))
     assert math.isnan(nothing.means()["loss"])
@@ -30,7 +30,7 @@ def test_merging_with_nothing_changes_nothing():
     assert metrics.merge(Metrics.empty()) == Metrics.empty().merge(metrics) == metrics
 
 
-def test_a_batch_of_padding_alone_adds_nothing():
+def test_a_batch_of_only_padding_adds_nothing():
     padding = Metrics.of({"loss": jnp.array([np.nan, np.inf])}, jnp.zeros(2, bool))
     merged = Metrics({"loss": 2.0}, 4.0).merge(padding)
     assert merged.means() == {"loss": 0.5}

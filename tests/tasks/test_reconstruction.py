@@ -16,7 +16,7 @@ def test_the_error_is_summed_over_pixels_for_each_image():
     np.testing.assert_array_equal(values["reconstruction_error"], values["loss"])
 
 
-def test_the_metrics_that_are_announced_are_the_ones_given():
+def test_per_example_returns_the_declared_metrics():
     task = Reconstruction()
     assert list(task.metrics) == list(task.per_example(jnp.zeros((2, 3)), {"targets": jnp.zeros((2, 3))}, KEY))
     assert not any(task.metrics.values()), "of errors the lower is the better"

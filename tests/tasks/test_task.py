@@ -89,7 +89,7 @@ def pixels(rows):
     return np.random.default_rng(0).integers(0, 256, (rows, 12), np.uint8)
 
 
-def test_each_term_is_a_metric_and_training_draws_anew_at_each_step(functions):
+def test_each_term_is_a_metric_and_each_step_has_new_samples(functions):
     program = functions(TwoTerms())
     state, batch, metrics = program.init_state(program.init_params()), fill({"inputs": pixels(5)}, 6), []
     step = jax.jit(program.train_step)
@@ -104,7 +104,7 @@ def test_each_term_is_a_metric_and_training_draws_anew_at_each_step(functions):
 
 
 @pytest.mark.parametrize("device_dataset_max_mib", [1, 0], ids=["resident", "streamed"])
-def test_evaluation_draws_for_each_batch_and_the_same_when_it_is_repeated(functions, split_of, device_dataset_max_mib):
+def test_evaluation_draws_for_each_batch_and_is_repeatable(functions, split_of, device_dataset_max_mib):
     split, columns = split_of(inputs=np.repeat(pixels(1), 11, axis=0)), []
     for megabytes in (1, device_dataset_max_mib):
         program = functions(TwoTerms(), evaluation_batch_size=4, device_dataset_max_mib=megabytes)
@@ -126,7 +126,7 @@ def test_evaluation_draws_for_each_batch_and_the_same_when_it_is_repeated(functi
         (WrongShape(), "per_example returns 'noise' of shape [6, 2] for a batch of 6 rows; expected [6]"),
     ],
 )
-def test_a_task_that_returns_something_else_is_told(functions, task, message):
+def test_a_task_that_returns_other_metrics_is_refused(functions, task, message):
     program = functions(task)
     batch = fill({"inputs": pixels(6)}, 6)
     with pytest.raises(UserError, match=re.escape(message)):
@@ -135,7 +135,7 @@ def test_a_task_that_returns_something_else_is_told(functions, task, message):
         jax.eval_shape(program.eval_step, program.abstract_params(), batch, jax.random.key(0))
 
 
-def test_a_model_that_draws_from_an_unknown_stream_is_told_the_streams(functions):
+def test_a_model_that_uses_an_unknown_stream_is_refused(functions):
     program = functions(TwoTerms(), stream="nois")
     with pytest.raises(UserError, match='"nois"') as raised:
         jax.eval_shape(program.train_step, program.abstract_state(), fill({"inputs": pixels(6)}, 6))

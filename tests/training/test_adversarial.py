@@ -57,7 +57,7 @@ def program_of(text_experiment, text_spec):
     return make
 
 
-def test_a_step_goes_another_way_and_reports_the_loss_without_perturbation(program_of, texts_of):
+def test_an_adversarial_step_differs_and_reports_the_clean_loss(program_of, texts_of):
     split, steps, losses = texts_of(6), {}, {}
     batch = split.batch(np.arange(6)) | {"mask": np.ones(6, bool), "row": np.arange(6)}
     batch = {name: jnp.asarray(value) for name, value in batch.items()}

@@ -73,7 +73,7 @@ def test_the_parameters_alone_can_be_restored(tmp_path):
     assert_same_bits(restored.trees["params"], trees()["params"])
 
 
-def test_a_run_without_checkpoints_says_so(tmp_path):
+def test_a_run_without_checkpoints_is_refused(tmp_path):
     checkpoints = opened(tmp_path)
     assert checkpoints.steps() == []
     assert checkpoints.restore_latest(abstract(trees())) is None
@@ -123,7 +123,7 @@ def test_the_latest_two_and_the_best_are_kept_and_never_more(tmp_path_factory, l
 
 
 @pytest.mark.parametrize("asked", ["15", "-1", "bets", "", "²"])
-def test_an_unknown_checkpoint_is_answered_with_the_available_steps(tmp_path, asked):
+def test_an_unknown_checkpoint_lists_the_available_steps(tmp_path, asked):
     checkpoints = opened(tmp_path)
     checkpoints.save(10, {"params": {"x": jnp.ones(2)}}, Metrics.empty(), None)
     with pytest.raises(UserError, match="expected best, latest or one of the steps 10"):
@@ -186,7 +186,7 @@ def test_after_damage_to_any_file_the_previous_checkpoint_is_restored(saved_twic
 @pytest.mark.parametrize(
     "name", ["validation", "pending_metrics", "sha256", "totals", "params", "opt_state", "format", "own_sha256"]
 )
-def test_metadata_with_a_missing_key_are_damaged(damageable, name):
+def test_metadata_with_a_missing_key_is_damaged(damageable, name):
     path = damageable / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     assert f'"{name}"' in path.read_text()
     path.write_text(path.read_text().replace(f'"{name}"', f'"{name[:-1]}?"'))
@@ -242,7 +242,7 @@ def test_a_truncated_array_file_is_detected_and_the_previous_checkpoint_restored
     assert checkpoints.restore_latest(abstract(trees())).step == 1
 
 
-def test_if_all_checkpoints_are_damaged_the_run_does_not_start_again(damageable):
+def test_a_run_does_not_restart_if_all_checkpoints_are_damaged(damageable):
     for step in ("1", "2"):
         for path in array_files(damageable / "checkpoints" / step):
             path.write_bytes(b"")

@@ -16,7 +16,7 @@ jax.jit(lambda x: x + 1)(1.0)
 
 
 @pytest.mark.parametrize("chosen", [False, True], ids=["by default", "where JAX is told to"])
-def test_compiled_programs_are_kept_apart_from_the_data(tmp_path, chosen):
+def test_compiled_programs_are_not_stored_with_the_data(tmp_path, chosen):
     environment = os.environ | {"HOME": str(tmp_path / "home"), "LAB10_CACHE_DIR": str(tmp_path / "data")}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     expected = tmp_path / "home" / ".cache" / "lab10_compiled"

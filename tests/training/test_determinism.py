@@ -1,4 +1,4 @@
-"""What a run's numbers depend on, and what it records of that.
+"""What the results of a run depend on, and what a run records about it.
 
 That two processes give the same bits, killed or not, is in `tests/end_to_end/test_stops.py`.
 """
@@ -115,9 +115,7 @@ def params(workdir):
         pytest.param(DeviceMesh(data=3), 3, tuple(RUNS), marks=pytest.mark.slow),
     ],
 )
-def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(
-    on_one_device, tmp_path, mesh, used, names
-):
+def test_eight_devices_train_like_one_for_any_batch_size(on_one_device, tmp_path, mesh, used, names):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
@@ -138,7 +136,7 @@ def test_eight_devices_train_like_one_also_where_they_do_not_divide_the_batch(
 
 
 @pytest.mark.slow
-def test_programs_that_are_compiled_anew_give_the_same_bits(on_one_device, tmp_path):
+def test_recompiled_programs_give_the_same_bits(on_one_device, tmp_path):
     """And not only the ones that the first run left in JAX's cache."""
     first = {name: on_one_device(name) for name in ("images-30", "texts-30")}
     jax.clear_caches()

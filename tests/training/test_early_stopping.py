@@ -36,7 +36,7 @@ def test_early_stopping_counts_from_the_first_of_the_best(values, higher_is_bett
 
 
 @given(VALUES, st.booleans(), st.integers(1, 5))
-def test_it_ends_when_as_many_evaluations_as_the_patience_were_no_better_than_one_before(values, higher, patience):
+def test_a_run_ends_after_patience_evaluations_without_improvement(values, higher, patience):
     sign = 1 if higher else -1
     ends = len(values) > patience and max(sign * v for v in values[-patience:]) <= max(
         sign * v for v in values[:-patience]
@@ -82,11 +82,11 @@ def lines(path):
     return metric_lines(path)
 
 
-def test_a_run_ends_by_its_patience_with_whole_lines_and_keeps_its_best(experiment, validation_of, tmp_path):
+def test_a_run_that_stops_early_writes_its_metrics_and_keeps_its_best(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
     result = train(RunWriter(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path)))
     assert result["step"] == 15, "3.0 at the second evaluation is never beaten by the third, fourth and fifth"
-    # The later of equal ones is kept, as everywhere; it is no reason to go on.
+    # The later of equal ones is kept, as everywhere; it does not reset the patience.
     assert result["best"] == {"step": 12, "loss": 3.0, "reconstruction_error": -3.0}
     assert load(tmp_path).step == 12
     assert load(tmp_path, "latest").step == 15
@@ -95,7 +95,7 @@ def test_a_run_ends_by_its_patience_with_whole_lines_and_keeps_its_best(experime
     assert [step for split, step in written if split == "train"] == [4, 8, 12, 15]
 
 
-def test_any_validation_metric_can_be_the_one_that_is_watched(experiment, validation_of, tmp_path):
+def test_any_validation_metric_can_be_monitored(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
     other = dataclasses.replace(experiment, evaluate_every=3, patience=1, monitor="reconstruction_error")
     assert train(RunWriter(other, Workdir(tmp_path)))["step"] == 6, (
@@ -103,12 +103,12 @@ def test_any_validation_metric_can_be_the_one_that_is_watched(experiment, valida
     )
 
 
-def test_without_patience_it_goes_to_the_end(experiment, validation_of, tmp_path):
+def test_without_patience_a_run_trains_all_steps(experiment, validation_of, tmp_path):
     validation_of([5.0] * 20)
     assert train(RunWriter(dataclasses.replace(experiment, evaluate_every=3), Workdir(tmp_path)))["step"] == 40
 
 
-def test_a_run_that_has_ended_stays_so_until_it_is_given_more_patience(experiment, validation_of, tmp_path):
+def test_an_early_stopped_run_continues_only_with_more_patience(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
     ended = train(RunWriter(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path)))
     before = (tmp_path / "metrics.jsonl").read_bytes()
@@ -121,23 +121,25 @@ def test_a_run_that_has_ended_stays_so_until_it_is_given_more_patience(experimen
     more = train(RunWriter(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(tmp_path)))
     assert more["step"] == 39
     assert more["best"]["step"] == 24
-    whole = tmp_path / "whole"
+    uninterrupted = tmp_path / "uninterrupted"
     validation_of(LOSSES + [9.0] * 20)
-    train(RunWriter(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(whole)))
-    validations = [[line for line in lines(path) if line["split"] == "validation"] for path in (tmp_path, whole)]
+    train(RunWriter(dataclasses.replace(experiment, **FIELDS | {"patience": 5}), Workdir(uninterrupted)))
+    validations = [
+        [line for line in lines(path) if line["split"] == "validation"] for path in (tmp_path, uninterrupted)
+    ]
     assert validations[0] == validations[1]
 
 
-def test_a_killed_run_ends_where_the_whole_one_does(experiment, validation_of, tmp_path):
+def test_a_killed_run_stops_early_at_the_same_step(experiment, validation_of, tmp_path):
     patient = dataclasses.replace(experiment, **FIELDS)
     validation_of(LOSSES)
-    train(RunWriter(patient, Workdir(tmp_path / "whole")))
+    train(RunWriter(patient, Workdir(tmp_path / "uninterrupted")))
     validation_of(LOSSES, die_at=3.5)
     with pytest.raises(KeyboardInterrupt):
         train(RunWriter(patient, Workdir(tmp_path / "killed")))
     validation_of(LOSSES[4:])
     assert train(RunWriter(patient, Workdir(tmp_path / "killed")))["step"] == 15
-    assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
+    assert lines(tmp_path / "killed") == lines(tmp_path / "uninterrupted")
 
 
 def test_patience_without_validation_is_refused(image_experiment):

@@ -32,7 +32,7 @@ def test_the_average_weighs_each_step_by_the_decay_since_then(values, decay):
     np.testing.assert_allclose(average["x"], np.average(values, weights=weights), rtol=1e-3, atol=1e-3)
 
 
-def test_training_goes_its_own_way_and_the_averages_follow(image_experiment, image_spec):
+def test_the_average_does_not_affect_training(image_experiment, image_spec):
     batch = fill({"inputs": np.random.default_rng(0).integers(0, 256, (6, 12), np.uint8)}, 6)
     states = {}
     for decay in (0.0, 0.5):
@@ -63,7 +63,7 @@ def losses(path):
     return [line["loss"] for line in lines if line["split"] == "validation"]
 
 
-def test_what_is_evaluated_saved_and_restored_is_the_average(experiment, tmp_path):
+def test_the_average_is_evaluated_saved_and_restored(experiment, tmp_path):
     train(RunWriter(experiment, Workdir(tmp_path / "averaged")))
     train(RunWriter(dataclasses.replace(experiment, ema_decay=0.0), Workdir(tmp_path / "plain")))
     run, plain = load(tmp_path / "averaged", "latest"), load(tmp_path / "plain", "latest")
@@ -73,14 +73,14 @@ def test_what_is_evaluated_saved_and_restored_is_the_average(experiment, tmp_pat
     assert losses(tmp_path / "averaged")[-1] > losses(tmp_path / "plain")[-1]
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_bits(experiment, tmp_path):
-    train(RunWriter(experiment, Workdir(tmp_path / "whole")))
+def test_a_resumed_run_ends_with_the_same_bits(experiment, tmp_path):
+    train(RunWriter(experiment, Workdir(tmp_path / "uninterrupted")))
     train(RunWriter(dataclasses.replace(experiment, steps=13), Workdir(tmp_path / "stopped")))
     train(RunWriter(experiment, Workdir(tmp_path / "stopped")))
-    bits = [load(tmp_path / name, "latest").params for name in ("whole", "stopped")]
+    bits = [load(tmp_path / name, "latest").params for name in ("uninterrupted", "stopped")]
     jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, bits))
 
 
-def test_a_decay_that_is_no_share_is_refused(image_experiment):
+def test_an_invalid_decay_is_refused(image_experiment):
     with pytest.raises(UserError, match=r"--ema-decay is 1\.0; expected at least 0 and below 1"):
         image_experiment(ema_decay=1.0)

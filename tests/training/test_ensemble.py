@@ -63,7 +63,7 @@ def losses(path):
     return [json.loads(line)["loss"] for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_each_is_the_same_as_alone(experiments, tmp_path):
+def test_each_member_trains_as_it_does_alone(experiments, tmp_path):
     together = [Workdir(tmp_path / f"together{i}") for i in range(3)]
     results = train_together(experiments, together)
     for i, experiment in enumerate(experiments):
@@ -78,7 +78,7 @@ def test_each_is_the_same_as_alone(experiments, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_member_is_a_run_that_train_goes_on_with(experiments, tmp_path):
+def test_a_member_is_an_ordinary_run_that_resumes_alone(experiments, tmp_path):
     half = [dataclasses.replace(experiment, steps=10) for experiment in experiments[:2]]
     train_together(half, [Workdir(tmp_path / "0"), Workdir(tmp_path / "1")])
     assert train(RunWriter(experiments[0], Workdir(tmp_path / "0")))["step"] == STEPS
@@ -86,11 +86,13 @@ def test_a_member_is_a_run_that_train_goes_on_with(experiments, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "0")[-1], losses(tmp_path / "alone")[-1], rtol=2e-4)
 
 
-def test_runs_that_were_killed_while_they_saved_go_on_from_a_step_that_all_have(experiments, tmp_path, monkeypatch):
+def test_killed_members_resume_from_a_common_step(experiments, tmp_path, monkeypatch):
     cadences = {"evaluate_every": 5, "checkpoint_every": 4}
     experiments = [dataclasses.replace(experiment, **cadences) for experiment in experiments]
-    whole, killed = ([Workdir(tmp_path / f"{name}{i}") for i in range(3)] for name in ("whole", "killed"))
-    train_together(experiments, whole)
+    uninterrupted, killed = (
+        [Workdir(tmp_path / f"{name}{i}") for i in range(3)] for name in ("uninterrupted", "killed")
+    )
+    train_together(experiments, uninterrupted)
     save = RunWriter.save
 
     def dying(run, step, state, *validation):
@@ -104,14 +106,14 @@ def test_runs_that_were_killed_while_they_saved_go_on_from_a_step_that_all_have(
     monkeypatch.undo()
     assert [RunWriter(*one).checkpoints.steps()[-1] for one in zip(experiments, killed, strict=True)] == [12, 10, 10]
     train_together(experiments, killed)
-    for one, other in zip(whole, killed, strict=True):
+    for one, other in zip(uninterrupted, killed, strict=True):
         assert losses(one.path) == losses(other.path)
         assert (
             RunWriter(experiments[0], one).checkpoints.steps() == RunWriter(experiments[0], other).checkpoints.steps()
         )
 
 
-def test_one_that_is_ended_early_keeps_its_end_while_the_others_go_on(experiments, tmp_path):
+def test_a_member_that_ends_early_stays_unchanged_while_others_train(experiments, tmp_path):
     experiments = [dataclasses.replace(experiment, evaluate_every=5) for experiment in experiments]
     seen = []
 
@@ -128,7 +130,7 @@ def test_one_that_is_ended_early_keeps_its_end_while_the_others_go_on(experiment
     assert max(written) == 10
 
 
-def test_what_differs_in_more_than_numbers_is_another_program(experiments, tmp_path):
+def test_experiments_that_differ_in_static_fields_are_different_programs(experiments, tmp_path):
     base = experiments[0]
     assert len({static_signature(experiment) for experiment in experiments}) == 1
     with_decay = dataclasses.replace(base.optimizer, weight_decay=0.0 if base.optimizer.weight_decay else 0.1)
@@ -143,7 +145,7 @@ def test_what_differs_in_more_than_numbers_is_another_program(experiments, tmp_p
         Ensemble([RunWriter(each, Workdir(tmp_path)) for each in (base, others[0])])
 
 
-def test_numbers_go_in_and_come_out_by_their_paths(experiments):
+def test_traced_fields_are_read_and_replaced_by_path(experiments):
     numbers = traced_fields_of(experiments[2])
     assert numbers["seed"] == 7
     assert "optimizer.learning_rate" in numbers

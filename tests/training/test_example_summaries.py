@@ -64,7 +64,7 @@ def test_images_show_inputs_above_reconstructions(images, tmp_path):
     assert shown(tmp_path, "predictions") == {}
 
 
-def test_texts_show_the_beginning_the_class_and_the_prediction(texts, tmp_path):
+def test_texts_show_their_beginning_class_and_prediction(texts, tmp_path):
     train(RunWriter(texts, Workdir(tmp_path)))
     values = shown(tmp_path, "predictions")
     assert list(values) == [3, 6, 8]
@@ -82,8 +82,8 @@ def test_texts_show_the_beginning_the_class_and_the_prediction(texts, tmp_path):
     assert shown(tmp_path, "examples") == {}
 
 
-def test_a_killed_run_shows_each_step_once_and_the_same(images, tmp_path, monkeypatch):
-    train(RunWriter(images, Workdir(tmp_path / "whole")))
+def test_a_killed_run_shows_each_step_once_and_unchanged(images, tmp_path, monkeypatch):
+    train(RunWriter(images, Workdir(tmp_path / "uninterrupted")))
     save = RunWriter.save
 
     def dies(run, step, *arguments):
@@ -97,7 +97,7 @@ def test_a_killed_run_shows_each_step_once_and_the_same(images, tmp_path, monkey
             train(RunWriter(images, Workdir(tmp_path / "killed")))
     assert list(shown(tmp_path / "killed", "examples")) == [3, 6]
     train(RunWriter(images, Workdir(tmp_path / "killed")))
-    assert events(tmp_path / "killed") == events(tmp_path / "whole")
+    assert events(tmp_path / "killed") == events(tmp_path / "uninterrupted")
 
 
 def test_each_run_of_an_ensemble_shows_its_own_reconstructions(images, tmp_path):

@@ -67,7 +67,7 @@ def test_all_parameters_of_the_same_model_are_taken(starts, capsys):
     assert "step 1, all 8 parameters: decoder/dense_0/bias, " in capsys.readouterr().err
 
 
-def test_what_has_another_shape_or_path_starts_at_random(starts, experiment, first, capsys):
+def test_parameters_of_another_shape_or_path_are_random(starts, experiment, first, capsys):
     model = MLPAutoencoder(latent_dim=3, encoder_widths=(8,), decoder_widths=(5, 8))
     found, there = starts(model=model)
     own = initial(experiment, first, model=model, seed=5)
@@ -84,7 +84,7 @@ def test_what_has_another_shape_or_path_starts_at_random(starts, experiment, fir
     assert "not in that run" in said
 
 
-def test_only_what_is_named_is_taken(starts, experiment, first, capsys):
+def test_only_parameters_named_by_init_only_are_taken(starts, experiment, first, capsys):
     found, there = starts(init_only=("encoder/*", "decoder/*_1/bias"))
     own = initial(experiment, first, seed=5)
     assert taken(found, there) >= {path for path in found if path.startswith("encoder/")}
@@ -121,7 +121,7 @@ def test_members_of_an_ensemble_keep_their_own_random_parameters(experiment, fir
         ({"init_from": "no_such_run"}, r"--init-from no_such_run: .*no config\.json"),
     ],
 )
-def test_what_cannot_be_taken_is_refused_and_leaves_no_run_behind(starts, tmp_path, fields, message):
+def test_unusable_parameters_are_refused_before_a_run_is_written(starts, tmp_path, fields, message):
     if message is None:
         starts(**fields)
         return
@@ -174,7 +174,7 @@ def other_meaning(request, on_texts, first_on_texts, tmp_path):
     return dataclasses.replace(on_texts, data=data, init_from=str(there), optimizer=STILL, seed=5), said
 
 
-def test_words_are_never_mixed_up(other_meaning, first_on_texts, tmp_path, capsys):
+def test_an_embedding_of_other_words_is_not_taken(other_meaning, first_on_texts, tmp_path, capsys):
     experiment, said = other_meaning
     with pytest.raises(UserError, match=rf"that run has {said}, so its embedding means other words"):
         train(RunWriter(experiment, Workdir(tmp_path / "run")))
@@ -187,7 +187,7 @@ def test_words_are_never_mixed_up(other_meaning, first_on_texts, tmp_path, capsy
     assert not np.array_equal(found["embedding/embedding"], there["embedding/embedding"])
 
 
-def test_the_same_words_are_taken(on_texts, first_on_texts, tmp_path):
+def test_an_embedding_of_the_same_words_is_taken(on_texts, first_on_texts, tmp_path):
     experiment = dataclasses.replace(on_texts, init_from=str(first_on_texts), optimizer=STILL, seed=5)
     train(RunWriter(experiment, Workdir(tmp_path / "run")))
     found, there = (by_path(load(path).params) for path in (tmp_path / "run", first_on_texts))

@@ -72,14 +72,14 @@ def one_by_one(experiment, tmp_path_factory):
 @pytest.mark.parametrize(
     "way", ["streamed by seven", *(pytest.param(way, marks=pytest.mark.slow) for way in ("by seven", "streamed"))]
 )
-def test_what_a_run_leaves_does_not_depend_on_how_steps_reach_the_device(experiment, one_by_one, tmp_path, way):
+def test_the_files_of_a_run_do_not_depend_on_steps_per_execution(experiment, one_by_one, tmp_path, way):
     answer, lines, digests = left_behind(dataclasses.replace(experiment, **WAYS[way]), tmp_path)
     assert lines == one_by_one[1]
     assert digests == one_by_one[2]
     assert answer == one_by_one[0]
 
 
-def test_lines_and_checkpoints_fall_on_their_steps_and_on_the_last(one_by_one):
+def test_metrics_and_checkpoints_are_written_at_their_steps_and_the_last(one_by_one):
     answer, lines, digests = one_by_one
     written = [(line["split"], line["step"]) for line in map(json.loads, lines.splitlines())]
     assert [step for split, step in written if split == "train"] == [8, 16, 24, 30]
@@ -100,7 +100,7 @@ def test_a_run_can_be_resumed_with_other_steps_per_execution(experiment, one_by_
 
 
 @pytest.mark.parametrize("device_dataset_max_mib", [2048, 0], ids=["resident", "streamed"])
-def test_the_loop_transfers_nothing_unasked(experiment, one_by_one, tmp_path, device_dataset_max_mib, monkeypatch):
+def test_the_loop_makes_no_implicit_transfers(experiment, one_by_one, tmp_path, device_dataset_max_mib, monkeypatch):
     # The layers are printed between the set-up and the loop.
     monkeypatch.setattr(loop, "print_layers", lambda *_: jax.config.update("jax_transfer_guard", "disallow"))
     try:

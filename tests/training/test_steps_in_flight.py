@@ -38,7 +38,7 @@ def host(tree):
     return jax.tree.map(np.array, jax.device_get(tree))
 
 
-def go(task, steps_per_execution, device_dataset_max_mib):
+def train(task, steps_per_execution, device_dataset_max_mib):
     """The state after all steps, the metrics of each, and the number of steps of each call."""
     make, spec, split = task
     experiment = make(steps_per_execution=steps_per_execution, device_dataset_max_mib=device_dataset_max_mib)
@@ -64,17 +64,17 @@ def assert_same_bits(one, other):
 
 @pytest.fixture(scope="module")
 def one_by_one(task):
-    return go(task, 1, 1)
+    return train(task, 1, 1)
 
 
 @pytest.mark.parametrize("device_dataset_max_mib", [1, 0], ids=["resident", "streamed"])
 @pytest.mark.parametrize(
     "steps_per_execution", [5, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (1, 12, None))]
 )
-def test_the_bits_depend_neither_on_steps_per_execution_nor_on_where_the_split_is_stored(
+def test_the_bits_depend_on_neither_steps_per_execution_nor_storage(
     task, one_by_one, steps_per_execution, device_dataset_max_mib
 ):
-    state, metrics, sizes = go(task, steps_per_execution, device_dataset_max_mib)
+    state, metrics, sizes = train(task, steps_per_execution, device_dataset_max_mib)
     expected_state, expected_metrics, _ = one_by_one
     assert int(state.step) == STEPS
     assert_same_bits(state, expected_state)
@@ -85,7 +85,7 @@ def test_the_bits_depend_neither_on_steps_per_execution_nor_on_where_the_split_i
 
 def test_the_bits_do_not_depend_on_how_much_a_call_streams(task, one_by_one, monkeypatch):
     monkeypatch.setattr("lab10.data.device_loader.MAX_STREAMED_BYTES", 1)
-    state, metrics, sizes = go(task, None, 0)
+    state, metrics, sizes = train(task, None, 0)
     assert max(sizes) == 2
     assert_same_bits(state, one_by_one[0])
     assert_same_bits(metrics, one_by_one[1])
@@ -99,7 +99,7 @@ def test_metrics_count_the_examples_of_each_step(task, one_by_one):
     assert min(counts) == 5, "one batch is partial"
 
 
-def test_many_steps_agree_with_as_many_plain_ones(task, one_by_one):
+def test_many_steps_in_one_call_agree_with_single_steps(task, one_by_one):
     make, spec, split = task
     functions = StepFunctions(make(), spec, STEPS)
     train_step = jax.jit(functions.train_step)
@@ -131,7 +131,7 @@ def test_one_program_serves_any_number_of_steps_of_a_length(task):
 
 
 @pytest.mark.parametrize("device_dataset_max_mib", [1, 0], ids=["resident", "streamed"])
-def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, device_dataset_max_mib):
+def test_there_are_no_implicit_transfers(task, device_dataset_max_mib):
     make, spec, split = task
     experiment = make(steps_per_execution=5, device_dataset_max_mib=device_dataset_max_mib)
     functions = StepFunctions(experiment, spec, STEPS)
@@ -144,7 +144,7 @@ def test_nothing_goes_to_the_device_or_back_that_was_not_sent(task, device_datas
 
 
 @pytest.mark.parametrize("steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 5])
-def test_a_split_smaller_than_a_batch_is_one_step_an_epoch(text_experiment, text_spec, texts_of, steps_per_execution):
+def test_a_split_smaller_than_a_batch_is_one_step_per_epoch(text_experiment, text_spec, texts_of, steps_per_execution):
     experiment = text_experiment(batch_size=50, steps_per_execution=steps_per_execution)
     functions = StepFunctions(experiment, text_spec, 3)
     stepper, state, step = Stepper(functions, texts_of(7)), functions.init_state(functions.init_params()), 0

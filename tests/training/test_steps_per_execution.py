@@ -9,7 +9,7 @@ from lab10.training.steps_in_flight import MAX_STEPS, TARGET_SECONDS, StepsPerEx
 SHORT, LONG = TARGET_SECONDS / 2, TARGET_SECONDS * 3
 
 
-def test_it_doubles_while_calls_are_short_up_to_its_capacity():
+def test_steps_double_while_calls_are_short_up_to_the_capacity():
     tuner, taken = StepsPerExecutionTuner(None), []
     for _ in range(12):
         taken.append(tuner.steps)
@@ -18,7 +18,7 @@ def test_it_doubles_while_calls_are_short_up_to_its_capacity():
     assert tuner.capacity == MAX_STEPS
 
 
-def test_it_halves_when_calls_are_long_down_to_one_step():
+def test_steps_halve_when_calls_are_long_down_to_one():
     tuner = StepsPerExecutionTuner(None)
     for _ in range(12):
         tuner.update(tuner.steps, SHORT)
@@ -29,7 +29,7 @@ def test_it_halves_when_calls_are_long_down_to_one_step():
     assert taken == [max(MAX_STEPS // 2**i, 1) for i in range(12)]
 
 
-def test_it_stays_when_calls_take_about_the_target():
+def test_steps_stay_when_calls_take_about_the_target():
     tuner = StepsPerExecutionTuner(None)
     tuner.update(1, SHORT)
     tuner.update(2, SHORT)
@@ -38,7 +38,7 @@ def test_it_stays_when_calls_take_about_the_target():
         assert tuner.steps == 4
 
 
-def test_fewer_steps_than_were_asked_for_do_not_double_it():
+def test_a_call_with_fewer_steps_does_not_double_them():
     tuner = StepsPerExecutionTuner(None)
     tuner.update(1, SHORT)
     tuner.update(2, SHORT)
@@ -46,7 +46,7 @@ def test_fewer_steps_than_were_asked_for_do_not_double_it():
     assert tuner.steps == 4
 
 
-def test_a_few_steps_that_took_long_say_that_more_would_take_longer():
+def test_a_slow_call_with_few_steps_reduces_them():
     tuner = StepsPerExecutionTuner(None)
     for _ in range(5):
         tuner.update(tuner.steps, SHORT)
@@ -63,7 +63,7 @@ def test_a_fixed_number_of_steps_stays(steps):
 
 
 @given(st.one_of(st.none(), st.integers(1, 500)), st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10))))
-def test_there_is_always_a_step_and_never_more_than_fit(fixed, calls):
+def test_steps_are_between_one_and_the_capacity(fixed, calls):
     tuner = StepsPerExecutionTuner(fixed)
     for steps, seconds in calls:
         tuner.update(min(steps, tuner.steps), seconds)

@@ -37,7 +37,7 @@ from lab10.training.train_steps import TrainStep
 ACCUMULATION = '''
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InParts(TrainStep):
-    """Adds up the gradients of parts of the batch, for batches that do not fit into memory as a whole."""
+    """Adds up the gradients of parts of the batch, for batches that do not fit into memory at once."""
 
     parts: int = 2
     """Parts of a batch."""
@@ -93,14 +93,14 @@ def assert_close(one, other):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), one, other)
 
 
-def test_the_gradient_in_parts_is_that_of_the_batch(own, experiment, image_spec):
+def test_accumulated_gradients_equal_those_of_the_batch(own, experiment, image_spec):
     experiment = dataclasses.replace(experiment, optimizer=SGD(learning_rate=0.01))
     batch = batch_of(6, image_spec, valid=5)  # the last part has a row that is no example
-    whole, metrics = after(experiment, image_spec, batch)
+    full_batch, metrics = after(experiment, image_spec, batch)
     in_parts, metrics_of_parts = after(
         dataclasses.replace(experiment, train_step=own["InParts"](parts=3)), image_spec, batch
     )
-    assert_close(in_parts, whole)
+    assert_close(in_parts, full_batch)
     assert_close(metrics_of_parts, metrics)
 
 
@@ -121,14 +121,14 @@ def test_sam_takes_the_gradient_uphill(own, experiment, image_spec):
     assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(plain), strict=True))
 
 
-def test_a_run_with_a_step_of_its_own_logs_resumes_and_is_read(own, experiment, tmp_path):
+def test_a_run_with_an_own_step_logs_resumes_and_loads(own, experiment, tmp_path):
     pytest.importorskip("mlxtend")
     sam = dataclasses.replace(experiment, train_step=own["SAM"](rho=0.1))
     train(RunWriter(dataclasses.replace(sam, steps=2), Workdir(tmp_path / "run")))
     train(RunWriter(sam, Workdir(tmp_path / "run")))
-    train(RunWriter(sam, Workdir(tmp_path / "whole")))
-    run, whole = (load(tmp_path / name, "latest") for name in ("run", "whole"))
-    jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, (run.params, whole.params)))
+    train(RunWriter(sam, Workdir(tmp_path / "uninterrupted")))
+    run, uninterrupted = (load(tmp_path / name, "latest") for name in ("run", "uninterrupted"))
+    jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, (run.params, uninterrupted.params)))
     assert run.config.train_step == own["SAM"](rho=0.1)
     assert (tmp_path / "run" / "own_code" / "my_steps.py").exists()
     config = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -27,7 +27,7 @@ def workdir(tmp_path):
     return Workdir(tmp_path / "run")
 
 
-def test_what_is_written_is_read_back(workdir, dataset, image_experiment):
+def test_a_written_config_is_read_back(workdir, dataset, image_experiment):
     workdir.write_config(image_experiment(), dataset)
     assert workdir.read_experiment() == image_experiment()
     assert workdir.read_spec() == dataset.spec
@@ -70,7 +70,7 @@ def test_a_message_about_many_fields_has_at_most_ten_lines(workdir, dataset, ima
     assert len(str(error.value).splitlines()) <= 10
 
 
-def test_other_data_under_the_same_name_are_refused(workdir, dataset, image_spec, image_experiment):
+def test_other_data_with_the_same_name_is_refused(workdir, dataset, image_spec, image_experiment):
     workdir.write_config(image_experiment(), dataset)
     with pytest.raises(UserError, match="the dataset's content"):
         workdir.write_config(image_experiment(), OpenDataset(image_spec, "few/1.0.0", "1" * 64, lambda split: None))
@@ -90,7 +90,7 @@ def test_a_run_whose_schedule_depends_on_its_length_cannot_be_extended(workdir, 
         workdir.write_config(image_experiment(steps=20, optimizer=Adam(schedule=Cosine())), dataset)
 
 
-def test_a_folder_of_other_things_is_refused(workdir, dataset, image_experiment):
+def test_a_folder_of_other_files_is_refused(workdir, dataset, image_experiment):
     (workdir.path / "thesis.tex").write_text("precious")
     with pytest.raises(UserError, match=r"is not a run of lab10, but contains thesis\.tex"):
         workdir.write_config(image_experiment(), dataset)
@@ -113,7 +113,7 @@ def test_a_folder_that_is_not_a_run_is_refused(workdir, content):
             read()
 
 
-def test_a_missing_vocabulary_says_so(workdir):
+def test_a_missing_vocabulary_is_reported(workdir):
     with pytest.raises(UserError, match=r"no vocabulary\.txt"):
         workdir.read_vocabulary()
 
@@ -127,7 +127,7 @@ with Workdir(sys.argv[1]).locked():
 """
 
 
-def test_two_processes_cannot_train_in_one_folder_and_a_dead_one_frees_it(workdir):
+def test_a_folder_is_locked_until_its_process_dies(workdir):
     with preloaded.Popen(
         [sys.executable, "-c", HOLD, str(workdir.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -142,7 +142,7 @@ def test_two_processes_cannot_train_in_one_folder_and_a_dead_one_frees_it(workdi
         pass
 
 
-def test_a_folder_that_cannot_be_made_says_so(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot be written"), Workdir(tmp_path / "file" / "run").locked():
         pass
@@ -156,7 +156,7 @@ def test_evaluations_are_counted_by_split(workdir):
     assert all(line["step"] == 3 for line in lines)
 
 
-def test_a_file_is_replaced_whole(tmp_path):
+def test_a_file_is_replaced_atomically(tmp_path):
     path = tmp_path / "file"
     for content in (b"old", bytes(np.arange(256, dtype=np.uint8))):
         write_atomically(path, content)
