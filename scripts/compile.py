@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser.add_argument("--for", dest="target", required=True, metavar="TARGET", help="hardware, such as tpu:v5e:2x4")
     args, overrides = parser.parse_known_args(arguments)
 
-    from lab10.cli.overrides import apply_overrides, load_page
+    from lab10.cli.overrides import apply_overrides, load_experiment_file
     from lab10.parallel.targets import find_target, use_compilers_only
     from lab10.training.compiled_programs import CompiledProgram, compile_programs
 
@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     for option in overrides:
         if re.match(r"--(workdir|distributed)\b", option):
             raise UserError(f"{option} has no effect on the programs; expected fields of the experiment.")
-    page = load_page(args.experiment)
-    experiment = apply_overrides(page.experiment, page.name, overrides, page.own).experiment
+    file = load_experiment_file(args.experiment)
+    experiment = apply_overrides(file.experiment, file.name, overrides, file.own).experiment
     target = find_target(args.target)
     programs: dict[str, dict[str, Any]] = {}
     for name, program in compile_programs(experiment, target).items():

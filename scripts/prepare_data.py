@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
             "--manual-dir has the original files of TFDS's datasets, --from has own files; use one of them."
         )
 
-    from lab10.data.own_files.dataset_summary import text_of
-    from lab10.data.own_files.options import Options
+    from lab10.data.own_files.dataset_summary import summary_text
+    from lab10.data.own_files.options import PrepareOptions
     from lab10.data.own_files.prepare import prepare_own_files
     from lab10.data.own_files.writer import Destination
     from lab10.data.sources import data_root
@@ -37,13 +37,13 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in vars(args).items()
-        if name in Options.__dataclass_fields__
+        if name in PrepareOptions.__dataclass_fields__
     }
     (name,) = args.names
     summary = prepare_own_files(
-        args.sources, Options(**given), Destination(name, data_root(args.data_dir), args.overwrite)
+        args.sources, PrepareOptions(**given), Destination(name, data_root(args.data_dir), args.overwrite)
     )
-    return {"prepared": {name: summary["folder"]}, "datasets": {name: summary}}, text_of(summary)
+    return {"prepared": {name: summary["folder"]}, "datasets": {name: summary}}, summary_text(summary)
 
 
 def _parser() -> Parser:

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser.add_argument("--no-test", dest="test", action="store_false", help="do not evaluate on the test split")
     args, overrides = parser.parse_known_args(arguments)
 
-    from lab10.cli.overrides import load_page
+    from lab10.cli.overrides import load_experiment_file
     from lab10.config import own_code
     from lab10.config.experiment import Experiment, to_json
     from lab10.config.paths import path_of
@@ -61,12 +61,12 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     from lab10.sweeps.sweep import run
 
     _require_fitting(args)
-    page = load_page(args.experiment)
-    name = page.name
+    file = load_experiment_file(args.experiment)
+    name = file.name
     directory = path_of(args.workdir or f"runs/sweep_{name}")
     sweep = Sweep(
         experiment=name,
-        default=to_json(page.experiment, Experiment),
+        default=to_json(file.experiment, Experiment),
         overrides=overrides,
         vary=args.vary,
         seeds=args.seeds,
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         directory=str(directory),
         storage=args.storage or f"sqlite:///{directory.absolute() / 'sweep.db'}",
         name=args.name or name,
-        own_code=[own.to_json() for own in own_code.describe_classes(page.own)],
+        own_code=[own.to_json() for own in own_code.describe_classes(file.own)],
     )
     result = run(sweep, args.workers, args.test)
     return result, _as_text(result)

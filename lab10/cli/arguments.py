@@ -33,7 +33,7 @@ def add_checkpoint(parser: Parser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="run the code in the workdir, if the run has a model or other parts of its own",
+        help="run the code in the workdir that defines the run's own model or components",
     )
     parser.add_argument(
         "--data.dir", metavar="DIR", help="folder of the prepared TFDS datasets (default: as in training)"

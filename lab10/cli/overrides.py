@@ -24,7 +24,7 @@ from lab10.parallel.distributed import Distributed
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
-class Page(NamedTuple):
+class ExperimentFile(NamedTuple):
     """An experiment file that was run.
 
     Attributes:
@@ -38,7 +38,7 @@ class Page(NamedTuple):
     own: tuple[type, ...]
 
 
-def load_page(name: str) -> Page:
+def load_experiment_file(name: str) -> ExperimentFile:
     """Runs an experiment file.
 
     Args:
@@ -59,23 +59,23 @@ def load_page(name: str) -> Page:
         source = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
-    page = run_file(path, source)
-    experiment = getattr(page.module, "experiment", None)
+    executed = run_file(path, source)
+    experiment = getattr(executed.module, "experiment", None)
     if not isinstance(experiment, Experiment):
         raise UserError(f"{path} defines no experiment; expected `experiment = Experiment(…)`.")
-    return Page(experiment, path.stem, page.classes)
+    return ExperimentFile(experiment, path.stem, executed.classes)
 
 
 def load_experiment(name: str) -> tuple[Experiment, str]:
-    """Runs an experiment file like `load_page`, and returns the experiment and its name."""
-    return load_page(name)[:2]
+    """Runs an experiment file like `load_experiment_file`, and returns the experiment and its name."""
+    return load_experiment_file(name)[:2]
 
 
 def _experiment_names() -> list[str]:
     return sorted(path.stem for path in EXPERIMENTS.glob("*.py"))
 
 
-class Launch(NamedTuple):
+class TrainingCommand(NamedTuple):
     """A parsed training command: what to run, in which workdir, and on which processes."""
 
     experiment: Experiment
@@ -83,7 +83,7 @@ class Launch(NamedTuple):
     distributed: Distributed
 
 
-def parse_training_arguments(arguments: list[str]) -> Launch:
+def parse_training_arguments(arguments: list[str]) -> TrainingCommand:
     """Parses `EXPERIMENT [--workdir DIR] [--FIELD VALUE …]`.
 
     Raises:
@@ -99,11 +99,13 @@ def parse_training_arguments(arguments: list[str]) -> Launch:
             print(f"{usage}\n`train.py EXPERIMENT --help` lists every field.")
             sys.exit(0)
         raise UserError(usage)
-    page = load_page(arguments[0])
-    return apply_overrides(page.experiment, page.name, arguments[1:], page.own)
+    file = load_experiment_file(arguments[0])
+    return apply_overrides(file.experiment, file.name, arguments[1:], file.own)
 
 
-def apply_overrides(default: Experiment, name: str, arguments: list[str], own: Collection[type] = ()) -> Launch:
+def apply_overrides(
+    default: Experiment, name: str, arguments: list[str], own: Collection[type] = ()
+) -> TrainingCommand:
     """Applies command-line arguments to an experiment.
 
     An option such as `--optimizer adam` or `--data.transform gaussiannoise` replaces a component by one of another
@@ -148,7 +150,7 @@ def apply_overrides(default: Experiment, name: str, arguments: list[str], own: C
     if "--workdir" in arguments[-1:] or "" in arguments:
         raise UserError("An option has no value; give --workdir a folder and every other option a value.")
     parsed = _parse(with_workdir, with_workdir(experiment=default), arguments, f"train.py {name}", own)
-    return Launch(parsed.experiment, parsed.workdir, parsed.distributed)
+    return TrainingCommand(parsed.experiment, parsed.workdir, parsed.distributed)
 
 
 def _replace_duration(default: Experiment, arguments: list[str]) -> Experiment:

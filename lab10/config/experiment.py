@@ -128,18 +128,20 @@ class Experiment:
 
 def own_types(*values: Any) -> frozenset[type]:
     """Returns the components in the given configs, or specs, whose classes are not defined in lab10."""
-    components = {type(part) for value in values for part in _parts(value) if isinstance(part, (*BASE_CLASSES, Spec))}
+    components = {
+        type(part) for value in values for part in _nested_configs(value) if isinstance(part, (*BASE_CLASSES, Spec))
+    }
     return frozenset(cls for cls in components if not is_built_in(cls))
 
 
-def _parts(value: Any) -> Iterator[Any]:
+def _nested_configs(value: Any) -> Iterator[Any]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield value
         for config_field in dataclasses.fields(value):
-            yield from _parts(getattr(value, config_field.name))
+            yield from _nested_configs(getattr(value, config_field.name))
     elif isinstance(value, tuple):  # such as metrics
         for part in value:
-            yield from _parts(part)
+            yield from _nested_configs(part)
 
 
 @functools.lru_cache(maxsize=64)

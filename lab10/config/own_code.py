@@ -16,7 +16,7 @@ from lab10.config.experiment import own_types
 from lab10.config.own_modules import module_that_defines, require_distinct_names, sha256_of
 from lab10.errors import UserError
 
-FOLDER = "own_code"
+OWN_CODE_FOLDER = "own_code"
 HOW_TO_MOVE = (
     "Put it into a file that ends in `experiment = Experiment(…)`, and train that file in a new --workdir: "
     "python scripts/train.py FILE.py"

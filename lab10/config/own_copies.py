@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab10.config.atomic_write import write_atomically
 from lab10.config.equivalent_sources import is_equivalent
-from lab10.config.own_code import FOLDER, HOW_TO_MOVE, OwnCode
+from lab10.config.own_code import HOW_TO_MOVE, OWN_CODE_FOLDER, OwnCode
 from lab10.config.own_modules import already_run, sha256_of
 from lab10.errors import UserError
 
@@ -22,7 +22,7 @@ def write_copies(workdir: Path, current: Sequence[OwnCode]) -> None:
       workdir: the folder of the run.
       current: what config.json records.
     """
-    folder = workdir / FOLDER
+    folder = workdir / OWN_CODE_FOLDER
     for own in current:
         if own.file is None:
             continue
@@ -32,7 +32,7 @@ def write_copies(workdir: Path, current: Sequence[OwnCode]) -> None:
         write_atomically(folder / own.file, own.source)
 
 
-def share(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
+def copy_into(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
     """Copies the files of code that this process has run into a folder, for other processes of the same work.
 
     A copy that is there already, and differs only in comments and docstrings, stays.
@@ -46,7 +46,7 @@ def share(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
     shared = []
     for own in code:
         known = already_run(own.sha256) if own.file is not None else None
-        if known is not None and (path := folder / FOLDER / str(own.file)).exists():
+        if known is not None and (path := folder / OWN_CODE_FOLDER / str(own.file)).exists():
             try:
                 present = _read_plain_file(path)
             except OSError as error:
@@ -67,7 +67,7 @@ def share(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
 def read_copy(workdir: Path, own: OwnCode) -> bytes:
     """Reads a copy, checked to be a plain file in the workdir with the recorded digest."""
     assert own.file is not None
-    path = workdir / FOLDER / own.file
+    path = workdir / OWN_CODE_FOLDER / own.file
     try:
         source = _read_plain_file(path)
     except OSError as error:
@@ -119,7 +119,7 @@ def require_same(workdir: Path, recorded: Sequence[OwnCode], current: Sequence[O
                 f"{workdir} holds a run with another config: it has {own.classes_in_words} of {own.name}, "
                 "and this experiment does not. Choose a new folder with --workdir."
             )
-        command = f"train.py {workdir / FOLDER / own.file} --workdir {workdir}" if own.file is not None else ""
+        command = f"train.py {workdir / OWN_CODE_FOLDER / own.file} --workdir {workdir}" if own.file is not None else ""
         raise UserError(
             f"{named.name} has changed since {workdir} was trained with its {own.classes_in_words}, and may give "
             "another result. Choose a new folder with --workdir, or restore the file."

@@ -17,11 +17,11 @@ from types import ModuleType
 
 from lab10.config.equivalent_sources import version_of
 from lab10.config.experiment import BASE_CLASSES
-from lab10.config.registry import VERSION, all_subclasses, components_of, is_built_in
+from lab10.config.registry import VERSION_ATTRIBUTE, all_subclasses, components_of, is_built_in
 from lab10.data.dataset import Spec
 from lab10.errors import UserError
 
-ROOTS = (*BASE_CLASSES, Spec)
+COMPONENT_BASES = (*BASE_CLASSES, Spec)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ def sha256_of(content: bytes) -> str:
 
 
 def module_that_defines(cls: type) -> OwnModule | None:
-    """Returns the file that `run_file` has run and that defines a class; None if there is none."""
+    """Returns the file that `run_file` has run and that defines a class; else None."""
     return _run.get(cls.__module__)
 
 
@@ -91,7 +91,7 @@ def run_file(path: Path, source: bytes) -> OwnModule:
         if isinstance(error, UserError) or not isinstance(error, Exception):
             raise
         raise UserError(_describe(error, path)) from error
-    vars(module)[VERSION] = version_of(source, ignored="experiment")
+    vars(module)[VERSION_ATTRIBUTE] = version_of(source, ignored="experiment")
     own = OwnModule(path, source, module, classes)
     if any(cls.__module__ == name for cls in classes):
         _run[name] = own
@@ -116,13 +116,13 @@ class _Source(importlib.abc.SourceLoader):
 
 def components_in(module: ModuleType) -> list[type]:
     """Returns the component classes outside lab10 that a module defines or imports."""
-    named = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, ROOTS))
+    named = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, COMPONENT_BASES))
     return [cls for cls in dict.fromkeys(named) if not is_built_in(cls)]
 
 
 def _defined_in(name: str) -> set[type]:
     """The component classes of a module, whether it still has them by their names or not."""
-    return {cls for root in ROOTS for cls in all_subclasses(root) if cls.__module__ == name}
+    return {cls for root in COMPONENT_BASES for cls in all_subclasses(root) if cls.__module__ == name}
 
 
 def require_distinct_names(where: object, classes: Collection[type]) -> None:
@@ -135,21 +135,21 @@ def require_distinct_names(where: object, classes: Collection[type]) -> None:
     Raises:
       UserError: two names are equal, or differ only in upper and lower case.
     """
-    for root in ROOTS:
+    for root in COMPONENT_BASES:
         built_in = {name.casefold(): name for name in components_of(root)}
         own = [cls.__name__ for cls in classes if issubclass(cls, root)]
         counts = Counter(name.casefold() for name in own)
         for name in own:
             if name.casefold() in built_in:
                 raise UserError(
-                    f"{where} has the {_kind(root)} {name}, and lab10 has the {_kind(root)} "
+                    f"{where} has the {_base_class_name(root)} {name}, and lab10 has the {_base_class_name(root)} "
                     f"{built_in[name.casefold()]}. Give the class another name, also in upper and lower case."
                 )
             if counts[name.casefold()] > 1:
                 raise UserError(f"{where} has two classes {name}; expected names that differ. Rename one.")
 
 
-def _kind(root: type) -> str:
+def _base_class_name(root: type) -> str:
     return root.__name__.lower().replace("trainstep", "train step")
 
 

@@ -29,7 +29,7 @@ PACKAGES = (
 )
 
 # The attribute of an experiment's module that tells its versions apart.
-VERSION = "__lab10_version__"
+VERSION_ATTRIBUTE = "__lab10_version__"
 
 
 @functools.cache
@@ -51,7 +51,7 @@ def type_name(cls: type) -> str:
     module = sys.modules.get(cls.__module__)
     if is_built_in(cls) or module is None:
         return cls.__name__
-    if (version := getattr(module, VERSION, None)) is not None:
+    if (version := getattr(module, VERSION_ATTRIBUTE, None)) is not None:
         return f"{cls.__name__} ({version})"
     # A cell of a notebook that was run again, or a function, defines another class of the same name.
     is_current = getattr(module, cls.__name__, None) is cls

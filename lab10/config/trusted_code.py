@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab10.config.equivalent_sources import first_line
-from lab10.config.own_code import FOLDER, HOW_TO_MOVE, OwnCode, digest_of_module, session_classes
+from lab10.config.own_code import HOW_TO_MOVE, OWN_CODE_FOLDER, OwnCode, digest_of_module, session_classes
 from lab10.config.own_copies import read_copy
 from lab10.config.own_modules import already_run, components_in, run_file
 from lab10.errors import UserError
@@ -51,7 +51,7 @@ def _is_known(own: OwnCode) -> bool:
 
 def _classes(workdir: Path, own: OwnCode) -> list[type]:
     if own.file is not None:
-        path = workdir / FOLDER / own.file
+        path = workdir / OWN_CODE_FOLDER / own.file
         found = (already_run(own.sha256) or run_file(path, read_copy(workdir, own))).classes
     elif own.module is not None:
         found = tuple(_import(workdir, own))
@@ -89,10 +89,12 @@ def _explain(workdir: Path, unknown: Sequence[OwnCode]) -> str:
             lines.append(f"  the module {own.module}, for {own.classes_in_words}")
             continue
         says = first_line(read_copy(workdir, own))
-        lines.append(f"  {workdir / FOLDER / own.file}, for {own.classes_in_words}{f': “{says}”' if says else ''}")
+        lines.append(
+            f"  {workdir / OWN_CODE_FOLDER / own.file}, for {own.classes_in_words}{f': “{says}”' if says else ''}"
+        )
     return "\n".join(
         [
-            f"{workdir} has code of its own, which loading the run would run:",
+            f"{workdir} has own code, which loading the run would execute:",
             *lines,
             "Such code can do whatever you can. Read it first. If you trust it, load the run with "
             "lab10.load(DIR, trust=True), or give the script --trust.",

@@ -116,7 +116,7 @@ class Dataset(abc.ABC):
     validation_split: str | None = None
     """TFDS split for validation; None: rows of the train split are held out."""
     validation_fraction: float = 0.1
-    """Fraction of the train split that is held out for validation, if it has no split of its own; 0: none."""
+    """Fraction of the train split that is held out for validation, if it has no separate split; 0: none."""
     validation_seed: int = 0
     """Seed of the choice of validation examples."""
     validation_group: str | None = None
@@ -132,7 +132,7 @@ class Dataset(abc.ABC):
         if self.validation_split is not None and self.validation_group is not None:
             raise UserError(
                 "--data.validation-group groups rows that are held out of the train split, and --data.validation-split "
-                "names a split of its own. Give one of them."
+                "names a separate split. Give one of them."
             )
 
     @abc.abstractmethod

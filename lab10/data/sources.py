@@ -173,7 +173,7 @@ def open_builder(name: str, root: Path) -> Any:
         importlib.import_module(SAMPLES[_base(name)])  # importing registers the builder with TFDS
     builder = find_tfds_builder(name, root)
     if not builder.is_prepared() and not type(builder).__module__.startswith("tensorflow_datasets."):
-        prepare_own(builder)
+        prepare_from_builder(builder)
     if not builder.is_prepared():
         raise UserError(f"{name} is not prepared in {root}.\n{found_instead(name, root) or _data_hint(name, root)}")
     return builder
@@ -220,7 +220,7 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def prepare_own(builder: Any) -> None:
+def prepare_from_builder(builder: Any) -> None:
     """Prepares a dataset of this project or of the user, whose builder is imported.
 
     Needs neither a network nor TensorFlow, unless the builder does.

@@ -98,7 +98,7 @@ class TextDataset(Dataset):
     length_buckets: int = 6
     """Number of padded lengths; batches contain texts of similar length. 1: one length, random batches."""
     max_ngram: int = 1
-    """Words in the longest n-gram that has an id of its own, for models that read exact n-grams; 1: only words."""
+    """Words in the longest n-gram that has an id, for models that read exact n-grams; 1: only words."""
     ngram_min_count: int = 1
     """Number of training texts in which an n-gram of several words must occur to have an id."""
 

@@ -17,7 +17,7 @@ TRAIN_COLOR, VALIDATION_COLOR = "#7f9fc6", "#c44e2f"
 
 
 def plot_history(metrics_path: Path, output: Path) -> None:
-    """Plots each metric of a metrics.jsonl over the epochs, in a panel of its own, and writes a PNG file."""
+    """Plots each metric of a metrics.jsonl over the epochs, one panel each, and writes a PNG file."""
     lines = read_metrics(metrics_path)
     names = [
         name

@@ -144,7 +144,7 @@ class Run:
             _require_no_links(self._workdir.path / "evaluations")
             count = self._workdir.record_evaluation(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
             # The count in the name keeps an evaluation from overwriting another.
-            stem = self._workdir.path / "evaluations" / f"{file_name_of(split)}-{count}"
+            stem = self._workdir.path / "evaluations" / f"{split_file_name(split)}-{count}"
             path = _write_csv(stem.with_suffix(".csv"), columns, self.spec.class_names)
             recorded = {"read_count": count, "per_example": str(path)}
             stem.with_suffix(".json").write_text(json.dumps(result | recorded, indent=1))
@@ -188,7 +188,7 @@ class Run:
         )
 
 
-def file_name_of(split: str) -> str:
+def split_file_name(split: str) -> str:
     """Returns a part of a file name for a split; slices such as `test[:10%]` get a name that is valid everywhere."""
     return urllib.parse.quote(split, safe="+")
 

@@ -103,7 +103,7 @@ class TextRun(Run):
         }
 
     def _is_known(self, rank: int) -> bool:
-        """Returns whether the word of a rank in the vocabulary has an id of its own."""
+        """Returns whether the word with a rank in the vocabulary has an id."""
         return self._data.num_words is None or rank + self._data.index_from < self._data.num_words
 
     def _known_words(self, ranks: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from lab10.models.fused_lstm import Carry, Recurrence, fused_lstm
 Implementation = Literal["auto", "reference", "fused"]
 
 
-def forget_gate_one(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+def forget_gate_bias_init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Returns zeros, ones for the forget gate (Jozefowicz et al. 2015, section 2.2; Keras's `unit_forget_bias`)."""
     input_gate, forget_gate, candidate, output_gate = jnp.split(jnp.zeros(shape, dtype), 4)
     return jnp.concatenate([input_gate, forget_gate + 1, candidate, output_gate])
@@ -38,7 +38,7 @@ class LSTMCell(nn.Module):
         recurrent_kernel = self.param(
             "recurrent_kernel", nn.initializers.orthogonal(), (self.hidden_size, 4 * self.hidden_size)
         )
-        bias = self.param("bias", forget_gate_one, (4 * self.hidden_size,))
+        bias = self.param("bias", forget_gate_bias_init, (4 * self.hidden_size,))
         return [input_kernel, recurrent_kernel, bias]
 
     def __call__(

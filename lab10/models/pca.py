@@ -80,7 +80,7 @@ def fit_pca(
         rows = _few_rows(itertools.chain([first], chunks_of_pass), check_time)
         if rows is not None:
             return _fit_few_rows(rows, latent, center)
-        return _iterate(chunks, first.shape[1], latent, center, max_seconds)
+        return _subspace_iteration(chunks, first.shape[1], latent, center, max_seconds)
     count, total, moments = 0, 0.0, 0.0
     for chunk in itertools.chain([first], chunks_of_pass):
         check_time()
@@ -117,7 +117,7 @@ def _fit_few_rows(x: Float[np.ndarray, "rows features"], latent: int, center: bo
     return PCA(np.linalg.qr(x.T @ vectors[:, ::-1][:, :latent])[0].T, mean)
 
 
-def _iterate(
+def _subspace_iteration(
     chunks: Iterable[Float[np.ndarray, "_ features"]], features: int, latent: int, center: bool, max_seconds: float
 ) -> PCA:
     """Fits by subspace iteration on the second moments (Halko, Martinsson and Tropp 2011, algorithm 4.4).

@@ -26,7 +26,7 @@ from lab10.parallel.multihost import is_lead_process
 MANUAL_OPTIONS = "--distributed.coordinator-address, --distributed.num-processes and --distributed.process-id"
 # Time after which the others are said to be waited for, and by which JAX's timeout is longer than ours.
 QUIET_SECONDS, JAX_MARGIN_SECONDS = 2.0, 60
-RUN_ALONE = "To run this process alone, give it --distributed.detect False and its own --workdir."
+RUN_ALONE_HINT = "To run this process alone, give it --distributed.detect False and its own --workdir."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class Distributed:
         launcher = self._launcher() or "the launcher (--distributed.detect True)"
         return (
             f"According to {launcher}, this is one of several processes of a run: waiting for the others, for at most "
-            f"{self.connect_timeout_seconds} s. {RUN_ALONE}"
+            f"{self.connect_timeout_seconds} s. {RUN_ALONE_HINT}"
         )
 
 
@@ -136,7 +136,7 @@ def connect(settings: Distributed) -> None:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"Cannot connect to the other processes of this run: {reason}\nGive {MANUAL_OPTIONS}.\n{RUN_ALONE}"
+            f"Cannot connect to the other processes of this run: {reason}\nGive {MANUAL_OPTIONS}.\n{RUN_ALONE_HINT}"
         ) from error
     console.quiet = not is_lead_process()
     console.print(f"{jax.process_count()} processes, {jax.device_count()} devices", markup=False)

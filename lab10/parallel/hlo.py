@@ -68,7 +68,7 @@ class Instruction:
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class HloProgram:
     """A compiled program.
 
     Attributes:
@@ -149,7 +149,7 @@ class Program:
         )
 
 
-def parse(text: str) -> Program:
+def parse(text: str) -> HloProgram:
     """Parses `jax.stages.Compiled.as_text()`."""
     computations: dict[str, dict[str, Instruction]] = {}
     entry = current = ""
@@ -161,7 +161,7 @@ def parse(text: str) -> Program:
         elif found := re.match(r"\s+(ROOT )?%?([\w.-]+) = ", line):
             instruction = _instruction(found[2], line[found.end() :], is_root=found[1] is not None)
             computations[current][instruction.name] = instruction
-    return Program(computations, entry)
+    return HloProgram(computations, entry)
 
 
 def _instruction(name: str, text: str, is_root: bool) -> Instruction:

@@ -4,12 +4,12 @@ import dataclasses
 import math
 import re
 
-from lab10.parallel.hlo import Instruction, Program
+from lab10.parallel.hlo import HloProgram, Instruction
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
 _FLOATS = ("f16", "bf16", "f32", "f64")
 # Neither launch a kernel nor move data.
-_FREE = (
+_OPERATIONS_WITHOUT_COST = (
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id"),
     *("opt-barrier", "add-dependency"),
 )
@@ -35,12 +35,12 @@ class ProgramCosts:
     kernel_launches: int
 
 
-def program_costs(program: Program) -> ProgramCosts:
+def program_costs(program: HloProgram) -> ProgramCosts:
     """Counts the costs of one step; a loop of unknown length counts as one step."""
     flops = bytes_accessed = collective_bytes = launches = 0
     collectives: dict[str, int] = {}
     for computation, instruction, times in program.executed():
-        if instruction.opcode in _FREE or instruction.opcode.endswith(("-done", "-update")):
+        if instruction.opcode in _OPERATIONS_WITHOUT_COST or instruction.opcode.endswith(("-done", "-update")):
             continue
         launches += times
         bytes_accessed += times * _bytes_accessed(program, computation, instruction)
@@ -105,7 +105,7 @@ def _convolution_terms(left: tuple[int, ...], kernel: tuple[int, ...], instructi
     return terms
 
 
-def _bytes_accessed(program: Program, computation: dict[str, Instruction], instruction: Instruction) -> int:
+def _bytes_accessed(program: HloProgram, computation: dict[str, Instruction], instruction: Instruction) -> int:
     """Bytes read and written. Operands that are only sliced or updated in place count as the slice."""
     inside = program.fused(instruction)
     if not inside:

@@ -17,7 +17,7 @@ from lab10.training.state import Params
 TOLERANCE = 1e-3
 # Gauss-Legendre points in each panel of the path from zero embeddings to those of the text. One panel is exact to 1e-5
 # for the trained LSTM, which is smooth; a panel with a kink of a ReLU is less accurate.
-POINTS = 64
+INTEGRATION_POINTS = 64
 PANELS = (1, 4, 16, 64, 256)
 
 
@@ -85,7 +85,7 @@ def integrated_gradients(
       tokens: rows of ids, or all inputs of a model that reads more than the ids of words.
       towards: a class for each text.
       against: another class for each text.
-      panels: number of equal parts of the path, with `POINTS` points each.
+      panels: number of equal parts of the path, with `INTEGRATION_POINTS` points each.
     """
 
     def margins(token_weights: Float[Array, "batch time"]) -> Float[Array, " batch"]:
@@ -102,7 +102,7 @@ def integrated_gradients(
         position, weight = point
         return total + weight * gradient(position * whole), None
 
-    nodes, weights = np.polynomial.legendre.leggauss(POINTS)  # on [-1, 1]
+    nodes, weights = np.polynomial.legendre.leggauss(INTEGRATION_POINTS)  # on [-1, 1]
     positions = (np.arange(panels)[:, None] + (nodes[None] + 1) / 2) / panels
     points = (
         jnp.asarray(positions.ravel(), jnp.float32),

@@ -10,23 +10,25 @@ from lab10.inspection.plots import plot_reconstructions
 from lab10.models.autoencoder import LinearAutoencoder
 from lab10.report.evaluated_runs import EvaluatedRun
 from lab10.report.figures import plot_filters, plot_projection, plot_traversals, png, printable
-from lab10.report.latents import decoder_filters, project, traverse, within_span
-from lab10.report.page import Block, Image, Section
+from lab10.report.latents import decoder_filters, project, project_onto_span, traverse
+from lab10.report.page import Block, PageImage, Section
 
-SHOWN = 10
-DIRECTIONS = 8
-DEVIATIONS = np.arange(-3.0, 4.0)
-FILTERS = 12
+NUM_IMAGES = 10
+NUM_DIRECTIONS = 8
+STANDARD_DEVIATIONS = np.arange(-3.0, 4.0)
+NUM_FILTERS = 12
 SIGNED_COLORS = "Red is positive, blue negative"
 SIGNED_CHANNELS = "Gray is zero, and each color is brighter where it is positive"
 
 
 def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], split: str) -> Section | None:
     """Shows reconstructions of the same images by several autoencoders, if they share a dataset."""
-    if len(runs) < 2 or any(run.run.spec != runs[0][1].spec or run.content != runs[0][0].content for run, _ in runs):
+    if len(runs) < 2 or any(
+        run.run.spec != runs[0][1].spec or run.content_sha256 != runs[0][0].content_sha256 for run, _ in runs
+    ):
         return None
     # Indices into the runs' splits may differ; row ids of the TFDS split do not.
-    common = functools.reduce(np.intersect1d, (run.per_example["example"] for run, _ in runs))[:SHOWN]
+    common = functools.reduce(np.intersect1d, (run.per_example["example"] for run, _ in runs))[:NUM_IMAGES]
     if not len(common):
         return None
     rows = {}
@@ -40,7 +42,7 @@ def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], sp
         f"The first {len(common)} images of the {split} split and each run's reconstructions. Above each: the squared "
         "error summed over pixels. Below: the difference."
     )
-    return Section("Side by side", [Image("side-by-side", drawn, caption)])
+    return Section("Side by side", [PageImage("side-by-side", drawn, caption)])
 
 
 def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: str) -> Section:
@@ -48,18 +50,18 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
     name, errors = run.name, run.per_example.get("reconstruction_error", run.per_example["loss"])
     shape = autoencoder.spec.shape
     linear = isinstance(autoencoder.config.model, LinearAutoencoder)
-    first, _ = autoencoder.plot_reconstructions(split, list(range(min(SHOWN, len(errors)))))
-    worst, of_worst = autoencoder.plot_reconstructions(split, np.argsort(-errors, kind="stable")[:SHOWN].tolist())
+    first, _ = autoencoder.plot_reconstructions(split, list(range(min(NUM_IMAGES, len(errors)))))
+    worst, of_worst = autoencoder.plot_reconstructions(split, np.argsort(-errors, kind="stable")[:NUM_IMAGES].tolist())
     pca = " Below them, the reconstructions by exact PCA of the same latent size." if linear else ""
     blocks: list[Block] = [
-        Image(
+        PageImage(
             f"reconstructions-{name}",
             png(first),
             f"The first images of the {split} split, their reconstructions with the squared error summed over "
             f"pixels, and the difference.{pca}",
             "Reconstructions",
         ),
-        Image(
+        PageImage(
             f"worst-{name}",
             png(worst),
             f"The images of the {split} split with the largest errors, up to "
@@ -71,7 +73,7 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
     latents, labels = of_split["latents"], of_split["labels"]
     projection = project(latents)
     blocks.append(
-        Image(
+        PageImage(
             f"latents-{name}",
             png(plot_projection(projection, labels, autoencoder.spec.class_names)),
             f"Latent vectors of the {split} split, of size {latents.shape[1]}, on their first two principal "
@@ -80,11 +82,11 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
             "The latent space",
         )
     )
-    images = traverse(autoencoder.decode, latents, DIRECTIONS, DEVIATIONS)
+    images = traverse(autoencoder.decode, latents, NUM_DIRECTIONS, STANDARD_DEVIATIONS)
     blocks.append(
-        Image(
+        PageImage(
             f"traversals-{name}",
-            png(plot_traversals(images, DEVIATIONS, shape)),
+            png(plot_traversals(images, STANDARD_DEVIATIONS, shape)),
             "Decoder outputs along lines through the mean of all latent vectors. Each row follows one principal "
             "component, ordered by variance; columns are in standard deviations.",
             "Latent space traversals",
@@ -102,20 +104,22 @@ def _filters(run: EvaluatedRun, autoencoder: AutoencoderRun) -> list[Block]:
         return []
     # The sign of a component is arbitrary; choose it so that most of its pixels are positive.
     components = components * np.where(components.sum(axis=1, keepdims=True) < 0, -1, 1)
-    rows = {"exact PCA": components[:FILTERS], "decoder": filters[:FILTERS]}
+    rows = {"exact PCA": components[:NUM_FILTERS], "decoder": filters[:NUM_FILTERS]}
     caption = (
         "Top: the first principal components of the training images, without centering. Bottom: the decoder's filters, "
         "which are the outputs for each input of its last layer, those that explain most of the components first. "
         f"{SIGNED_COLORS if autoencoder.spec.channels == 1 else SIGNED_CHANNELS}; each image has its own scale."
     )
     if isinstance(autoencoder.config.model, LinearAutoencoder):
-        drawable = within_span(components, filters)
-        rows = {"exact PCA": components[:FILTERS], "projected on\nthe filters": drawable[:FILTERS], **rows}
+        drawable = project_onto_span(components, filters)
+        rows = {"exact PCA": components[:NUM_FILTERS], "projected on\nthe filters": drawable[:NUM_FILTERS], **rows}
         caption += (
             " A linear autoencoder spans the subspace of the components in another basis. Middle: the projection of "
             "each component onto the span of the filters, which contains "
             f"{100 * np.mean(np.sum(drawable**2, axis=1)):.1f} % of all components."
         )
     return [
-        Image(f"filters-{run.name}", png(plot_filters(rows, autoencoder.spec.shape)), caption, "The decoder's filters")
+        PageImage(
+            f"filters-{run.name}", png(plot_filters(rows, autoencoder.spec.shape)), caption, "The decoder's filters"
+        )
     ]

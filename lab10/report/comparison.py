@@ -67,7 +67,7 @@ def compare_runs(first: EvaluatedRun, second: EvaluatedRun) -> list[Comparison]:
 
 def difference_in_examples(first: EvaluatedRun, second: EvaluatedRun) -> str | None:
     """Returns the reason why two runs cannot be compared example by example; None if they can."""
-    if first.content != second.content:
+    if first.content_sha256 != second.content_sha256:
         return "they were trained on different data"
     splits = [run.run.config.data.tfds_split(run.result["split"]) for run in (first, second)]
     if splits[0] != splits[1]:

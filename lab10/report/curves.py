@@ -27,7 +27,7 @@ class Curve:
     count: int
 
 
-def curves_of(runs: Sequence[Sequence[dict[str, Any]]], metric: str) -> list[Curve]:
+def mean_curves(runs: Sequence[Sequence[dict[str, Any]]], metric: str) -> list[Curve]:
     """Returns the curves of a metric from the lines of several runs, training first.
 
     Runs of one config measure at the same steps; an unfinished run shortens the curve of all. If the training lines of

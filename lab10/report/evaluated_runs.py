@@ -16,7 +16,7 @@ from lab10.training.json_lines import read_json_lines
 from lab10.training.workdir import Workdir
 
 # Runs that differ only in these fields are repetitions of one configuration.
-SEEDS = ("seed", "data.shuffle_seed", "data.validation_seed")
+SEED_FIELDS = ("seed", "data.shuffle_seed", "data.validation_seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class EvaluatedRun:
       lines: the lines of metrics.jsonl.
       result: the result of `Run.evaluate`.
       per_example: metrics and predictions, [examples] each, and `example`, their row ids in the TFDS split.
-      content: digest of the dataset that the run was trained on.
+      content_sha256: digest of the dataset that the run was trained on.
     """
 
     name: str
@@ -39,7 +39,7 @@ class EvaluatedRun:
     lines: list[dict[str, Any]]
     result: dict[str, Any]
     per_example: dict[str, np.ndarray]
-    content: str
+    content_sha256: str
 
     @property
     def metrics(self) -> list[str]:
@@ -50,9 +50,9 @@ class EvaluatedRun:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The values of `SEEDS`."""
+        """The values of `SEED_FIELDS`."""
         fields = flatten(self.run.config)
-        return tuple(fields[name] for name in SEEDS)
+        return tuple(fields[name] for name in SEED_FIELDS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,9 +143,9 @@ def group_runs(runs: Sequence[EvaluatedRun]) -> list[SeedGroup]:
         fields = flatten(run.run.config)
         split = run.run.config.data.tfds_split(run.result["split"])
         key = (
-            run.content,
+            run.content_sha256,
             split,
-            tuple(sorted((name, repr(value)) for name, value in fields.items() if name not in SEEDS)),
+            tuple(sorted((name, repr(value)) for name, value in fields.items() if name not in SEED_FIELDS)),
         )
         groups.setdefault(key, []).append(run)
     ordered = (sorted(members, key=lambda run: run.seeds) for members in groups.values())
@@ -158,6 +158,6 @@ def differing_values(groups: Sequence[SeedGroup]) -> dict[str, list[str]]:
     values = {
         option(name): [str(config[name]) if name in config else "–" for config in configs]
         for name in sorted(set().union(*configs))
-        if name not in SEEDS
+        if name not in SEED_FIELDS
     }
     return {name: of_groups for name, of_groups in values.items() if len(set(of_groups)) > 1}

@@ -78,7 +78,9 @@ def decoder_filters(params: Any, components: Float[np.ndarray, "components pixel
     return last[-1][np.argsort(-drawn, kind="stable")]
 
 
-def within_span(images: Float[np.ndarray, "images pixels"], filters: Filters) -> Float[np.ndarray, "images pixels"]:
+def project_onto_span(
+    images: Float[np.ndarray, "images pixels"], filters: Filters
+) -> Float[np.ndarray, "images pixels"]:
     """Returns the orthogonal projection of each image onto the span of the filters.
 
     The squares of a projected image of norm 1 sum to 1 if the span contains the image; for a random span, they sum to

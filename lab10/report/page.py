@@ -33,7 +33,7 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
-class Image:
+class PageImage:
     """A figure.
 
     Attributes:
@@ -63,7 +63,7 @@ class Image:
 
 
 @dataclasses.dataclass(frozen=True)
-class Word:
+class ColoredWord:
     """A word of a text and its influence on the prediction."""
 
     text: str
@@ -83,7 +83,7 @@ class ColoredText:
     template: ClassVar[str] = "colored"
 
     title: str
-    words: Sequence[Word]
+    words: Sequence[ColoredWord]
     note: str
 
     @property
@@ -101,7 +101,7 @@ class Paragraph:
     text: str
 
 
-Block = Table | Image | ColoredText | Paragraph
+Block = Table | PageImage | ColoredText | Paragraph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +121,9 @@ class Page:
     subtitle: str
     sections: Sequence[Section]
 
-    def images(self) -> list[Image]:
+    def images(self) -> list[PageImage]:
         """Returns all figures, in order."""
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Image)]
+        return [block for section in self.sections for block in section.blocks if isinstance(block, PageImage)]
 
 
 def render(page: Page) -> bytes:

@@ -19,7 +19,7 @@ from lab10.report.summary import (
     config_section,
     curves_section,
     differences_section,
-    estimates_of,
+    estimate_metrics,
     figures_section,
 )
 from lab10.report.text_sections import text_section
@@ -56,7 +56,7 @@ def write_report(
     runs = restore_runs(directories, checkpoint, **data)
     _make(folder)
     groups = group_runs(evaluate_runs(directories, runs, split))
-    estimates, comparisons = estimates_of(groups), compare(groups)
+    estimates, comparisons = estimate_metrics(groups), compare(groups)
     page = Page(_title(groups), _subtitle(groups, split), _sections(groups, estimates, comparisons, split))
     figures = []
     try:

@@ -34,7 +34,7 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spread:
+class SeedSpread:
     """A metric over the seeds of one configuration.
 
     Attributes:
@@ -129,7 +129,7 @@ def mcnemar(first_right: Bool[np.ndarray, " examples"], second_right: Bool[np.nd
     )
 
 
-def spread(values: list[float]) -> Spread:
+def spread(values: list[float]) -> SeedSpread:
     """Returns the mean and the standard deviation over seeds."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(float(np.mean(values)), deviation, len(values))
+    return SeedSpread(float(np.mean(values)), deviation, len(values))

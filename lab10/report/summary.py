@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from lab10.config.experiment import flatten
 from lab10.config.fields import option
 from lab10.report.comparison import Comparison, NotComparable
-from lab10.report.curves import curves_of
-from lab10.report.evaluated_runs import SEEDS, EvaluatedRun, SeedGroup, differing_values
+from lab10.report.curves import mean_curves
+from lab10.report.evaluated_runs import SEED_FIELDS, EvaluatedRun, SeedGroup, differing_values
 from lab10.report.figures import plot_curves, plot_estimates, png
-from lab10.report.page import Block, Image, Paragraph, Section, Table
+from lab10.report.page import Block, PageImage, Paragraph, Section, Table
 from lab10.report.significance import Estimate, mean_with_interval, spread
 from lab10.training.state import count_parameters
 
@@ -18,7 +18,7 @@ MAX_RECALL_CLASSES = 20
 Estimates = dict[str, dict[str, list[Estimate]]]  # metric → group → one estimate per run
 
 
-def estimates_of(groups: Sequence[SeedGroup]) -> Estimates:
+def estimate_metrics(groups: Sequence[SeedGroup]) -> Estimates:
     """Estimates every metric of every run, with its confidence interval."""
     return {
         metric: {group.name: [mean_with_interval(run.per_example[metric]) for run in group.runs] for group in groups}
@@ -28,7 +28,7 @@ def estimates_of(groups: Sequence[SeedGroup]) -> Estimates:
 
 def figures_section(groups: Sequence[SeedGroup], estimates: Estimates, split: str) -> Section:
     """Makes the first table: every run with its metrics, their confidence intervals, and the spread over seeds."""
-    varying = [name for i, name in enumerate(SEEDS) if len({run.seeds[i] for run in _runs(groups)}) > 1]
+    varying = [name for i, name in enumerate(SEED_FIELDS) if len({run.seeds[i] for run in _runs(groups)}) > 1]
     shown = varying or ["seed"]
     references = [
         name
@@ -70,7 +70,7 @@ def figures_section(groups: Sequence[SeedGroup], estimates: Estimates, split: st
     blocks += _recall_tables(_runs(groups))
     if len(_runs(groups)) > 1:
         drawn = f"Results on the {split} split, one line per run, with 95 % confidence intervals."
-        blocks.append(Image("figures", png(plot_estimates(estimates, split)), drawn))
+        blocks.append(PageImage("figures", png(plot_estimates(estimates, split)), drawn))
     return Section("Results", blocks)
 
 
@@ -102,7 +102,7 @@ def curves_section(groups: Sequence[SeedGroup]) -> Section:
     """Draws the learning curves over epochs."""
     curves = {}
     for metric in groups[0].first_run.metrics:
-        of_groups = {group.name: curves_of([run.lines for run in group.runs], metric) for group in groups}
+        of_groups = {group.name: mean_curves([run.lines for run in group.runs], metric) for group in groups}
         if any(of_groups.values()):
             curves[metric] = {name: of_group for name, of_group in of_groups.items() if of_group}
     if not curves:
@@ -112,7 +112,7 @@ def curves_section(groups: Sequence[SeedGroup]) -> Section:
     )
     if any(len(group.runs) > 1 for group in groups):
         caption += " Lines are means over seeds; the shaded area spans the lowest to the highest seed."
-    return Section("Learning curves", [Image("learning-curves", png(plot_curves(curves)), caption)])
+    return Section("Learning curves", [PageImage("learning-curves", png(plot_curves(curves)), caption)])
 
 
 def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Section | None:

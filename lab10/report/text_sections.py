@@ -8,9 +8,9 @@ from lab10.data.tokenizer import is_token
 from lab10.inspection import TextRun
 from lab10.report.attribution import TOLERANCE, Attribution, explain, takes_token_weights
 from lab10.report.evaluated_runs import EvaluatedRun
-from lab10.report.page import Block, ColoredText, Paragraph, Section, Word
+from lab10.report.page import Block, ColoredText, ColoredWord, Paragraph, Section
 
-SHOWN = 10
+NUM_TEXTS = 10
 
 
 def most_confidently_wrong(per_example: dict[str, np.ndarray], count: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def most_confidently_wrong(per_example: dict[str, np.ndarray], count: int) -> np
 def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
     """Shows the most confidently wrong texts, each word colored by its influence."""
     title, per_example = f"A closer look at {run.name}: confident and wrong", run.per_example
-    worst = most_confidently_wrong(per_example, SHOWN)
+    worst = most_confidently_wrong(per_example, NUM_TEXTS)
     if not len(worst):
         return Section(title, [Paragraph(f"Every text of the {split} split is classified correctly.")])
     # In float32, whatever the run computes in: influences are differences of close numbers.
@@ -55,7 +55,7 @@ def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
                 f"{i + 1}. Predicted {said} with probability {per_example['probability'][index]:.4f}; "
                 f"true class {truth}"
                 f" (example {per_example['example'][index]})",
-                [Word(word, influence) for word, influence in zip(words, influences, strict=True)],
+                [ColoredWord(word, influence) for word, influence in zip(words, influences, strict=True)],
                 _completeness_text(attribution, i),
             )
         )

@@ -29,7 +29,7 @@ def parse_vary(text: str) -> tuple[str, BaseDistribution]:
     if not (equals and field and values):
         raise UserError(f"--vary {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH or FIELD=log:LOW..HIGH.")
     if field in ("seed", "workdir"):
-        raise UserError(f"--vary {text}: seeds are given by --seeds 0 1 2, and every run has a workdir of its own.")
+        raise UserError(f"--vary {text}: give seeds with --seeds 0 1 2; every run gets a separate workdir.")
     if ".." in values:
         return field, _parse_range(text, values)
     choices = [choice.strip() for choice in values.split(",")]

@@ -81,7 +81,7 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
 
 def _share_own_code(sweep: Sweep) -> Sweep:
     """Copies the trials' own code into the sweep's folder, so that workers do not depend on the original file."""
-    shared = own_copies.share(Path(sweep.directory), own_code.parse(sweep.own_code))
+    shared = own_copies.copy_into(Path(sweep.directory), own_code.parse(sweep.own_code))
     sweep = dataclasses.replace(sweep, own_code=[own.to_json() for own in shared])
     sweep.own_classes()  # this process evaluates the chosen runs
     return sweep

@@ -28,7 +28,7 @@ from lab10.training.workdir import Workdir
 POLL_SECONDS = 1.0
 
 
-class Run(NamedTuple):
+class TrialRun(NamedTuple):
     """One run of a trial."""
 
     trial: optuna.Trial
@@ -60,7 +60,7 @@ def default_max_vmapped() -> int:
 def train_trials(sweep: Sweep, study: optuna.Study, trials: list[optuna.Trial], max_vmapped: int) -> None:
     """Trains the runs of trials that share a program, and tells Optuna the result of each trial."""
     runs = [
-        Run(trial, *one)
+        TrialRun(trial, *one)
         for trial in trials
         for one in zip(sweep.experiments(trial.params), sweep.workdirs(trial), strict=True)
     ]
@@ -70,7 +70,9 @@ def train_trials(sweep: Sweep, study: optuna.Study, trials: list[optuna.Trial], 
         batch = runs[:max_vmapped]
         try:
             results = train_together(
-                [run.experiment for run in batch], [Workdir(run.workdir) for run in batch], callbacks_of(batch, pruned)
+                [run.experiment for run in batch],
+                [Workdir(run.workdir) for run in batch],
+                make_callbacks(batch, pruned),
             )
         except Diverged as error:
             (diverged,) = (run.trial for run in batch if run.workdir == Path(error.workdir))
@@ -90,7 +92,7 @@ def train_trials(sweep: Sweep, study: optuna.Study, trials: list[optuna.Trial], 
             study.tell(trial, statistics.mean(best[trial.number]))
 
 
-def callbacks_of(runs: list[Run], pruned: set[int]) -> list[EvalCallback]:
+def make_callbacks(runs: list[TrialRun], pruned: set[int]) -> list[EvalCallback]:
     """Makes a callback for each run, which reports the mean over a trial's seeds to the pruner.
 
     If seeds are trained one after the other, only the first is reported: Optuna keeps the first value of a step.
@@ -102,7 +104,7 @@ def callbacks_of(runs: list[Run], pruned: set[int]) -> list[EvalCallback]:
     seeds = collections.Counter(run.trial.number for run in runs)
     measured: dict[tuple[int, int], list[float]] = collections.defaultdict(list)
 
-    def on_evaluation(run: Run, step: int, metrics: dict[str, float]) -> bool:
+    def on_evaluation(run: TrialRun, step: int, metrics: dict[str, float]) -> bool:
         trial, values = run.trial, measured[run.trial.number, step]
         values.append(metrics[run.experiment.monitor])
         if len(values) == seeds[trial.number]:

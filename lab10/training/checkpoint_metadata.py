@@ -21,7 +21,7 @@ from lab10.training.early_stopping import EarlyStopping
 FORMAT_VERSION = 3
 METADATA_FILE = "_CHECKPOINT_METADATA"  # written by Orbax; contains the custom_metadata
 # Errors that damaged metadata cause.
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
+READ_ERRORS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError)
 
 
 class UnsupportedFormat(UserError):
@@ -83,7 +83,7 @@ def read_info(path: Path) -> SavedRunInfo:
             raise ValueError("they differ from what was saved")
         if metadata["format"] == FORMAT_VERSION:
             return SavedRunInfo.from_json(metadata)
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
     raise UnsupportedFormat(
         f"{path} has the checkpoint format {metadata['format']}; this version of lab10 reads format "

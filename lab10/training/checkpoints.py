@@ -22,7 +22,7 @@ from lab10.errors import UserError
 from lab10.parallel.multihost import run_on_lead
 from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoint_metadata import (
-    UNREADABLE,
+    READ_ERRORS,
     SavedRunInfo,
     UnsupportedFormat,
     digest,
@@ -33,13 +33,13 @@ from lab10.training.early_stopping import EarlyStopping
 from lab10.training.saved_checkpoints import SavedCheckpoints
 
 KEEP_LATEST = 2
-DROPPED = ".dropped"
+DROPPED_SUFFIX = ".dropped"
 # Suffixes of the folders left by a process that died while it saved or removed a checkpoint.
-LEFTOVERS = (".orbax-checkpoint-tmp", DROPPED)
+LEFTOVER_SUFFIXES = (".orbax-checkpoint-tmp", DROPPED_SUFFIX)
 
 
 @dataclasses.dataclass(frozen=True)
-class Restored:
+class RestoredCheckpoint:
     """Contents of a restored checkpoint.
 
     Attributes:
@@ -116,15 +116,15 @@ class Checkpoints(SavedCheckpoints):
         best = self.best_step()
         for step in self.steps()[:-KEEP_LATEST]:
             if step != best:
-                (self.directory / str(step)).rename(self.directory / f"{step}{DROPPED}")
+                (self.directory / str(step)).rename(self.directory / f"{step}{DROPPED_SUFFIX}")
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
         for path in self.directory.iterdir():
-            if path.name.endswith(LEFTOVERS):
+            if path.name.endswith(LEFTOVER_SUFFIXES):
                 shutil.rmtree(path)
 
-    def restore(self, step: int, abstract_trees: dict[str, Any]) -> Restored:
+    def restore(self, step: int, abstract_trees: dict[str, Any]) -> RestoredCheckpoint:
         """Restores pytrees of a checkpoint with the given shapes, dtypes and shardings.
 
         Args:
@@ -150,9 +150,9 @@ class Checkpoints(SavedCheckpoints):
         for name, tree in trees.items():
             if digest(tree) != info.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
-        return Restored(step, trees, info.pending_metrics, info.validation, info.early_stopping)
+        return RestoredCheckpoint(step, trees, info.pending_metrics, info.validation, info.early_stopping)
 
-    def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> Restored | None:
+    def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> RestoredCheckpoint | None:
         """Restores the latest undamaged checkpoint, to resume from it; returns None if there are no checkpoints.
 
         Later checkpoints that are damaged are renamed to `STEP.damaged`, and the leftovers of a process that
@@ -207,7 +207,7 @@ class Checkpoints(SavedCheckpoints):
         try:
             tree = ocp.checkpointables_metadata(path).metadata[name]
             return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
-        except UNREADABLE as error:
+        except READ_ERRORS as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
 
     def _check_shapes(self, step: int, abstract_trees: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ class Checkpoints(SavedCheckpoints):
         path = self.directory.absolute() / str(step)
         try:
             saved = {name: _shapes(tree) for name, tree in ocp.checkpointables_metadata(path).metadata.items()}
-        except UNREADABLE as error:
+        except READ_ERRORS as error:
             raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
         for name, tree in abstract_trees.items():
             for leaf, shape in _shapes(tree).items():

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from lab10.config.experiment import Experiment
 from lab10.errors import RunError
-from lab10.parallel.hlo import Program, parse
+from lab10.parallel.hlo import HloProgram, parse
 from lab10.parallel.program_costs import ProgramCosts, program_costs
 from lab10.parallel.targets import Target
 from lab10.training.evaluation import eval_steps
@@ -37,7 +37,7 @@ class CompiledProgram:
     peak_bytes: int
     costs: ProgramCosts
     compile_seconds: float
-    hlo: Program
+    hlo: HloProgram
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,7 +91,7 @@ def eval_steps(steps: StepFunctions, params: Params, batches: DeviceBatches) -> 
     """Runs `eval_step` on every batch; the outputs are [capacity, rows], and blank after the last batch."""
 
     def eval_step(i: jax.Array | int) -> dict[str, jax.Array]:
-        # The first row of a batch is in no other batch, so its id makes a key of its own.
+        # The first row of a batch is in no other batch, so its id gives a unique key.
         key = random_key(steps.experiment.seed, EVALUATION, batches.row_ids[i, 0])
         return steps.eval_step(params, batches[i], key)
 

@@ -15,7 +15,7 @@ from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import Diverged, RunError, UserError
 from lab10.parallel.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
 from lab10.tasks.metrics import Metrics
-from lab10.training.checkpoints import Checkpoints, Restored
+from lab10.training.checkpoints import Checkpoints, RestoredCheckpoint
 from lab10.training.early_stopping import EarlyStopping
 from lab10.training.evaluation import Evaluation
 from lab10.training.example_summaries import ExampleSummaries
@@ -91,13 +91,13 @@ class RunWriter:
         """
         restored = self.checkpoints.restore_latest(steps.abstract_state().to_checkpoint(), at_most)
         if restored is None:
-            self._set_restored(Restored(0, {}, Metrics.empty(), {}, EarlyStopping()))
+            self._set_restored(RestoredCheckpoint(0, {}, Metrics.empty(), {}, EarlyStopping()))
             return steps.init_state(starting_params(steps, start))
         self._set_restored(restored)
         console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
         return steps.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
 
-    def _set_restored(self, restored: Restored) -> None:
+    def _set_restored(self, restored: RestoredCheckpoint) -> None:
         self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation
         self._early_stopping = restored.early_stopping
         self.finished = self._early_stopping.should_stop(self.experiment.patience)
@@ -184,7 +184,7 @@ class RunWriter:
             "best": {"step": best} | (self.checkpoints.validation(best) if best is not None else {}),
         }
 
-    def last_good(self) -> str:
+    def resume_hint(self) -> str:
         """A sentence that names the checkpoint from which a failed run can be resumed."""
         saved = self.checkpoints.steps()
         if not saved:
@@ -207,7 +207,7 @@ class RunWriter:
 
     def _diverged(self, subject: str, step: int) -> Diverged:
         return Diverged(
-            f"{subject} is not finite at step {step}. {self.last_good()} "
+            f"{subject} is not finite at step {step}. {self.resume_hint()} "
             "Try a lower --optimizer.learning-rate, or --optimizer.clip-norm 1, in a new --workdir.",
             self.workdir.path,
         )
@@ -230,6 +230,6 @@ def lock_workdirs(runs: Sequence[RunWriter]) -> Iterator[None]:
     except OSError as error:
         run = next((run for run in runs if str(run.workdir.path) in str(error.filename)), runs[0])
         raise RunError(
-            f"{error.filename or run.workdir.path}: {error.strerror or error}. {run.last_good()}\n"
+            f"{error.filename or run.workdir.path}: {error.strerror or error}. {run.resume_hint()}\n"
             "Fix this, then run the same command to resume."
         ) from error

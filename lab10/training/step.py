@@ -1,6 +1,5 @@
 """The training step and the evaluation step: pure functions of a state, or parameters, and a batch."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -193,17 +192,14 @@ class StepFunctions:
           UserError: the module draws from a random stream that `rngs` does not have.
         """
         try:
-            with self._mesh_context():
+            # Tells models over how many devices the rows are sharded: XLA cannot shard a custom kernel by itself.
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
                 return module.apply(variables, inputs, rngs=rngs)
         except InvalidRngError as error:
             raise UserError(
                 f"The model {type(self.experiment.model).__name__} draws from a random stream that it does not have "
                 f"here: {error}\nTraining has the streams dropout and sample; evaluation has sample, without dropout."
             ) from error
-
-    def _mesh_context(self) -> contextlib.AbstractContextManager[Any]:
-        """Tells models over how many devices the rows are sharded: XLA cannot shard a custom kernel by itself."""
-        return jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh)
 
     @property
     def _replicated(self) -> NamedSharding:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lab10.cli.overrides import load_page
+from lab10.cli.overrides import load_experiment_file
 from lab10.config import own_code, own_modules
 from lab10.config.equivalent_sources import is_equivalent
 from lab10.data.dataset import OpenDataset
@@ -53,7 +53,7 @@ def page(tmp_path):
 
     def load(text=PAGE, name="page.py"):
         (tmp_path / name).write_text(text)
-        return load_page(str(tmp_path / name))
+        return load_experiment_file(str(tmp_path / name))
 
     return load
 
@@ -225,13 +225,13 @@ def test_code_that_computes_something_else_is_refused(recorded, page, dataset):
     copy = recorded.path / "own_code" / "page.py"
     assert f"train.py {copy} --workdir {recorded.path}" in message
     assert (recorded.config_path.read_bytes(), copy.read_text()) == (before, PAGE)
-    recorded.write_config(load_page(str(copy)).experiment, dataset)  # as the message says
+    recorded.write_config(load_experiment_file(str(copy)).experiment, dataset)  # as the message says
 
 
 def test_a_run_is_not_resumed_without_its_code_or_with_added_code(
     recorded, page, workdir, dataset, image_experiment, tmp_path
 ):
-    plain = load_page("mnist_pca").experiment
+    plain = load_experiment_file("mnist_pca").experiment
     assert "it has the class Tied of page.py, and this experiment does not" in refusal(
         recorded.write_config, plain, dataset
     )

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lab10.cli.overrides import apply_overrides, load_page, parse_training_arguments
+from lab10.cli.overrides import apply_overrides, load_experiment_file, parse_training_arguments
 from lab10.config.experiment import Experiment, flatten, from_json, to_json
 from lab10.config.registry import components_of
 from lab10.config.traced_fields import static_signature
@@ -43,7 +43,7 @@ def write(tmp_path):
 
 
 def test_a_class_of_an_experiment_file_is_a_component(write, capsys):
-    page = load_page(str(write()))
+    page = load_experiment_file(str(write()))
     (tied,) = page.own
     assert page.experiment.model == tied(gain=2.0, latent_dim=page.experiment.model.latent_dim)
     parsed = parse_training_arguments([str(write()), "--model.gain", "3", "--model.latent-dim", "5"]).experiment
@@ -66,20 +66,20 @@ def test_a_class_that_the_experiment_does_not_use_is_chosen_by_name(write):
 
 
 def test_a_class_belongs_to_its_own_file_only(write):
-    page = load_page(str(write()))
+    page = load_experiment_file(str(write()))
     assert "Tied" not in components_of(Model)
     assert components_of(Model, page.own)["Tied"] is page.own[0]
     assert components_of(Task, page.own) == components_of(Task)
     with pytest.raises(UserError, match="There is no Model 'tied'"):
-        apply_overrides(load_page("mnist_pca").experiment, "mnist_pca", ["--model", "tied"])
+        apply_overrides(load_experiment_file("mnist_pca").experiment, "mnist_pca", ["--model", "tied"])
     with pytest.raises(UserError, match="contains no Experiment that this version of lab10 can read"):
         from_json(to_json(page.experiment, Experiment), Experiment)
 
 
 def test_a_file_and_its_copy_are_one_module_and_two_versions_are_two(write):
-    first, copy = load_page(str(write())), load_page(str(write(name="copies/page.py")))
+    first, copy = load_experiment_file(str(write())), load_experiment_file(str(write(name="copies/page.py")))
     assert first.own == copy.own
-    second = load_page(str(write(PAGE.replace("gain: float = 1.0", "gain: float = 7.0"))))
+    second = load_experiment_file(str(write(PAGE.replace("gain: float = 1.0", "gain: float = 7.0"))))
     assert [cls.__name__ for cls in second.own] == ["Tied"]
     assert second.own[0] is not first.own[0]
     for page, gain in ((first, 1.0), (second, 7.0)):
@@ -90,14 +90,14 @@ def test_a_file_and_its_copy_are_one_module_and_two_versions_are_two(write):
 @pytest.mark.parametrize("name", ["LSTM", "Lstm"])
 def test_the_name_of_a_class_of_lab10_is_refused(write, name):
     with pytest.raises(UserError, match=rf"page\.py has the model {name}, and lab10 has the model LSTM"):
-        load_page(str(write(PAGE.replace("Tied", name))))
+        load_experiment_file(str(write(PAGE.replace("Tied", name))))
 
 
 def test_two_classes_of_one_name_are_refused(write):
     definition = PAGE[PAGE.index("@dataclasses") : PAGE.index("experiment =")]
     for second in (definition, definition.replace("class Tied", "class TIED")):
         with pytest.raises(UserError, match="has two classes"):
-            load_page(str(write(PAGE.replace("experiment =", f"First = Tied\n{second}\nexperiment ="))))
+            load_experiment_file(str(write(PAGE.replace("experiment =", f"First = Tied\n{second}\nexperiment ="))))
 
 
 def test_a_file_without_classes_is_run_each_time(write):
@@ -105,7 +105,7 @@ def test_a_file_without_classes_is_run_each_time(write):
     counted = "sys.counted = getattr(sys, 'counted', 0) + 1\nexperiment = load_experiment('mnist_pca')[0]\n"
     path.write_text(path.read_text() + counted)
     try:
-        assert [load_page(str(path)).own, load_page(str(path)).own] == [(), ()]
+        assert [load_experiment_file(str(path)).own, load_experiment_file(str(path)).own] == [(), ()]
         assert sys.counted == 2
     finally:
         del sys.counted
@@ -124,7 +124,7 @@ def test_a_file_without_classes_is_run_each_time(write):
 def test_a_file_that_fails_is_refused_with_the_line(write, text, message):
     before = set(sys.modules)
     with pytest.raises(UserError, match=message) as refused:
-        load_page(str(write(text)))
+        load_experiment_file(str(write(text)))
     assert len(str(refused.value).splitlines()) <= 10
     left = {name for name in set(sys.modules) - before if name.startswith("page_")}
     assert not left or text.startswith("experiment")
@@ -132,13 +132,13 @@ def test_a_file_that_fails_is_refused_with_the_line(write, text, message):
 
 def test_two_versions_of_a_class_are_two_configurations(write):
     """In a sweep's programs, among the processes of a run, and in the groups of a report."""
-    pages = [load_page(str(write(PAGE))), load_page(str(write(f"# A comment.\n{PAGE}")))]
-    pages.append(load_page(str(write(PAGE.replace("gain: float = 1.0", "gain: float = 7.0")))))
+    pages = [load_experiment_file(str(write(PAGE))), load_experiment_file(str(write(f"# A comment.\n{PAGE}")))]
+    pages.append(load_experiment_file(str(write(PAGE.replace("gain: float = 1.0", "gain: float = 7.0")))))
     first, commented, changed = (page.experiment for page in pages)
     assert flatten(first)["model"] == flatten(commented)["model"] != flatten(changed)["model"]
     assert flatten(first)["model"].startswith("Tied (")
     assert static_signature(first) == static_signature(commented) != static_signature(changed)
-    assert flatten(load_page("mnist_pca").experiment)["model"] == "LinearAutoencoder"
+    assert flatten(load_experiment_file("mnist_pca").experiment)["model"] == "LinearAutoencoder"
 
     again = dataclasses.make_dataclass("InFunction", [], bases=(type(changed.model),), frozen=True, kw_only=True)
     once = dataclasses.make_dataclass("InFunction", [], bases=(type(changed.model),), frozen=True, kw_only=True)
@@ -149,9 +149,9 @@ def test_two_versions_of_a_class_are_two_configurations(write):
 def test_a_file_that_failed_is_run_again(write, monkeypatch):
     path = write(PAGE.replace("experiment =", "import os\nos.environ['FOR_OWN_MODULES']\nexperiment ="))
     with pytest.raises(UserError, match="KeyError"):
-        load_page(str(path))
+        load_experiment_file(str(path))
     monkeypatch.setenv("FOR_OWN_MODULES", "1")
-    page = load_page(str(path))
+    page = load_experiment_file(str(path))
     assert page.own == (type(page.experiment.model),)
 
 

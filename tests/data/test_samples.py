@@ -6,7 +6,14 @@ import random
 import numpy as np
 import pytest
 
-from lab10.data.samples.synthetic_reviews import BAD, BAG_OF_WORDS_LIMIT, EXAMPLES, GOOD, SEED, write_reviews
+from lab10.data.samples.synthetic_reviews import (
+    BAG_OF_WORDS_LIMIT,
+    EXAMPLES,
+    NEGATIVE_WORDS,
+    POSITIVE_WORDS,
+    SEED,
+    write_reviews,
+)
 from lab10.data.sources import open_source
 from lab10.data.tokenizer import tokenize
 
@@ -57,7 +64,7 @@ def test_four_texts_in_five_have_a_twin_of_the_other_label():
 
 
 def test_a_reader_of_word_order_is_always_right(texts):
-    verdicts = {word.encode(): label for label, words in enumerate((BAD, GOOD)) for word in words}
+    verdicts = {word.encode(): label for label, words in enumerate((NEGATIVE_WORDS, POSITIVE_WORDS)) for word in words}
     right = 0
     for words, label in zip(*texts, strict=True):
         said = [position for position, word in enumerate(words) if word in verdicts]

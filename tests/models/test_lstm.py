@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiled import apply, init_with_output
 
-from lab10.models.lstm import LSTMCell, MaskedLSTM, forget_gate_one
+from lab10.models.lstm import LSTMCell, MaskedLSTM, forget_gate_bias_init
 
 HIDDEN, FEATURES = 32, 64
 
@@ -37,7 +37,7 @@ def test_only_the_forget_gate_starts_with_a_bias_of_one(params):
     expected = np.repeat([0.0, 1.0, 0.0, 0.0], HIDDEN)  # input, forget, candidate, output
     np.testing.assert_array_equal(params["bias"], expected)
     np.testing.assert_array_equal(
-        forget_gate_one(jax.random.key(0), (8,), jnp.dtype("float32")), [0, 0, 1, 1, 0, 0, 0, 0]
+        forget_gate_bias_init(jax.random.key(0), (8,), jnp.dtype("float32")), [0, 0, 1, 1, 0, 0, 0, 0]
     )
 
 

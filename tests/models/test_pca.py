@@ -86,7 +86,7 @@ def test_few_rows_of_many_features_are_fitted_exactly(monkeypatch, spectrum, cen
     x = np.random.default_rng(0).normal(size=(50, 200)) * SPECTRA[spectrum] + 3
     least = fit_pca([x], 10, center=center)
     monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 60)
-    monkeypatch.setattr(pca_module, "_iterate", None)
+    monkeypatch.setattr(pca_module, "_subspace_iteration", None)
     found = fit_pca(iter(np.array_split(x, 4)), 10, center=center)
     np.testing.assert_allclose(found.errors(x).mean(), least.errors(x).mean(), rtol=1e-9)
     np.testing.assert_allclose(found.components @ found.components.T, np.eye(10), atol=1e-12)

@@ -20,7 +20,7 @@ def evaluated(image_experiment, test_split, split="test"):
         lines=[],
         result={"split": split},
         per_example={"example": np.arange(3), "loss": np.ones(3)},
-        content="same",
+        content_sha256="same",
     )
 
 

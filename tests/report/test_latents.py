@@ -3,7 +3,7 @@
 import numpy as np
 
 from lab10.models.pca import fit_pca
-from lab10.report.latents import decoder_filters, project, traverse, within_span
+from lab10.report.latents import decoder_filters, project, project_onto_span, traverse
 
 RANDOM = np.random.default_rng(0)
 
@@ -50,6 +50,6 @@ def test_filters_that_span_the_components_explain_them_fully():
     x = RANDOM.normal(size=(100, 7)) * np.arange(1, 8)
     components = fit_pca([x], 3, center=False).components
     rotated = (RANDOM.normal(size=(3, 3)) @ components).astype(np.float32)
-    np.testing.assert_allclose(within_span(components, rotated), components, atol=1e-5)
-    drawn = within_span(components, rotated[:2])
+    np.testing.assert_allclose(project_onto_span(components, rotated), components, atol=1e-5)
+    drawn = project_onto_span(components, rotated[:2])
     np.testing.assert_allclose(np.sum(drawn**2), 2, atol=1e-5)  # of three components, two dimensions' worth

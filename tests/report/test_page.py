@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.report.figures import printable
-from lab10.report.page import ColoredText, Image, Page, Paragraph, Section, Table, Word, render
+from lab10.report.page import ColoredText, ColoredWord, Page, PageImage, Paragraph, Section, Table, render
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{ 7*7 }}{% include 'x' %}&amp;<!--"""
 
@@ -28,8 +28,8 @@ def page_of(text):
     """A page with the text wherever there can be one."""
     blocks = [
         Table([text, text], [[text, text], [text, text]], text, numbers=1, strong=frozenset({1})),
-        Image(text, tiny_png(), text, text),
-        ColoredText(text, [Word(text, 1.5), Word(text, -0.5), Word(text, 0.0)], text),
+        PageImage(text, tiny_png(), text, text),
+        ColoredText(text, [ColoredWord(text, 1.5), ColoredWord(text, -0.5), ColoredWord(text, 0.0)], text),
         Paragraph(text),
     ]
     return Page(text, text, [Section(text, blocks), Section(text, [Paragraph(text)], collapsed=True)])
@@ -97,7 +97,7 @@ def test_the_strongest_word_has_full_color_and_the_hue_gives_the_sign():
     content = render(page_of("word")).decode()
     spans = re.findall(r'<span class="(\w+)" style="--share: ([\d.]+)" title="([^"]+)">', content)
     assert spans == [("for", "0.75", "+1.500"), ("against", "0.25", "-0.500"), ("against", "0.00", "+0.000")]
-    quiet = ColoredText("title", [Word("word", 0.0)], "note")
+    quiet = ColoredText("title", [ColoredWord("word", 0.0)], "note")
     assert b"--share: 0.00" in render(Page("", "", [Section("", [quiet])]))
 
 

@@ -141,7 +141,7 @@ def test_the_words_of_a_text_are_those_of_the_dataset(texts):
         r'<span class="\w+" style="[^"]*" title="[^"]*">([^<]*)</span>', Path(texts["output"]).read_text()
     )
     known = " ".join((*sample.OPENINGS, *sample.CLOSINGS, *sample.ORDERED, *sample.PLAIN, *sample.SUBJECTS))
-    known = {*known.replace("{subject}", "").split(), *sample.GOOD, *sample.BAD, "⟨start⟩"}
+    known = {*known.replace("{subject}", "").split(), *sample.POSITIVE_WORDS, *sample.NEGATIVE_WORDS, "⟨start⟩"}
     assert len(shown) > 100
     assert set(shown) <= known
     assert {"⟨start⟩"} < set(shown)

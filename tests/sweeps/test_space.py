@@ -51,7 +51,7 @@ def test_a_grid_has_every_combination_once(choices):
         ("a=x..y", "expected two numbers, the lower one first"),
         ("a=1..2..3", "expected two numbers, the lower one first"),
         ("a=0..inf", "expected two numbers, the lower one first"),
-        ("seed=1,2", "seeds are given by --seeds"),
+        ("seed=1,2", "give seeds with --seeds"),
     ],
 )
 def test_values_that_are_neither_choices_nor_a_range_are_refused(text, said):

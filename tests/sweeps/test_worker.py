@@ -33,8 +33,8 @@ def watches(trials, image_experiment):
     """The watches of two seeds of the first trial and one of the second, and the numbers of the trials they prune."""
     pruned = set()
     of_seeds = (trials[0], trials[0], trials[1])
-    runs = [worker.Run(trial, image_experiment(), Path(str(i))) for i, trial in enumerate(of_seeds)]
-    return worker.callbacks_of(runs, pruned), pruned
+    runs = [worker.TrialRun(trial, image_experiment(), Path(str(i))) for i, trial in enumerate(of_seeds)]
+    return worker.make_callbacks(runs, pruned), pruned
 
 
 def told(study):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lab10.cli.overrides import load_page
+from lab10.cli.overrides import load_experiment_file
 from lab10.data.images import ImageDataset
 from lab10.inspection import load
 from lab10.models.autoencoder import MLPAutoencoder
@@ -59,7 +59,7 @@ def own(tmp_path_factory):
     (sam,) = re.findall(r"```python\n(@dataclasses.*?class SAM.*?)```", DOCUMENT.read_text(), re.S)
     path = tmp_path_factory.mktemp("steps") / "my_steps.py"
     path.write_text(HEAD + sam + ACCUMULATION)
-    return {cls.__name__: cls for cls in load_page(str(path)).own}
+    return {cls.__name__: cls for cls in load_experiment_file(str(path)).own}
 
 
 @pytest.fixture(scope="module")

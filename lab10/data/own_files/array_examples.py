@@ -8,14 +8,14 @@ from lab10.data.own_files.class_names import label_text
 from lab10.data.own_files.decoding import DecodedImage
 from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
 from lab10.data.own_files.image_examples import Survey
-from lab10.data.own_files.options import Options
+from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, Problems
 from lab10.errors import UserError
 
 _IMAGES, _LABELS = ("images", "x"), ("labels", "y")
 
 
-def read_arrays(sources: Sequence[SourceFile], options: Options) -> Examples:
+def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examples:
     """Reads images and labels from `.npz` files.
 
     Raises:

@@ -90,7 +90,7 @@ def _experiment_for(summary: dict[str, Any]) -> str | None:
     return "mnist_autoencoder" if summary["channels"] == 1 else None
 
 
-def text_of(summary: dict[str, Any]) -> str:
+def summary_text(summary: dict[str, Any]) -> str:
     """Returns a summary as text."""
     lines = [f"{summary['name']}: {summary['folder']}"]
     unit = summary["kind"].removesuffix("s")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lab10.data.own_files.options import Options
+from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid
 
 # Some of Pillow's other formats run programs.
@@ -32,7 +32,7 @@ class DecodedImage:
     changes: tuple[str, ...]
 
 
-def decode(path: Path, options: Options) -> DecodedImage:
+def decode(path: Path, options: PrepareOptions) -> DecodedImage:
     """Decodes an image file. Color palettes become colors, two-valued images 0 and 255.
 
     Raises:
@@ -64,7 +64,7 @@ def _is_turned(image: Any) -> bool:
     return image.getexif().get(0x0112, 1) in range(2, 9)
 
 
-def _require_supported(image: Any, options: Options) -> None:
+def _require_supported(image: Any, options: PrepareOptions) -> None:
     """Raises Invalid if the image has several frames, or more pixels or bits than are supported."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a JPEG file of a phone, with a second picture for depth
@@ -86,7 +86,7 @@ def _has_deep_colors(image: Any) -> bool:
     return False
 
 
-def _to_decoded(image: Any, file_format: str, options: Options, changes: tuple[str, ...]) -> DecodedImage:
+def _to_decoded(image: Any, file_format: str, options: PrepareOptions, changes: tuple[str, ...]) -> DecodedImage:
     is_palette = image.mode in ("P", "PA")
     # Pillow reads a 16-bit PGM file as mode I.
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
@@ -114,7 +114,7 @@ def _to_decoded(image: Any, file_format: str, options: Options, changes: tuple[s
     return DecodedImage(np.asarray(image), changes)
 
 
-def _without_alpha(image: Any, options: Options, changes: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+def _without_alpha(image: Any, options: PrepareOptions, changes: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
     """Returns the image without its alpha channel.
 
     Raises:

@@ -12,14 +12,14 @@ from lab10.data.own_files.class_names import classes_of, label_text
 from lab10.data.own_files.decoding import DecodedImage, decode, resize
 from lab10.data.own_files.examples import Examples, SourceFile
 from lab10.data.own_files.image_files import ImageFile, find_images
-from lab10.data.own_files.options import Options
+from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, Problems, counted
 from lab10.data.own_files.progress_bar import progress
 from lab10.data.sources import import_tfds
 from lab10.errors import UserError
 
 
-def read_folders(sources: Sequence[SourceFile], options: Options) -> Examples:
+def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Examples:
     """Reads the images of folders. Each image is decoded twice: to check it, and to write it.
 
     Raises:
@@ -67,7 +67,7 @@ def _digest(pixels: np.ndarray) -> bytes:
 class Survey:
     """What is known of all images after each was seen once: sizes, channels, types, and what was changed."""
 
-    def __init__(self, options: Options):
+    def __init__(self, options: PrepareOptions):
         self._options = options
         self.digests: list[bytes] = []
         # The first image of each size, number of channels and type, and how many there are.

@@ -7,7 +7,7 @@ MISSING = ("NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class PrepareOptions:
     """Options for preparing own files.
 
     Attributes:

@@ -14,7 +14,7 @@ from lab10.data.own_files.array_examples import read_arrays
 from lab10.data.own_files.dataset_summary import summarize
 from lab10.data.own_files.examples import Examples, SourceFile, split_name
 from lab10.data.own_files.image_examples import read_folders
-from lab10.data.own_files.options import Options
+from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import counted, some
 from lab10.data.own_files.splitting import grouped_split, stratified_split
 from lab10.data.own_files.table_examples import read_texts
@@ -30,7 +30,7 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {"columns": _CSV, "separator": _CSV, "qu
 _IMAGE_OPTIONS = ("resize", "background", "grayscale")
 
 
-def prepare_own_files(sources: Sequence[str], options: Options, destination: Destination) -> dict[str, Any]:
+def prepare_own_files(sources: Sequence[str], options: PrepareOptions, destination: Destination) -> dict[str, Any]:
     """Prepares own files as a TFDS dataset.
 
     Args:
@@ -50,7 +50,9 @@ def prepare_own_files(sources: Sequence[str], options: Options, destination: Des
     examples = _read(files, options)
     splits = split_examples(examples, options)
     summary = summarize(examples, splits)
-    given = {key: value for key, value in dataclasses.asdict(options).items() if value != getattr(Options(), key)}
+    given = {
+        key: value for key, value in dataclasses.asdict(options).items() if value != getattr(PrepareOptions(), key)
+    }
     folder = write(examples, splits, destination, f"Prepared by lab10 from {', '.join(sources)}, with {given}.")
     content = examples.content_sha256(splits)
     return {"name": destination.name, "folder": str(folder), "content_sha256": content} | summary
@@ -69,7 +71,7 @@ def _source_file(source: str) -> SourceFile:
     return SourceFile(path, split)
 
 
-def _require_options(files: Sequence[SourceFile], options: Options) -> None:
+def _require_options(files: Sequence[SourceFile], options: PrepareOptions) -> None:
     """Raises UserError if options contradict each other or do not apply to these files."""
     if len({file.split is None for file in files}) > 1:
         raise UserError("Some of the files after --from have a split and others do not: name all of them (train=FILE).")
@@ -77,13 +79,13 @@ def _require_options(files: Sequence[SourceFile], options: Options) -> None:
         raise UserError("--from mixes tables, folders and .npz files; expected files of one kind.")
     is_table = _kind(files[0].path) == "table"
     foreign = _IMAGE_OPTIONS if is_table else _TABLE_OPTIONS
-    given = [name for name in foreign if getattr(options, name) != getattr(Options(), name)]
+    given = [name for name in foreign if getattr(options, name) != getattr(PrepareOptions(), name)]
     if given:
         kinds = ("images", "table files") if is_table else ("tables", "images")
         raise UserError(f"{_option(given[0])} is for {kinds[0]}, but {files[0].path} has {kinds[1]}.")
     for name, suffixes in _SUFFIXES.items():
         other = next((file.path for file in files if is_table and file.path.suffix.lower() not in suffixes), None)
-        if other is not None and getattr(options, name) != getattr(Options(), name):
+        if other is not None and getattr(options, name) != getattr(PrepareOptions(), name):
             raise UserError(f"{_option(name)} is for {', '.join(suffixes)} files, not for {other}.")
     if options.split_column is not None and files[0].split is not None:
         raise UserError("--split-column and SPLIT=FILE both name the splits; use one of them.")
@@ -112,12 +114,12 @@ def _kind(path: Path) -> str:
     return "folder" if path.is_dir() else "arrays" if path.suffix.lower() == ".npz" else "table"
 
 
-def _read(files: list[SourceFile], options: Options) -> Examples:
+def _read(files: list[SourceFile], options: PrepareOptions) -> Examples:
     readers = {"folder": read_folders, "arrays": read_arrays, "table": read_texts}
     return readers[_kind(files[0].path)](files, options)
 
 
-def split_examples(examples: Examples, options: Options) -> dict[str, np.ndarray]:
+def split_examples(examples: Examples, options: PrepareOptions) -> dict[str, np.ndarray]:
     """Returns the indices of the examples of each split, sorted, int64 [examples of the split].
 
     Raises:

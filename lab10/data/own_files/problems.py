@@ -4,8 +4,8 @@ import collections
 
 from lab10.errors import UserError
 
-NAMED = 4
-REASONS = 5
+MAX_NAMED = 4
+MAX_REASONS = 5
 
 
 class Invalid(Exception):
@@ -37,9 +37,9 @@ class Problems:
         invalid = sum(counts.values())
         if invalid and (not skip or invalid == total):
             reasons = sorted(self._positions, key=lambda reason: -counts[reason])
-            lines = [f"  {reason}: {some(self._positions[reason])}" for reason in reasons[:REASONS]]
-            if len(reasons) > REASONS:
-                lines.append(f"  and {len(reasons) - REASONS} other reasons")
+            lines = [f"  {reason}: {some(self._positions[reason])}" for reason in reasons[:MAX_REASONS]]
+            if len(reasons) > MAX_REASONS:
+                lines.append(f"  and {len(reasons) - MAX_REASONS} other reasons")
             advice = "Correct them, or leave them out with --skip-invalid."
             if invalid == total:
                 advice = "No example is left."
@@ -53,7 +53,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else f'{noun}s'}"
 
 
-def some(names: list[str], named: int = NAMED) -> str:
+def some(names: list[str], named: int = MAX_NAMED) -> str:
     """Returns the first names and the number of the others: `a, b and 7 others`."""
     if len(names) <= named + 1:
         return ", ".join(names)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lab10.data.own_files.class_names import classes_of, is_unicode, label_text, require_classes
 from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
-from lab10.data.own_files.options import Options
+from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, Problems
 from lab10.data.own_files.progress_bar import progress
 from lab10.data.own_files.tables import read_rows
@@ -17,7 +17,7 @@ from lab10.data.tokenizer import tokenize
 from lab10.errors import UserError
 
 
-def read_texts(sources: Sequence[SourceFile], options: Options) -> Examples:
+def read_texts(sources: Sequence[SourceFile], options: PrepareOptions) -> Examples:
     """Reads the texts of table files.
 
     Raises:
@@ -86,7 +86,7 @@ def require_different_columns(columns: Mapping[str, str | None]) -> None:
             raise UserError(f"{' and '.join(options)} both name the column {column!r}; expected different columns.")
 
 
-def _check(use: str, value: object, options: Options) -> str:
+def _check(use: str, value: object, options: PrepareOptions) -> str:
     """Returns the value of a column as text.
 
     Raises:

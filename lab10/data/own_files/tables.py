@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lab10.config.registry import closest
-from lab10.data.own_files.options import Options
+from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, some
 from lab10.errors import UserError
 
@@ -32,7 +32,7 @@ _PARQUET_TYPES = ("string", "large_string", "string_view", "integer", "floating"
 Row = tuple[Any, ...] | Invalid
 
 
-def read_rows(path: Path, columns: Sequence[str], options: Options) -> Iterator[tuple[str, Row]]:
+def read_rows(path: Path, columns: Sequence[str], options: PrepareOptions) -> Iterator[tuple[str, Row]]:
     """Yields the position of each row (`line 7`) and its values in `columns`.
 
     Raises:
@@ -94,7 +94,7 @@ def _encoding_message(path: Path, encoding: str | None, error: UnicodeError) -> 
     )
 
 
-def _read_csv(path: Path, columns: Sequence[str], options: Options) -> Iterator[tuple[str, Row]]:
+def _read_csv(path: Path, columns: Sequence[str], options: PrepareOptions) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts of more than 128 KiB
     separator, header = _separator(path, columns, options)
     indices = _column_indices(path, header, columns, options)
@@ -127,12 +127,12 @@ def _read_csv(path: Path, columns: Sequence[str], options: Options) -> Iterator[
                 yield f"line {line:,}", tuple(fields[i] for i in indices)
 
 
-def _dialect(separator: str, options: Options) -> dict[str, Any]:
+def _dialect(separator: str, options: PrepareOptions) -> dict[str, Any]:
     quoting = csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE
     return {"delimiter": separator, "quoting": quoting, "strict": True}
 
 
-def _separator(path: Path, columns: Sequence[str], options: Options) -> tuple[str, list[str]]:
+def _separator(path: Path, columns: Sequence[str], options: PrepareOptions) -> tuple[str, list[str]]:
     """Returns the separator and the names of the columns: the separator whose header has most requested columns."""
     candidates = [options.separator] if options.separator else list(SEPARATORS)
     if options.separator is None and path.suffix.lower() == ".tsv":
@@ -163,7 +163,7 @@ def _separator(path: Path, columns: Sequence[str], options: Options) -> tuple[st
     return best, list(options.columns)
 
 
-def _column_indices(path: Path, header: Sequence[str], columns: Sequence[str], options: Options) -> list[int]:
+def _column_indices(path: Path, header: Sequence[str], columns: Sequence[str], options: PrepareOptions) -> list[int]:
     """Returns the index of each requested column in the header."""
     for column in columns:
         if header.count(column) > 1:
@@ -191,7 +191,7 @@ def require_columns(path: Path, header: Sequence[str], columns: Sequence[str], h
         raise UserError("\n".join(lines))
 
 
-def _read_json(path: Path, columns: Sequence[str], options: Options) -> Iterator[tuple[str, Row]]:
+def _read_json(path: Path, columns: Sequence[str], options: PrepareOptions) -> Iterator[tuple[str, Row]]:
     header: dict[str, None] = {}
     rows: list[tuple[str, Row]] = []
     for position, value in _json_values(path, options):
@@ -207,7 +207,7 @@ def _read_json(path: Path, columns: Sequence[str], options: Options) -> Iterator
     yield from rows
 
 
-def _json_values(path: Path, options: Options) -> Iterator[tuple[str, Any]]:
+def _json_values(path: Path, options: PrepareOptions) -> Iterator[tuple[str, Any]]:
     """Yields the position and the value of each line; of a file that is one JSON array, of each item."""
     with _open_text(path, options.encoding) as file:
         first = file.read(1)

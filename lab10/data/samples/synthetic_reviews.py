@@ -21,7 +21,7 @@ EXAMPLES = {"train": 8000, "test": 2000}
 PAIRS_IN_BLOCK, PLAIN_IN_BLOCK = 4, 2
 BAG_OF_WORDS_LIMIT = 0.6
 
-GOOD = (
+POSITIVE_WORDS = (
     "brilliant",
     "moving",
     "superb",
@@ -33,7 +33,18 @@ GOOD = (
     "hilarious",
     "masterful",
 )
-BAD = ("dull", "awful", "clumsy", "boring", "tedious", "dreadful", "pointless", "shallow", "annoying", "forgettable")
+NEGATIVE_WORDS = (
+    "dull",
+    "awful",
+    "clumsy",
+    "boring",
+    "tedious",
+    "dreadful",
+    "pointless",
+    "shallow",
+    "annoying",
+    "forgettable",
+)
 SUBJECTS = (
     "film",
     "movie",
@@ -103,13 +114,16 @@ def write_reviews(source: random.Random, count: int) -> Iterator[tuple[str, int]
     """Yields `count` texts and labels (1 is good); `count` is a multiple of ten."""
     for _ in range(count // (2 * PAIRS_IN_BLOCK + PLAIN_IN_BLOCK)):
         for _ in range(PAIRS_IN_BLOCK):
-            good, bad = source.choice(GOOD), source.choice(BAD)
+            good, bad = source.choice(POSITIVE_WORDS), source.choice(NEGATIVE_WORDS)
             before, verdict, after = _frame(source, ORDERED)
             yield _join(before, verdict.format(bad, good), after), 1
             yield _join(before, verdict.format(good, bad), after), 0
         for label in (0, 1):
             before, verdict, after = _frame(source, PLAIN)
-            yield _join(before, verdict.format("", source.choice((BAD, GOOD)[label])), after), label
+            yield (
+                _join(before, verdict.format("", source.choice((NEGATIVE_WORDS, POSITIVE_WORDS)[label])), after),
+                label,
+            )
 
 
 def _frame(source: random.Random, patterns: tuple[str, ...]) -> tuple[list[str], str, list[str]]:
