@@ -81,7 +81,7 @@ def session_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def made_once(session_dir: Path) -> Callable[[str, Callable[[Path], Any]], tuple[Path, Any]]:
-    """Makes a folder once a session, whichever worker needs it first: nobody may change it.
+    """Makes a folder once per session, in the worker that needs it first. Tests must not change it.
 
     `made_once(name, make)` calls `make(folder)` for a folder that does not exist yet, and returns the folder and what
     `make` returned, which has to be JSON.
@@ -102,7 +102,7 @@ def made_once(session_dir: Path) -> Callable[[str, Callable[[Path], Any]], tuple
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_dir(session_dir: Path) -> Iterator[Path]:
-    """A cache of the session's own: samples are prepared once, and the user's cache is left alone."""
+    """A cache for this session: samples are prepared once, and the user's cache is not used."""
     with pytest.MonkeyPatch.context() as patch:
         directory = session_dir / "cache"
         patch.setenv("LAB10_CACHE_DIR", str(directory))
@@ -152,7 +152,7 @@ def real_data() -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def bounded_memory() -> Iterator[None]:
-    """Drops compiled programs between modules once there are many: a worker would keep every one."""
+    """Drops compiled programs between modules once there are many; a worker would keep them all."""
     yield
     memory = Path("/proc/self/statm")
     if memory.exists() and int(memory.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > MAX_RESIDENT_BYTES:
@@ -178,7 +178,7 @@ def text_spec() -> Any:
 
 @pytest.fixture(scope="session")
 def image_experiment() -> Callable[..., Any]:
-    """Makes an experiment on images: a linear autoencoder where no other field is given."""
+    """Makes an experiment on images, by default with a linear autoencoder."""
     from lab10.config.experiment import Experiment
     from lab10.data.images import ImageDataset
     from lab10.models.autoencoder import LinearAutoencoder
@@ -201,7 +201,7 @@ def image_experiment() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def text_experiment() -> Callable[..., Any]:
-    """Makes an experiment on texts: a small LSTM where no other field is given."""
+    """Makes an experiment on texts, by default with a small LSTM."""
     from lab10.config.experiment import Experiment
     from lab10.data.texts import TextDataset
     from lab10.models.text_classifiers import LSTM
@@ -237,7 +237,7 @@ def split_of() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def texts_of() -> Callable[..., Any]:
-    """Makes a split of so many random texts of ids below 40 that differ in length; their row ids are even numbers."""
+    """Makes a split of random texts of different lengths, with ids below 40 and even row ids."""
     from lab10.data.dataset import Split
     from lab10.data.tokenizer import pad
 

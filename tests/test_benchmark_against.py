@@ -52,7 +52,7 @@ def git(root, *arguments):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """Its commit takes 4 s a step and its working tree 3 s, after a first line that takes much longer."""
+    """A repository whose commit takes 4 s a step and working tree 3 s, after a first line that takes much longer."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

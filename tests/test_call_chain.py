@@ -1,4 +1,4 @@
-"""From scripts/train.py to the gradient: few calls, and no import that the first step would wait for."""
+"""From scripts/train.py to the gradient: few calls, and no unneeded imports."""
 
 import subprocess
 import sys

@@ -131,7 +131,7 @@ def test_a_file_that_fails_is_refused_with_the_line(write, text, message):
 
 
 def test_two_versions_of_a_class_are_two_configurations(write):
-    """In a sweep's programs, among the processes of a run, and in the groups of a report."""
+    """Two versions differ in a sweep's programs, between the processes of a run, and in the groups of a report."""
     pages = [load_experiment_file(str(write(PAGE))), load_experiment_file(str(write(f"# A comment.\n{PAGE}")))]
     pages.append(load_experiment_file(str(write(PAGE.replace("gain: float = 1.0", "gain: float = 7.0")))))
     first, commented, changed = (page.experiment for page in pages)

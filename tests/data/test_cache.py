@@ -1,4 +1,4 @@
-"""The cache of arrays: what is written reads back, and nothing damaged ever does."""
+"""The cache of arrays: entries are read back, and damaged ones are rebuilt."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def build(writer):
 
 
 def open_counted(root):
-    """Opens the entry and says how often it was built on the way."""
+    """Opens the entry, and counts how often it was built."""
     builds = []
     arrays, digest = open_entry(root, "entry", KEY, lambda writer: (builds.append(1), build(writer)))
     return arrays, digest, len(builds)
@@ -122,7 +122,7 @@ def test_a_flipped_byte_is_noticed_and_the_entry_rebuilt(valid_entry, data):
 
 
 def _same_json(one, other):
-    """Whether two manifests say the same in other white space."""
+    """Whether two manifests differ only in white space."""
     try:
         return json.loads(one) == json.loads(other)
     except ValueError:

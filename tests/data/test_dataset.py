@@ -1,4 +1,4 @@
-"""The validation split that is carved from train."""
+"""The validation split that is held out from train."""
 
 import dataclasses
 

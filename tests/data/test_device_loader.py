@@ -1,4 +1,4 @@
-"""Feeds: resident or streamed, the device sees the batches that the host would make."""
+"""Device loaders: resident or streamed, device batches equal those of the host."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Images as rows of pixels: on a few held in memory, and on the offline sample."""
+"""Images as rows of pixels: a few images in memory, and the offline sample."""
 
 import hashlib
 import io

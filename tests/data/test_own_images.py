@@ -1,4 +1,4 @@
-"""Images of the kinds that people have: pixels arrive as they look in the file, or the file is refused by name."""
+"""Image files and arrays of all kinds: pixels are kept as in the file, or the file is refused by name."""
 
 import io
 
@@ -163,7 +163,7 @@ def test_damaged_and_ambiguous_files_are_refused_or_skipped_on_request(prepare, 
 
 
 def test_colors_of_16_bits_are_refused(refuse, folder):
-    """Pillow would read eight of the bits without a word."""
+    """Pillow would silently read only eight bits."""
     import struct
     import zlib
 

@@ -1,4 +1,4 @@
-"""Texts from the tables that people have: every row arrives as it is in the file, or is reported with its line."""
+"""Tables of texts: every row is read as it is in the file, or reported with its line."""
 
 import codecs
 import json
@@ -88,7 +88,7 @@ def test_quoted_fields_keep_line_ends_separators_and_quotes(prepare):
 
 
 def test_texts_that_look_like_missing_values_are_kept(prepare):
-    """Where pandas reads missing values, numbers and dates."""
+    """pandas would read missing values, numbers and dates."""
     texts = ["null", "NA", "NaN", "1", "1e5", "2020-01-01", "True"]
     _, splits = prepare("text\n" + "\n".join(texts), *WHOLE)
     assert splits["train"] == [{"text": text} for text in texts]

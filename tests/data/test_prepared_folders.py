@@ -1,4 +1,4 @@
-"""Datasets that are prepared, but not where or as they were asked for."""
+"""Datasets that are prepared in another folder, version or config than requested."""
 
 import pytest
 

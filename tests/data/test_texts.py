@@ -1,4 +1,4 @@
-"""Texts as arrays: on a few texts held in memory, and on the offline sample."""
+"""Texts as arrays: a few texts in memory, and the offline sample."""
 
 import dataclasses
 

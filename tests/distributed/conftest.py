@@ -33,7 +33,7 @@ class Ended:
 
 
 class Processes:
-    """Starts a run as so many processes; they end with the `with` block, if not before."""
+    """Starts a run in several processes; they end with the `with` block at the latest."""
 
     def __init__(self, environment):
         self.environment = environment

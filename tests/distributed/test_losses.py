@@ -1,4 +1,4 @@
-"""Processes that are lost: the others end in bounded time and leave a run that any number of processes resumes."""
+"""Lost processes: the others end in bounded time, and any number of processes can resume the run."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ GRACE_SECONDS = 20
 
 
 def lasting(reviews_run):
-    """The run without an end, saved often."""
+    """A long run that saves often."""
     watching = ("--checkpoint-every", 4, "--evaluate-every", 1000, "--log-every", 1000)
     return (*reviews_run, *watching, "--steps", 10**6, "--distributed.heartbeat-timeout-seconds", HEARTBEAT_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Two processes of two devices each: the run of one, written once; and what is refused, at once and by name."""
+"""Two processes of two devices each: the same run as one process, written once; and what is refused."""
 
 import json
 import os

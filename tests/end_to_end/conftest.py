@@ -1,4 +1,4 @@
-"""Runs of both tasks on the offline samples, trained once a session for all who only read them."""
+"""Runs of both tasks on the offline samples, trained once per session; tests only read them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Images too large for a matrix of all pairs of pixels: the reference is bounded, and loses nothing of the run."""
+"""Images too large for a matrix of all pairs of pixels: the time for exact PCA is bounded, and no result is lost."""
 
 import json
 import shutil

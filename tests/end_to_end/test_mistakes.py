@@ -1,4 +1,4 @@
-"""Mistakes of a user, and the messages that answer them."""
+"""User mistakes and their error messages."""
 
 import json
 import shutil

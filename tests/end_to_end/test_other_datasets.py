@@ -1,4 +1,4 @@
-"""Datasets that the project has never heard of, by name alone: prepared here by TFDS, read through the real scripts."""
+"""Other TFDS datasets, chosen by name: prepared by TFDS, read through the real scripts."""
 
 import io
 import random

@@ -16,7 +16,7 @@ OPTIONS = ("--evaluate-every", 100, "--checkpoint-every", 20, "--model.hidden-si
 
 @pytest.fixture
 def page(tmp_path):
-    """The page of the documentation, in a folder of its own."""
+    """The documented file, in a separate folder."""
     (gru,) = re.findall(r'```python\n("""A GRU.*?)```', (ROOT / "docs" / "own_code.md").read_text(), re.S)
     path = tmp_path / "elsewhere" / "my_gru.py"
     path.parent.mkdir()

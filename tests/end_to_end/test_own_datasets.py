@@ -18,7 +18,7 @@ def png(pixels):
 
 
 class TinyFlags(tfds.core.GeneratorBasedBuilder):
-    """Color images with whole numbers as labels, and nothing but a train split."""
+    """Color images with integer labels, and only a train split."""
 
     VERSION = tfds.core.Version("0.1.0")
 

@@ -1,4 +1,4 @@
-"""Each script in a new interpreter: one JSON object on standard output, its exit status, nothing else."""
+"""Each script in a new interpreter: exactly one JSON object on standard output, and the exit status."""
 
 import json
 import shutil

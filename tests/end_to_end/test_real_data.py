@@ -1,4 +1,4 @@
-"""The real datasets, where TFDS_DATA_DIR has them: facts that any correct reading reproduces, and short runs."""
+"""The real datasets, if TFDS_DATA_DIR has them: known facts about them, and short runs."""
 
 import collections
 

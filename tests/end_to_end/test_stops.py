@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped or go wrong, and what they leave."""
+"""Runs that are killed, stopped or fail, and the files they leave."""
 
 import json
 import os

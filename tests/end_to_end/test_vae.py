@@ -1,4 +1,4 @@
-"""A variational autoencoder from training to pictures and the likelihood of images."""
+"""A variational autoencoder from training to plots and the likelihood of images."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A short run that met no fault, one that was killed, and ways to train in a process that meets one."""
+"""A short run without faults, a killed one, and ways to train in a process with a fault."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Runs:
         return self._scripts.answer("evaluate", workdir)
 
     def train_in_process(self, workdir, environment=None, before=()):
-        """Trains in a process of its own; returns its exit status, standard output and standard error."""
+        """Trains in a new process; returns its exit status, standard output and standard error."""
         command = (*before, "scripts/train.py", *ARGUMENTS, *CADENCE, "--workdir", workdir, "--json")
         return self.run(*command, environment=environment)
 
@@ -86,7 +86,7 @@ def checkpoints_of():
 
 @pytest.fixture(scope="session")
 def finished_run(runs, made_once):
-    """A run that met no fault: its workdir and its answer."""
+    """A run without faults: its workdir and its result."""
     return made_once("finished_run", lambda workdir: runs.train(workdir)[0])
 
 

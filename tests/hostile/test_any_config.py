@@ -1,4 +1,4 @@
-"""Any config and any command line: taken, or refused as a mistake of the user's; nothing else ever comes out."""
+"""Any config and any command line is accepted, or refused with a UserError."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ from lab10.training.workdir import Workdir
 
 @pytest.fixture(scope="module")
 def configs():
-    """Every experiment that there is, and a spec of each kind, as JSON."""
+    """All experiments, and a spec of each type, as JSON."""
     specs = (ImageSpec(height=3, width=4, largest=255), TextSpec(num_ids=40, class_names=("neg", "pos")))
     return [
         *((Experiment, to_json(load_experiment(page)[0], Experiment)) for page in PAGES),
@@ -105,7 +105,7 @@ numbers = st.one_of(
 
 @st.composite
 def command_lines(draw, fields):
-    """Arguments after the experiment's name, nearly right ones more often than not."""
+    """Arguments after the experiment's name, mostly almost valid ones."""
     parts = []
     for _ in range(draw(st.integers(0, 4))):
         name = draw(st.one_of(st.sampled_from(fields), st.sampled_from(fields), texts, st.text("-.=abd", max_size=6)))

@@ -1,4 +1,4 @@
-"""Any content of a workdir's or a cache's files: taken, or refused as a mistake of the user's."""
+"""Any content of the files of a workdir or a cache is read, or refused with a UserError."""
 
 import json
 

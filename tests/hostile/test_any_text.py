@@ -32,7 +32,7 @@ def test_any_bytes_are_words(case, cases):
 
 @pytest.fixture(scope="module")
 def predictors(made_runs):
-    """A run that reads texts whole, and one that cuts them as in training."""
+    """A run without a length limit, and one that truncates texts as in training."""
     return {"whole": load(made_runs("texts"), max_length=None), "cut": load(made_runs("texts"))}
 
 

@@ -1,4 +1,4 @@
-"""Names that come from configs, datasets and command lines cannot lead a write out of the workdir or the cache."""
+"""Names from configs, datasets and command lines cannot cause writes outside the workdir and the cache."""
 
 import dataclasses
 import json
@@ -105,7 +105,7 @@ def with_leaf(value, path, leaf):
 
 
 def refused(action):
-    """Whether it was refused as the mistakes of users are; any other error fails the test."""
+    """Whether the call raised a UserError; any other error fails the test."""
     try:
         action()
     except UserError:

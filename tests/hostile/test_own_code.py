@@ -1,4 +1,4 @@
-"""Code in a workdir that came from a stranger: it never runs unless it is trusted, and is the code that was trained."""
+"""Code in an untrusted workdir runs only if the reader trusts it and it is the code that was trained."""
 
 import dataclasses
 import hashlib

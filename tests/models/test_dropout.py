@@ -1,4 +1,4 @@
-"""Dropout: flax's where the rate is known beforehand, and the same where it is data."""
+"""Dropout equals Flax's for a static rate, and is the same for a traced rate."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The bag of n-grams: which n-grams there are, where they are kept, what changes the answer and what does not."""
+"""The bag of n-grams: its n-grams and buckets, and what changes the logits."""
 
 import jax
 import jax.numpy as jnp

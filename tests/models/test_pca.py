@@ -55,7 +55,7 @@ def test_zero_rows_are_refused():
 
 @pytest.fixture
 def iterated(monkeypatch):
-    """Lets matrices of a few features be fitted as those with many features and rows are."""
+    """Makes matrices of a few features use the method for many features and rows."""
     monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 8)
     monkeypatch.setattr(pca_module, "MAX_ROWS_BYTES", 0)
 

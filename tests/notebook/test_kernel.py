@@ -59,7 +59,7 @@ def execute(client, code):
 
 
 def stop_later(manager, checkpoints):
-    """Presses the stop button once there is another checkpoint than now."""
+    """Presses the stop button after the next checkpoint."""
     before = set(checkpoints.glob("[0-9]*"))
 
     def press():

@@ -1,4 +1,4 @@
-"""Patterns of parameter paths, and what is said of one that matches nothing."""
+"""Patterns of parameter paths, and the message for one that matches nothing."""
 
 import jax.numpy as jnp
 import pytest

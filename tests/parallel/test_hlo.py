@@ -1,4 +1,4 @@
-"""Parsing compiled programs, and counting what they cost: small programs of this machine, and excerpts of others."""
+"""Parsing compiled programs and counting their costs: small local programs, and excerpts of others."""
 
 import jax
 import jax.numpy as jnp

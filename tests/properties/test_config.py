@@ -1,4 +1,4 @@
-"""Configs of every kind: through JSON and back, and what tells two of them apart."""
+"""Configs of every type: conversion to JSON and back, and the fields that differ."""
 
 import dataclasses
 import json

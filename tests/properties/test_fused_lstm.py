@@ -1,4 +1,4 @@
-"""The fused LSTM against its plain twin: values and gradients, for any mask, in float32 and bfloat16."""
+"""The fused LSTM against the reference: values and gradients, for any mask, in float32 and bfloat16."""
 
 import functools
 

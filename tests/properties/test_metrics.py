@@ -1,4 +1,4 @@
-"""Metrics merge: over any partition of the examples they are those of the whole."""
+"""Merged metrics over any partition equal the metrics of all examples."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Exact n-grams agree with their definition, counted word by word."""
+"""Exact n-grams agree with a direct count."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""Padding never says anything: not to the LSTM, not to its gradients, not to the bag of words."""
+"""Padding affects neither the LSTM, nor its gradients, nor the bag of words."""
 
 import functools
 

@@ -113,7 +113,7 @@ class Tab:
         return answer["result"].get("value")
 
     def requests(self):
-        """The addresses that the page has asked for, but for what it holds itself."""
+        """The addresses that the page requested, except embedded data."""
         sent = [event for event in self._browser.events if event["method"] == "Network.requestWillBeSent"]
         return [
             event["params"]["request"]["url"]
@@ -122,7 +122,7 @@ class Tab:
         ]
 
     def complaints(self):
-        """What the browser has logged, and whatever scripts have thrown or asked."""
+        """The log of the browser, and the errors and dialogs of scripts."""
         kinds = (
             "Log.entryAdded",
             "Runtime.exceptionThrown",
@@ -132,7 +132,7 @@ class Tab:
         return [event for event in self._browser.events if event["method"] in kinds]
 
     def image(self):
-        """The PNG of what is seen first."""
+        """A PNG of the top of the page."""
         return base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"])
 
 
@@ -212,11 +212,11 @@ def report_on(trained, made_once):
 
 @pytest.fixture(scope="session")
 def images(report_on):
-    """What a report on three autoencoders, two of them seeds of one, answers."""
+    """The result of a report on three autoencoders, two of which differ only in the seed."""
     return report_on("linear_0", "linear_1", "deep")
 
 
 @pytest.fixture(scope="session")
 def texts(report_on):
-    """What a report on three classifiers, two of them seeds of one, answers."""
+    """The result of a report on three classifiers, two of which differ only in the seed."""
     return report_on("bag_1", "bag_0", "lstm")

@@ -1,4 +1,4 @@
-"""Projections, ways through a latent space, filters."""
+"""Projections, latent traversals and filters."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The page as a file: every text is a text, and nothing outside is asked for."""
+"""The page as a file: texts are escaped, and nothing external is referenced."""
 
 import html.parser
 import re

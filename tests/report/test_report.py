@@ -19,7 +19,7 @@ from lab10.report import write_report
 
 @pytest.fixture
 def main(scripts):
-    """What scripts/report.py gives for these arguments, in this process."""
+    """The result of scripts/report.py for these arguments, in this process."""
     return functools.partial(scripts.answer, "report")
 
 

@@ -1,4 +1,4 @@
-"""Trains short runs in which a write fails, each once more without a fault, and says what became of each.
+"""Trains short runs in which a write fails, resumes them without a fault, and prints the result of each.
 
     python tests/stress/failing_writes.py '{"folder": …, "arguments": […], "errors": ["ENOSPC"], "most": 10, "seed": 0}'
 
@@ -33,7 +33,7 @@ SAVED = (3, 4, 6, 8, 9, 12)  # the steps at which a run of that cadence commits 
 
 
 class Switch:
-    """Stands for the faults of the life at hand, as hooks cannot be taken out again."""
+    """Delegates to the faults of the current process, because audit hooks cannot be removed."""
 
     def __init__(self):
         self.faults = None
@@ -87,7 +87,7 @@ class Lives:
         return self._log.read_text().splitlines()
 
     def clear(self):
-        """Makes the next life a new run."""
+        """Removes the run, so that the next process starts a new one."""
         shutil.rmtree(self.workdir, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Runs of the real scripts/train.py that are killed at every write, again and again, and end as one that was not.
+"""Runs of scripts/train.py that are killed at every write, resumed, and end like one that was not killed.
 
 A run is killed, resumed and killed again until it has reached its last step; each life of it is a process
 that `faulty.py` ends at a planned operation. `make test` kills each task a few times; `make stress` before every

@@ -1,4 +1,4 @@
-"""Values, and changes to values, that nobody would expect; and whether they are taken or refused."""
+"""Unexpected values, unexpected changes to values, and whether they are accepted or refused."""
 
 import copy
 

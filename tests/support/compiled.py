@@ -1,4 +1,4 @@
-"""Flax modules that are compiled as one program: operation by operation, a test compiles a hundred small ones."""
+"""Flax modules compiled as one program; run operation by operation, a test compiles a hundred small programs."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Lines of metrics without the times in them, which no two runs have in common."""
+"""Lines of metrics without times, which differ between any two runs."""
 
 import json
 import re

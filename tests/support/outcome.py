@@ -1,4 +1,4 @@
-"""All that a run leaves, as a value that compares: two runs that should be the same are asked for it."""
+"""Everything a run writes, as a value, to compare two runs that should be equal."""
 
 import json
 import struct

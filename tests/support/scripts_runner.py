@@ -1,4 +1,4 @@
-"""Runs the project's scripts: in the test process where that will do, else in a process of their own."""
+"""Runs the project's scripts, in the test process if possible, else in a new process."""
 
 import contextlib
 import importlib.util
@@ -59,7 +59,7 @@ class Scripts:
         return message
 
     def failure(self, name: str, *arguments: Any) -> str:
-        """The message of a script that fails through no mistake of its user's."""
+        """The message of a script that fails for another reason than a user mistake."""
         with pytest.raises(RunError) as failed:
             self.call(name, *arguments)
         return str(failed.value)
@@ -84,7 +84,7 @@ class Scripts:
         return json.loads(done.stdout)
 
     def process_refusal(self, name: str, *arguments: Any) -> str:
-        """What a script that refuses a mistake says on standard error, as the contract says."""
+        """The message of a refused mistake on standard error, as the contract defines it."""
         done = self.run(name, *arguments, "--json")
         said = done.stderr.decode()
         assert done.returncode == 2, said

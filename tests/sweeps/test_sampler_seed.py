@@ -14,7 +14,7 @@ TRIALS = {"random": 4, "tpe": 12, "qmc": 4}  # TPE's first ten are random
 
 @pytest.fixture
 def sweep_of(tmp_path):
-    """Makes a sweep in a folder of its own, or in one that is given."""
+    """Makes a sweep in a new folder, or in the given one."""
     default, name = load_experiment("mnist_pca")
     folders = itertools.count()
 
@@ -42,7 +42,7 @@ def sweep_of(tmp_path):
 
 
 def draw(sweep, workers=1, interrupted=()):
-    """Returns the values of each trial, which workers take in turns; some are interrupted when first taken."""
+    """Returns the values of each trial, claimed by workers in turns; some are interrupted the first time."""
     studies = [SweepStudy(sweep) for _ in range(workers)]
     studies[0].enqueue([{}] * sweep.trials)
     interrupted = set(interrupted)

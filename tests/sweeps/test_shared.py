@@ -31,7 +31,7 @@ def storage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(scripts, storage):
-    """Starts one machine's part of a sweep in a folder that both see."""
+    """Starts a sweep on one of the machines, in a shared folder."""
     pytest.importorskip("mlxtend")
 
     def started(workdir):
@@ -42,7 +42,7 @@ def start(scripts, storage):
 
 
 def test_machines_that_start_together_share_one_sweep(storage, tmp_path):
-    """The tables are made by whoever is first, and three may be."""
+    """Any of the three may create the tables."""
     base, _, where = storage.rpartition("/postgres?")
     with psycopg_of(storage) as connection:
         connection.execute("CREATE DATABASE new_one")

@@ -1,4 +1,4 @@
-"""scripts/sweep.py on the offline digits: what it leaves, what a kill changes, what it refuses."""
+"""scripts/sweep.py on the offline digits: results, kills, and refused commands."""
 
 import contextlib
 import dataclasses
@@ -41,7 +41,7 @@ def quick_workers():
 
 @pytest.fixture(scope="module")
 def sweep(scripts):
-    """Runs scripts/sweep.py in the test process, and its workers in processes of their own."""
+    """Runs scripts/sweep.py in the test process, and its workers in new processes."""
     pytest.importorskip("mlxtend")
 
     def run(workdir, *arguments):

@@ -30,7 +30,7 @@ def trials(study):
 
 @pytest.fixture
 def watches(trials, image_experiment):
-    """The watches of two seeds of the first trial and one of the second, and the numbers of the trials they prune."""
+    """The callbacks of two seeds of the first trial and one of the second, and the numbers of the pruned trials."""
     pruned = set()
     of_seeds = (trials[0], trials[0], trials[1])
     runs = [worker.TrialRun(trial, image_experiment(), Path(str(i))) for i, trial in enumerate(of_seeds)]

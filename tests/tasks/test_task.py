@@ -1,4 +1,4 @@
-"""A task of an own file: outputs that are a pytree, several terms, randomness, and what a wrong one is told."""
+"""An own task: pytrees of outputs, several terms, randomness, and refused mistakes."""
 
 import dataclasses
 import re

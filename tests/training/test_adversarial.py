@@ -1,4 +1,4 @@
-"""Adversarial training: the perturbation is the worst of its size to first order, and its loss is trained on too."""
+"""Adversarial training: the perturbation is the worst of its norm to first order, and its loss is added."""
 
 import dataclasses
 

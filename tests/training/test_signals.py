@@ -1,4 +1,4 @@
-"""Requests to stop: which signals are recorded, and which are left alone."""
+"""Requests to stop: which signals are recorded, and which are ignored."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Restores the handlers, whatever a test does; terminals of the test process are not dropped."""
+    """Restores the handlers after a test, and keeps the terminal of the test process."""
     before = {number: signal.getsignal(number) for number in STOPPING}
     yield
     for number, handler in before.items():

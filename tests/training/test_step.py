@@ -32,7 +32,7 @@ def texts(rows, seed=0):
 
 
 def host(params):
-    """A copy that no step can take away: steps are given their state for good."""
+    """A copy on the host, because steps consume their state."""
     return jax.tree.map(np.array, jax.device_get(params))
 
 
@@ -204,7 +204,7 @@ def test_samples_for_evaluation_depend_on_neither_seed_nor_batch(image_experimen
 
 @pytest.fixture(scope="module")
 def by_batch_size(text_experiment, text_spec):
-    """Programs that differ in the batch size of evaluation alone; made once, since each is compiled."""
+    """Programs that differ only in the batch size of evaluation; made once, because each is compiled."""
     programs = {size: StepFunctions(text_experiment(evaluation_batch_size=size), text_spec) for size in (4, 7, 20)}
     return programs, programs[20].init_params()
 

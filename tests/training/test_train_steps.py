@@ -1,4 +1,4 @@
-"""Training steps of experiments' own files: docs/own_code.md's, and one that adds up the gradients of parts."""
+"""Own training steps: the documented one, and one that accumulates gradients."""
 
 import dataclasses
 import json
