@@ -131,7 +131,7 @@ def apply_overrides(
     default = _replace_duration(default, arguments)
     own = list(dict.fromkeys([*own, *own_types(default)]))
     default, arguments = _replace_components(default, arguments, own)
-    arguments = _spell_booleans({"": default, "distributed.": Distributed()}, arguments)
+    arguments = _normalize_booleans({"": default, "distributed.": Distributed()}, arguments)
     with_workdir = dataclasses.make_dataclass(
         "Arguments",
         [
@@ -201,7 +201,7 @@ def _replace_components(
 _TRUTH_VALUES = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _spell_booleans(configs: dict[str, Any], arguments: list[str]) -> list[str]:
+def _normalize_booleans(configs: dict[str, Any], arguments: list[str]) -> list[str]:
     """Spells the options of boolean fields as tyro reads them; also accepts `--x True`, `true`, `1`, and so on.
 
     tyro reads `--a.x` and `--a.no-x` for a `bool`, and `--a.x True`, `False` or `None` for a `bool | None`.

@@ -10,7 +10,7 @@ from lab10.config.registry import closest
 MAX_FOLDERS = 200
 
 
-def found_instead(name: str, root: Path) -> str:
+def prepared_dataset_hint(name: str, root: Path) -> str:
     """Returns a sentence on what is prepared in and around a folder, and the options that name it, or an empty text.
 
     Args:

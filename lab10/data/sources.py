@@ -19,7 +19,7 @@ from lab10.config.registry import closest
 from lab10.data import samples
 from lab10.data.cache import cache_root
 from lab10.data.content_digest import content_sha256
-from lab10.data.prepared_folders import found_instead
+from lab10.data.prepared_folders import prepared_dataset_hint
 from lab10.errors import UserError
 
 # Datasets that this project prepares without a network: each file in samples/ has the builder of the same name.
@@ -175,7 +175,9 @@ def open_builder(name: str, root: Path) -> Any:
     if not builder.is_prepared() and not type(builder).__module__.startswith("tensorflow_datasets."):
         prepare_from_builder(builder)
     if not builder.is_prepared():
-        raise UserError(f"{name} is not prepared in {root}.\n{found_instead(name, root) or _data_hint(name, root)}")
+        raise UserError(
+            f"{name} is not prepared in {root}.\n{prepared_dataset_hint(name, root) or _data_hint(name, root)}"
+        )
     return builder
 
 
@@ -193,7 +195,7 @@ def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
         return tfds.builder(name, data_dir=root, **options)
     except tfds.core.registered.DatasetNotFoundError as error:
         known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
-        found = found_instead(name, root)
+        found = prepared_dataset_hint(name, root)
         raise UserError(
             f"TFDS has no dataset {name!r}{'.' if found else closest(name, known)}\n{found or _data_hint(name, root)}\n"
             "To use a TFDS builder of your own, define or import it in the experiment's file."
@@ -201,7 +203,7 @@ def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
     except Exception as error:  # the code of a dataset may raise anything: an unknown config or version, an import
         raise UserError(
             f"TFDS cannot open {name!r} in {root}: {first_line(error)}\n"
-            f"{found_instead(name, root)}\n"
+            f"{prepared_dataset_hint(name, root)}\n"
             "Name a dataset as NAME, NAME/CONFIG or NAME:VERSION. If it is already prepared there in another file "
             "format, prepare it in another --data-dir."
         ) from error

@@ -21,7 +21,7 @@ from lab10.training.workdir import Workdir
 
 MAX_BATCH_SIZE = 64
 # Limit on batch size × length: longer texts, such as books, are classified in smaller batches.
-IDS_IN_BATCH = 2**20
+MAX_IDS_PER_BATCH = 2**20
 
 
 class TextRun(Run):
@@ -137,7 +137,7 @@ class TextRun(Run):
         start = 0
         while start < len(rows):
             length = self._data.max_length or _power_of_two(lengths[longest_first[start]])
-            batch = longest_first[start : start + max(1, min(MAX_BATCH_SIZE, IDS_IN_BATCH // length))]
+            batch = longest_first[start : start + max(1, min(MAX_BATCH_SIZE, MAX_IDS_PER_BATCH // length))]
             start += len(batch)
             filled = [rows[i] for i in batch] + [rows[0][:0]] * (_power_of_two(len(batch)) - len(batch))
             inputs = self._data.inputs(filled, length, len(self._vocabulary), self._ngram_tables)

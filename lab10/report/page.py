@@ -19,7 +19,7 @@ class Table:
       header: names of the columns.
       rows: cells of each row.
       caption: text below the table.
-      numbers: index of the first right-aligned column; None: no column is right-aligned.
+      first_number_column: index of the first right-aligned column; None: no column is right-aligned.
       strong: indices of the rows in bold, which summarize the rows before them.
     """
 
@@ -28,7 +28,7 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
-    numbers: int | None = None
+    first_number_column: int | None = None
     strong: frozenset[int] = frozenset()
 
 

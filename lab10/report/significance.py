@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 CONFIDENCE = 0.95
 RESAMPLES = 5000
 # Maximal number of values that the resamples hold in memory at a time.
-_NUMBERS_AT_A_TIME = 4_000_000
+_MAX_NUMBERS_PER_BATCH = 4_000_000
 
 # One number per example.
 Values = Float[np.ndarray, " examples"]
@@ -97,7 +97,7 @@ def bootstrap_mean(values: Values, seed: int = 0) -> Estimate:
         (values,),
         np.mean,
         n_resamples=RESAMPLES,
-        batch=max(1, _NUMBERS_AT_A_TIME // len(values)),
+        batch=max(1, _MAX_NUMBERS_PER_BATCH // len(values)),
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=np.random.default_rng(seed),

@@ -66,7 +66,7 @@ def figures_section(groups: Sequence[SeedGroup], estimates: Estimates, split: st
         f"95 % confidence intervals in parentheses: {'; '.join(intervals[name] for name in sorted(methods))}. "
         "They account for the sample of examples, not for the seed."
     )
-    blocks: list[Block] = [Table(header, rows, caption, numbers=1, strong=frozenset(strong))]
+    blocks: list[Block] = [Table(header, rows, caption, first_number_column=1, strong=frozenset(strong))]
     blocks += _recall_tables(_runs(groups))
     if len(_runs(groups)) > 1:
         drawn = f"Results on the {split} split, one line per run, with 95 % confidence intervals."
@@ -81,7 +81,7 @@ def _recall_tables(runs: Sequence[EvaluatedRun]) -> list[Table]:
         return []
     rows = [[run.name, *(number(run.result["recall"][name]) for name in classes)] for run in runs]
     caption = "Recall: the share of the examples of each class that are classified correctly."
-    return [Table(["run", *classes], rows, caption, numbers=1)]
+    return [Table(["run", *classes], rows, caption, first_number_column=1)]
 
 
 def differences_section(groups: Sequence[SeedGroup]) -> Section | None:
@@ -130,7 +130,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
             "The first run's metric minus the second's, with the bootstrap 95 % confidence interval of the difference. "
             "If the interval excludes 0, the runs differ by more than this sample of examples explains."
         )
-        blocks.append(Table(["first", "second", "metric", "difference"], rows, caption, numbers=3))
+        blocks.append(Table(["first", "second", "metric", "difference"], rows, caption, first_number_column=3))
     tested = [(one, one.mcnemar) for one in compared if one.mcnemar is not None]
     if tested:
         rows = [
@@ -148,7 +148,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
             + (" The p-values are not corrected for the number of tests." * (len(rows) > 1))
         )
         header = ["first", "second", "both right", "only first", "only second", "both wrong", "p"]
-        blocks.append(Table(header, rows, caption, numbers=2))
+        blocks.append(Table(header, rows, caption, first_number_column=2))
     blocks += [
         Paragraph(f"{one.first} and {one.second} are not compared example by example: {one.reason}.")
         for one in comparisons

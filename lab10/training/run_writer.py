@@ -91,13 +91,13 @@ class RunWriter:
         """
         restored = self.checkpoints.restore_latest(steps.abstract_state().to_checkpoint(), at_most)
         if restored is None:
-            self._set_restored(RestoredCheckpoint(0, {}, Metrics.empty(), {}, EarlyStopping()))
+            self._use_checkpoint(RestoredCheckpoint(0, {}, Metrics.empty(), {}, EarlyStopping()))
             return steps.init_state(starting_params(steps, start))
-        self._set_restored(restored)
+        self._use_checkpoint(restored)
         console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
         return steps.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
 
-    def _set_restored(self, restored: RestoredCheckpoint) -> None:
+    def _use_checkpoint(self, restored: RestoredCheckpoint) -> None:
         self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation
         self._early_stopping = restored.early_stopping
         self.finished = self._early_stopping.should_stop(self.experiment.patience)

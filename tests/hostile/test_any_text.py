@@ -76,7 +76,7 @@ def test_each_of_any_texts_has_its_own_prediction(predictors, way, case, cases):
 def test_texts_too_long_for_one_batch_are_read_in_several_batches(predictors, monkeypatch):
     run, texts = predictors["whole"], ["dull " * length for length in (90, 1, 30, 3, 70)]
     together = run.predict(texts)
-    monkeypatch.setattr("lab10.inspection.text_run.IDS_IN_BATCH", 64)
+    monkeypatch.setattr("lab10.inspection.text_run.MAX_IDS_PER_BATCH", 64)
     apart = run.predict(texts)
     for one, other in zip(together, apart, strict=True):
         assert one["text"] == other["text"]

@@ -20,7 +20,7 @@ def summarize(examples: Examples, splits: dict[str, np.ndarray]) -> dict[str, An
         counts = np.bincount(examples.classes[indices], minlength=len(examples.class_names)).tolist()
         classes = dict(zip(examples.class_names, counts, strict=False))
         described[name] = {"rows": len(indices)} | ({"classes": classes} if classes else {})
-    summary = {"kind": examples.kind, "splits": described} | examples.measures | {"skipped": examples.skipped}
+    summary = {"modality": examples.modality, "splits": described} | examples.measures | {"skipped": examples.skipped}
     if examples.groups is not None:
         summary["groups"] = {
             name: len({examples.groups[index] for index in indices.tolist()}) for name, indices in splits.items()
@@ -56,7 +56,7 @@ def duplicates(examples: Examples, splits: dict[str, np.ndarray]) -> dict[str, A
 
 def _notes(examples: Examples, splits: dict[str, np.ndarray], summary: dict[str, Any]) -> list[str]:
     notes = []
-    unit = examples.kind.removesuffix("s")
+    unit = examples.modality.removesuffix("s")
     for pair, count in summary["duplicates"]["across"].items():
         first, second = pair.split(" and ")
         can_group = unit == "text" and examples.groups is None and examples.splits is None
@@ -85,7 +85,7 @@ def _experiment_for(summary: dict[str, Any]) -> str | None:
     """Returns an experiment that can be trained on a dataset; None if none of the project's can."""
     if {"train", "test"} - set(summary["splits"]):
         return None
-    if summary["kind"] == "texts":
+    if summary["modality"] == "texts":
         return "imdb_bag_of_words" if "classes" in summary["splits"]["train"] else None
     return "mnist_autoencoder" if summary["channels"] == 1 else None
 
@@ -93,7 +93,7 @@ def _experiment_for(summary: dict[str, Any]) -> str | None:
 def summary_text(summary: dict[str, Any]) -> str:
     """Returns a summary as text."""
     lines = [f"{summary['name']}: {summary['folder']}"]
-    unit = summary["kind"].removesuffix("s")
+    unit = summary["modality"].removesuffix("s")
     for name, described in summary["splits"].items():
         groups = f" in {counted(summary['groups'][name], 'group')}" if "groups" in summary else ""
         number, noun = counted(described["rows"], unit).split(" ")

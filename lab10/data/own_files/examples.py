@@ -36,7 +36,7 @@ class Examples:
     """Valid examples of all splits, in the order of the files.
 
     Attributes:
-      kind: whether they are texts or images.
+      modality: whether they are texts or images.
       features: TFDS features of an example, by name.
       form: how `read` converts an example, if the digests do not show it; part of the content.
       read: returns the TFDS example of an index, without label and group.
@@ -50,7 +50,7 @@ class Examples:
       notes: what was decided or looks suspicious, as sentences.
     """
 
-    kind: Literal["texts", "images"]
+    modality: Literal["texts", "images"]
     features: dict[str, Any]
     form: str = ""
     read: Callable[[int], dict[str, Any]]
@@ -77,7 +77,7 @@ class Examples:
 
     def content_sha256(self, splits: dict[str, np.ndarray]) -> str:
         """Returns the SHA-256, hexadecimal, of everything that is written: features, splits, and their examples."""
-        digest = hashlib.sha256(repr((self.kind, self.form, self.class_names)).encode())
+        digest = hashlib.sha256(repr((self.modality, self.form, self.class_names)).encode())
         for name, indices in splits.items():
             digest.update(f"{name} {len(indices)} ".encode())
             for index in indices.tolist():

