@@ -121,10 +121,7 @@ def apply_overrides(
       UserError: a field or component does not exist, or a value is invalid.
     """
     arguments = [
-        re.sub("_", "-", argument) if re.fullmatch(r"--[\w.-]+", argument) else argument for argument in arguments
-    ]
-    arguments = [
-        part
+        part.replace("_", "-") if re.fullmatch(r"--[\w.-]+", part) else part
         for argument in arguments
         for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])
     ]
