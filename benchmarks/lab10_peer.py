@@ -11,6 +11,7 @@ from lab10.config.experiment import Experiment
 from lab10.data.dataset import HostBatch, Split
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextDataset, TextSpec, bucket_lengths
+from lab10.models.lstm import Implementation
 from lab10.tasks.metrics import Metrics
 from lab10.training.evaluation import evaluate
 from lab10.training.step import StepFunctions
@@ -37,6 +38,7 @@ class Lab10Peer(Peer):
     def __init__(self, task: str, arrays: Arrays, seed: int, buckets: int):
         super().__init__(task, arrays, seed)
         self.buckets = buckets
+        self.implementation: Implementation = "auto"
 
     def first_step(self) -> None:
         experiment, _ = load_experiment(self.task)
@@ -46,6 +48,8 @@ class Lab10Peer(Peer):
         )
         if isinstance(data, TextDataset):
             spec: ImageSpec | TextSpec = TextSpec(num_ids=data.num_ids(0), class_names=("neg", "pos"))
+            model = dataclasses.replace(experiment.model, hidden_size=self.hidden, implementation=self.implementation)
+            self.experiment = dataclasses.replace(self.experiment, model=model)
         else:
             spec = ImageSpec(height=28, width=28, largest=255)
         self.functions = StepFunctions(

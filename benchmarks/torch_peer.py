@@ -9,7 +9,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from worker import (
     BATCH_SIZE,
     EMBEDDING_FEATURES,
-    HIDDEN,
     LATENT,
     LEARNING_RATE,
     LINEAR_STDDEV,
@@ -29,13 +28,14 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class LSTMClassifier(nn.Module):
-    """Embedding → LSTM over packed sequences → one logit."""
+    """Embedding → LSTM over packed sequences, or over the padding as well → one logit."""
 
-    def __init__(self):
+    def __init__(self, hidden: int, packed: bool):
         super().__init__()
+        self.packed = packed
         self.embedding = nn.Embedding(NUM_EMBEDDINGS, EMBEDDING_FEATURES)
-        self.lstm = nn.LSTM(EMBEDDING_FEATURES, HIDDEN, batch_first=True)
-        self.dense = nn.Linear(HIDDEN, 1)
+        self.lstm = nn.LSTM(EMBEDDING_FEATURES, hidden, batch_first=True)
+        self.dense = nn.Linear(hidden, 1)
         nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
         nn.init.xavier_uniform_(self.lstm.weight_ih_l0)
         nn.init.orthogonal_(self.lstm.weight_hh_l0)
@@ -44,14 +44,18 @@ class LSTMClassifier(nn.Module):
         nn.init.xavier_uniform_(self.dense.weight)
         nn.init.zeros_(self.dense.bias)
         with torch.no_grad():
-            self.lstm.bias_ih_l0[HIDDEN : 2 * HIDDEN] = 1.0  # gates: input, forget, candidate, output
+            self.lstm.bias_ih_l0[hidden : 2 * hidden] = 1.0  # gates: input, forget, candidate, output
         self.lstm.bias_hh_l0.requires_grad_(False)  # the model has one bias
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Logits [batch] of rows whose padding stands behind; lengths lie on the host."""
-        packed = pack_padded_sequence(self.embedding(tokens), lengths, batch_first=True, enforce_sorted=False)
-        _, (hidden, _) = self.lstm(packed)
-        return self.dense(hidden[-1])[:, 0]
+        features = self.embedding(tokens)
+        if self.packed:
+            packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
+            last = self.lstm(packed)[1][0][-1]
+        else:
+            last = self.lstm(features)[0][torch.arange(len(lengths)), lengths - 1]
+        return self.dense(last)[:, 0]
 
 
 def autoencoder(task: str) -> nn.Module:
@@ -73,9 +77,13 @@ class TorchPeer(Peer):
     """The usual loop: `zero_grad`, `backward`, `step`."""
 
     def first_step(self) -> None:
+        if DEVICE.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32, as JAX's default and cuDNN's
         torch.manual_seed(self.seed)
         texts = self.task == "imdb_lstm"
-        self.model = (LSTMClassifier() if texts else autoencoder(self.task)).to(DEVICE)
+        self.model = (LSTMClassifier(self.hidden, self.variant != "padded") if texts else autoencoder(self.task)).to(
+            DEVICE
+        )
         rate = LEARNING_RATE[self.task]
         if texts:
             # Here epsilon is added to the root, in Keras under it; its own root is the nearest to the same rule.

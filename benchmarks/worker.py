@@ -39,7 +39,12 @@ class Peer(abc.ABC):
       task: one of `TASKS`.
       arrays: `train_inputs` and `test_inputs`, for texts with `train_labels` and `test_labels`.
       seed: of the parameters and of the order of examples.
+      hidden: size of the LSTM's state.
+      variant: of the model or of its padding, if the peer has several; None: the usual one.
     """
+
+    hidden: int = HIDDEN
+    variant: str | None = None
 
     def __init__(self, task: str, arrays: Arrays, seed: int):
         self.task, self.arrays, self.seed = task, arrays, seed

@@ -18,6 +18,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     if any(argument.partition("=")[0] == "--against" for argument in arguments):
         from benchmarks.against import run_command
+    elif "--device" in arguments:
+        from benchmarks.on_device import run_command
     else:
         from benchmarks.command import run_command
 

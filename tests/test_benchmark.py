@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import figures, growth, limits, pairs, processes, report, worker
+from benchmarks import figures, growth, limits, on_device, pairs, processes, report, worker
 from benchmarks.command import parse
 from benchmarks.driver import LAB10, Settings, compared, in_turns, learning
 from lab10.errors import RunError, UserError
@@ -196,3 +196,28 @@ def test_a_missing_peer_names_the_extra_to_install(monkeypatch):
     assert (settings.peers, settings.pairs, settings.seeds) == (("flax",), 2, 1)
     with pytest.raises(UserError, match="--pairs is 0"):
         parse(["--pairs", "0", "--peers", "flax"], None)
+
+
+def device_row(framework, variant, seconds, **fields):
+    row = {"framework": framework, "task": "imdb_lstm", "variant": variant, "hidden": 32, "steps": 50, "members": None}
+    return row | {"seconds_per_step": seconds, "build_seconds": 1.0} | fields
+
+
+def test_the_table_of_a_device_has_times_ratios_and_what_is_missing():
+    rows = [
+        {"framework": "lab10", "device": "H100", "cudnn": "9.1"},
+        device_row("lab10", "padded", [2e-3, 1e-3, 3e-3]),
+        device_row("lab10", "padded", [8e-3], members=8),
+        device_row("keras-jax", "cuDNN", [5e-3], cudnn_calls_traced=0),
+        {"framework": "torch", "error": "ended with status -9"},
+    ]
+    text = on_device.markdown({"machine": {"gpu": None, "versions": {"jax": "1"}}, "short": True, "rows": rows})
+    assert "| `imdb_lstm` | lab10 | padded | 32 | 1 | 2,000 | 1,000 to 3,000 | 16,000 | 50 | 1.0 |" in text
+    assert "| `imdb_lstm` | lab10 | padded | 32 | 8 | 8,000 | 8,000 to 8,000 | 32,000 | 50 | 1.0 |" in text
+    assert "| `imdb_lstm` | 32 | keras-jax, cuDNN (not called) | 5,000 | padded | 2,000 | 2.50 |" in text
+    assert "- torch: ended with status -9" in text
+
+
+def test_a_limit_too_short_for_a_device_is_refused(tmp_path):
+    with pytest.raises(UserError, match="--seconds is 5; expected more than 12"):
+        on_device.run_command(["--device", "--seconds", "5", "--output", str(tmp_path)], None)
