@@ -1,4 +1,4 @@
-"""Transforms of training batches: noise and augmentation.
+"""Transforms of training batches: noise and augmentation. `image_transforms.py` has those that move pixels.
 
 A new transform is a new subclass of `Transform`, in this file or in a new file next to it. Transforms
 run on the device inside the training step, so they use `jax.numpy` on arrays of fixed shapes.
@@ -6,12 +6,15 @@ run on the device inside the training step, so they use `jax.numpy` on arrays of
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from lab10.config.fields import require_at_least, require_fraction, traced_field
+
+if TYPE_CHECKING:
+    from lab10.data.dataset import Spec
 
 Batch = dict[str, jax.Array]
 
@@ -31,6 +34,10 @@ class Transform(abc.ABC):
           batch: `inputs`, `targets`, `mask`, `row_ids` and, if the dataset has labels, `labels`, rows first.
           key: random key, different for each step.
         """
+
+    def apply(self, batch: Batch, key: jax.Array, spec: "Spec") -> Batch:
+        """Calls the transform in a training step. One that needs the spec, such as the image size, overrides it."""
+        return self(batch, key)
 
     def for_evaluation(self, batch: Batch) -> Batch:
         """Returns the batch to evaluate: by default the clean batch.

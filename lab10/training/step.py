@@ -93,9 +93,8 @@ class StepFunctions:
         """
         experiment = with_traced_fields(self.experiment, state.hyperparams)
         task, module = experiment.task, experiment.model.build(self.spec)
-        batch = experiment.data.transform(
-            self.spec.preprocess(batch), random_key(experiment.seed, TRANSFORM, state.step)
-        )
+        transform_key = random_key(experiment.seed, TRANSFORM, state.step)
+        batch = experiment.data.transform.apply(self.spec.preprocess(batch), transform_key, self.spec)
         rngs = {
             "dropout": random_key(experiment.seed, DROPOUT, state.step),
             "sample": random_key(experiment.seed, SAMPLE, state.step),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab10.data.batching import fill
+from lab10.data.image_transforms import ElasticDeformation, RandomShift
 from lab10.data.images import ImageDataset
 from lab10.data.transforms import Binarize, GaussianNoise, Transform
 from lab10.models.autoencoder import MLPAutoencoder
@@ -168,8 +169,13 @@ def test_a_resumed_run_has_the_same_bits(image_experiment, image_spec):
     np.testing.assert_array_equal(report.totals["loss"], reports[-1].totals["loss"])
 
 
-def test_noise_differs_between_steps_and_seeds_and_is_absent_in_evaluation(image_experiment, image_spec, split_of):
-    noisy, clean = ImageDataset(transform=GaussianNoise(deviation=0.5)), ImageDataset()
+@pytest.mark.parametrize(
+    "transform", [GaussianNoise(deviation=0.5), RandomShift(max_shift=3, shift_rate=1.0), ElasticDeformation()]
+)
+def test_transforms_differ_from_step_to_step_and_from_seed_to_seed_and_spare_evaluation(
+    transform, image_experiment, image_spec, split_of
+):
+    noisy, clean = ImageDataset(transform=transform), ImageDataset()
     still = SGD(learning_rate=0.0)
     batch = fill(images(6), 6)
     fields = {"noisy": {"data": noisy}, "reseeded": {"data": noisy, "seed": 1}, "clean": {"data": clean}}
