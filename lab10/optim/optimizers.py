@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from optax import contrib
 
 from lab10.config.fields import is_static_zero, require_at_least, require_fraction, traced_field
 from lab10.errors import UserError
@@ -140,6 +141,37 @@ class Adam(Optimizer):
 
     def rule(self) -> optax.GradientTransformation:
         return _scale_by_adam(self.b1, self.b2, self.epsilon)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Muon(Adam):
+    """Muon (Jordan et al. 2024): for matrices, momentum with all singular values set to about 1; for the rest, Adam.
+
+    Updates of matrices are scaled to the size of Adam's (Liu et al. 2025, equation 4), to have similar learning rates.
+    The update costs the same for any batch, more than the gradients of a small one: use large batches.
+    """
+
+    momentum: float = 0.95
+    """Decay of the running mean of the gradients of matrices, with Nesterov momentum."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_fraction(self, "momentum", prefix="optimizer.")
+
+    def rule(self) -> optax.GradientTransformation:
+        def is_matrix(params: optax.Params) -> Any:
+            return jax.tree.map(lambda param: param.ndim == 2, params)
+
+        def dimensions(matrices: optax.Params) -> Any:
+            return jax.tree.map(lambda _: contrib.MuonDimensionNumbers(), matrices)
+
+        def to_adams_size(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
+            return jax.tree.map(lambda update: 0.2 * max(update.shape) ** 0.5 * update, updates)
+
+        muon = contrib.scale_by_muon(beta=self.momentum, weight_dimension_numbers=dimensions)
+        return optax.partition(
+            {True: optax.chain(muon, optax.stateless(to_adams_size)), False: super().rule()}, is_matrix
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

