@@ -56,11 +56,13 @@ class TextRun(Run):
                 f"{workdir.path / 'ngrams.npz'} belongs to another run: with {len(self._vocabulary)} words it gives "
                 f"{ngrams} n-grams; expected {spec.num_ngrams}. Copy the whole workdir of the run."
             )
+        assert isinstance(experiment.task, Classification)
+        self.task = task = experiment.task
         self._rank = {word: rank for rank, word in enumerate(self._vocabulary, start=1)}
 
         def forward(params: Params, tokens: jax.Array) -> jax.Array:
-            logits: Any = self._module.apply({"params": params}, tokens)
-            return probabilities(logits)
+            outputs: Any = self._module.apply({"params": params}, tokens)
+            return probabilities(task.logits(outputs))
 
         self._forward = jax.jit(forward)
 

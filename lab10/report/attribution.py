@@ -10,6 +10,7 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from lab10.tasks.classification import Classification
 from lab10.training.state import Params
 
 # Maximal error of the quadrature: the difference between the sum of a text's influences and its margin minus that of
@@ -19,6 +20,8 @@ TOLERANCE = 1e-3
 # for the trained LSTM, which is smooth; a panel with a kink of a ReLU is less accurate.
 INTEGRATION_POINTS = 64
 PANELS = (1, 4, 16, 64, 256)
+# The task of modules whose outputs are the logits.
+LOGITS = Classification()
 
 
 class Attribution(struct.PyTreeNode):
@@ -55,16 +58,17 @@ def explain(
     tokens: Int[np.ndarray, "batch time *channels"],
     towards: Int[np.ndarray, " batch"],
     against: Int[np.ndarray, " batch"],
+    task: Classification = LOGITS,
 ) -> Attribution:
     """Returns `integrated_gradients` with the fewest `PANELS` for which completeness holds within `TOLERANCE`."""
     for panels in PANELS:
-        found = integrated_gradients(module, params, tokens, towards, against, panels)
+        found = integrated_gradients(module, params, tokens, towards, against, panels, task)
         if jnp.all(jnp.abs(found.gap) <= TOLERANCE):
             break
     return found
 
 
-@functools.partial(jax.jit, static_argnames=("module", "panels"))
+@functools.partial(jax.jit, static_argnames=("module", "panels", "task"))
 def integrated_gradients(
     module: nn.Module,
     params: Params,
@@ -72,6 +76,7 @@ def integrated_gradients(
     towards: Int[Array, " batch"],
     against: Int[Array, " batch"],
     panels: int = 1,
+    task: Classification = LOGITS,
 ) -> Attribution:
     """Returns the influence of each token on the margin of the class `towards` over the class `against`. Pure.
 
@@ -86,11 +91,11 @@ def integrated_gradients(
       towards: a class for each text.
       against: another class for each text.
       panels: number of equal parts of the path, with `INTEGRATION_POINTS` points each.
+      task: turns the outputs of the module into logits.
     """
 
     def margins(token_weights: Float[Array, "batch time"]) -> Float[Array, " batch"]:
-        logits = module.apply({"params": params}, tokens, token_weights)
-        of_classes = class_logits(logits)  # type: ignore[arg-type]
+        of_classes = class_logits(task.logits(module.apply({"params": params}, tokens, token_weights)))
         rows = jnp.arange(len(tokens))
         return of_classes[rows, towards] - of_classes[rows, against]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab10.report.evaluated_runs import EvaluatedRun, SeedGroup
+from lab10.report.evaluated_runs import EvaluatedRun, SeedGroup, common_metrics
 from lab10.report.significance import Estimate, McNemar, mcnemar, paired_difference
 
 
@@ -48,9 +48,9 @@ def compare(groups: Sequence[SeedGroup]) -> list[Comparison | NotComparable]:
 
 
 def compare_runs(first: EvaluatedRun, second: EvaluatedRun) -> list[Comparison]:
-    """Compares every metric that both runs have, on the same examples."""
+    """Compares the metrics that both runs have (`common_metrics`), on the same examples."""
     comparisons = []
-    for metric in [name for name in first.metrics if name in second.metrics]:
+    for metric in common_metrics([first, second]):
         of_first, of_second = first.per_example[metric], second.per_example[metric]
         classified = metric == "accuracy"
         comparisons.append(

@@ -113,18 +113,26 @@ def _real_paths(directories: Sequence[str]) -> list[str]:
 
 
 def require_one_task(experiments: dict[str, Experiment]) -> None:
-    """Checks that the runs have one task, so that their metrics can be compared.
+    """Checks that the runs have one task, or tasks of which one derives from the other, so that they share metrics.
 
     Raises:
       UserError: two runs have different tasks; the message names them.
     """
     (first, experiment), *others = experiments.items()
     for other, compared in others:
-        if type(compared.task) is not type(experiment.task):
+        tasks = type(experiment.task), type(compared.task)
+        if not (issubclass(*tasks) or issubclass(*tasks[::-1])):
             raise UserError(
                 f"{first} and {other} cannot be compared: the task of one is {type(experiment.task).__name__}, "
                 f"of the other {type(compared.task).__name__}. Give runs of one task."
             )
+
+
+def common_metrics(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """Returns the metrics that all runs have; without `loss` if their tasks differ, because each minimizes its own."""
+    tasks = {type(run.run.config.task) for run in runs}
+    common = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+    return [name for name in common if name != "loss" or len(tasks) == 1]
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

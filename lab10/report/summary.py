@@ -6,7 +6,7 @@ from lab10.config.experiment import flatten
 from lab10.config.fields import option
 from lab10.report.comparison import Comparison, NotComparable
 from lab10.report.curves import mean_curves
-from lab10.report.evaluated_runs import SEED_FIELDS, EvaluatedRun, SeedGroup, differing_values
+from lab10.report.evaluated_runs import SEED_FIELDS, EvaluatedRun, SeedGroup, common_metrics, differing_values
 from lab10.report.figures import plot_curves, plot_estimates, png
 from lab10.report.page import Block, PageImage, Paragraph, Section, Table
 from lab10.report.significance import Estimate, mean_with_interval, spread
@@ -19,10 +19,10 @@ Estimates = dict[str, dict[str, list[Estimate]]]  # metric → group → one est
 
 
 def estimate_metrics(groups: Sequence[SeedGroup]) -> Estimates:
-    """Estimates every metric of every run, with its confidence interval."""
+    """Estimates every metric that all runs have (`common_metrics`), with its confidence interval."""
     return {
         metric: {group.name: [mean_with_interval(run.per_example[metric]) for run in group.runs] for group in groups}
-        for metric in groups[0].first_run.metrics
+        for metric in common_metrics([group.first_run for group in groups])
     }
 
 

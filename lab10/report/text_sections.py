@@ -35,7 +35,7 @@ def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
     inputs = classifier.inputs(split, worst.tolist())
     tokens = inputs if inputs.ndim == 2 else inputs[..., 0]
     predicted, labels = per_example["predicted"][worst], per_example["label"][worst]
-    attribution = explain(module, classifier.params, inputs, predicted, labels)
+    attribution = explain(module, classifier.params, inputs, predicted, labels, classifier.task)
     classes = classifier.spec.class_names
     blocks: list[Block] = [
         Paragraph(

@@ -1,12 +1,12 @@
 """Classification: cross-entropy from logits, and accuracy."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lab10.config.fields import require_at_least, traced_field
 from lab10.data.dataset import Batch
@@ -27,23 +27,34 @@ class Classification(Task):
     def __post_init__(self):
         require_at_least(0, self, "adversarial_radius", prefix="task.")
 
-    def per_example(self, outputs: jax.Array, batch: Batch, key: jax.Array) -> PerExample:
-        labels = batch["targets"]
-        if outputs.shape[-1] == 1:
-            loss = optax.sigmoid_binary_cross_entropy(outputs[:, 0], labels.astype(jnp.float32))
-        else:
-            loss = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
-        accuracy = (probabilities(outputs).argmax(axis=-1) == labels).astype(jnp.float32)
-        return {"loss": loss, "accuracy": accuracy}
+    def logits(self, outputs: Any) -> Float[Array, "batch logits"]:
+        """Returns the logits that decide, from the outputs of the model; here these are the logits."""
+        return outputs
 
-    def predictions(self, outputs: jax.Array, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
-        class_probabilities = probabilities(outputs)
+    def per_example(self, outputs: Any, batch: Batch, key: jax.Array) -> PerExample:
+        logits, labels = self.logits(outputs), batch["targets"]
+        return {"loss": cross_entropy(logits, labels), "accuracy": is_correct(logits, labels)}
+
+    def predictions(self, outputs: Any, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+        class_probabilities = probabilities(self.logits(outputs))
         return {
             "label": batch["targets"],
             "predicted": class_probabilities.argmax(axis=-1),
             "probability": class_probabilities.max(axis=-1),
             "probabilities": class_probabilities,
         }
+
+
+def cross_entropy(logits: Float[Array, "batch logits"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """Returns -log p(label) of each example, float32, with the classes' `probabilities`."""
+    if logits.shape[-1] == 1:
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], labels.astype(jnp.float32))
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def is_correct(logits: Float[Array, "batch logits"], labels: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """Returns 1 where the most probable class is the label, and 0 elsewhere, float32."""
+    return (probabilities(logits).argmax(axis=-1) == labels).astype(jnp.float32)
 
 
 def probabilities(logits: Float[Array, "batch logits"]) -> Float[Array, "batch classes"]:

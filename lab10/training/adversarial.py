@@ -24,7 +24,8 @@ def with_adversarial_gradient(
 
     Args:
       loss: takes parameters and perturbations; returns the loss, [], and auxiliary data.
-      module: calls `perturb` on what may be perturbed, [time, batch, features].
+      module: calls `perturb` on what may be perturbed, [time, batch, features], or [time, batch, features, copies] for
+        copies of a module that are perturbed separately.
       inputs: the inputs of the module.
       radius: Euclidean norm of the perturbation of an example.
 
@@ -52,7 +53,7 @@ def with_adversarial_gradient(
     return clean_loss
 
 
-def normalize(direction: Float[Array, "time batch features"]) -> Float[Array, "time batch features"]:
-    """Scales each example to norm 1; zeros stay zero."""
+def normalize(direction: Float[Array, "time batch features *copies"]) -> Float[Array, "time batch features *copies"]:
+    """Scales each example, of each copy, to norm 1; zeros stay zero."""
     norm = jnp.sqrt(jnp.sum(direction**2, axis=(0, 2), keepdims=True))
     return direction / jnp.maximum(norm, jnp.finfo(direction.dtype).tiny)
