@@ -111,6 +111,8 @@ class Dataset(abc.ABC):
     """Folder of the array cache; None: $LAB10_CACHE_DIR, else ~/.cache/lab10."""
     train_split: str = "train"
     """TFDS split to train on, or slices of splits, such as train[:80%] or train+unsupervised."""
+    extra_train_split: str | None = None
+    """TFDS split to train on as well, of which nothing is held out, such as unsupervised; None: none."""
     test_split: str = field("test", affects_result=False)
     """TFDS split for testing; only evaluation reads it."""
     validation_split: str | None = None
@@ -168,7 +170,7 @@ class Dataset(abc.ABC):
         slices: TFDS's own split `validation` is `validation[0:]`.
         """
         if self.is_of_train(split):
-            return self.train_split
+            return self.train_split + ("" if self.extra_train_split is None else f"+{self.extra_train_split}")
         return {"validation": self.validation_split, "test": self.test_split}.get(split) or split
 
     def source(self, split: str) -> Source:
@@ -178,6 +180,8 @@ class Dataset(abc.ABC):
           UserError: the split does not exist, or the splits of this config have rows in common.
         """
         option = f"--data.{'train' if self.is_of_train(split) else split}-split"
+        if self.is_of_train(split) and self.extra_train_split is not None:
+            option += " and --data.extra-train-split"
         source = open_source(
             self.name,
             self.tfds_split(split),
@@ -185,7 +189,7 @@ class Dataset(abc.ABC):
             self.cache_dir,
             option=option if split in ("train", "validation", "test") else "--split",
         )
-        named = {"train": self.train_split, "validation": self.validation_split, "test": self.test_split}
+        named = {"train": self.tfds_split("train"), "validation": self.validation_split, "test": self.test_split}
         require_disjoint(
             self.name, source.splits, {f"--data.{name}-split": value for name, value in named.items() if value}
         )
@@ -200,7 +204,12 @@ class Dataset(abc.ABC):
         require_split(self.name, self.source("train").splits, self.test_split, "--data.test-split")
 
     def split_indices(
-        self, split: str, examples: int, labels: np.ndarray | None = None, groups: np.ndarray | None = None
+        self,
+        split: str,
+        examples: int,
+        labels: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+        extra: int = 0,
     ) -> np.ndarray:
         """Returns the row ids of a split's examples in their TFDS split, sorted, int64.
 
@@ -212,10 +221,14 @@ class Dataset(abc.ABC):
           examples: number of rows of the TFDS split.
           labels: class of each row, for the draw that `hold_out` describes.
           groups: group of each row, likewise.
+          extra: number of rows at the end of which none is held out.
         """
         if split not in ("train", "validation") or self.validation_split is not None:
             return np.arange(examples)
-        held_out = hold_out(examples, self.validation_fraction, self.validation_seed, labels, groups)
+        drawn = examples - extra
+        labels, groups = (None if column is None else column[:drawn] for column in (labels, groups))
+        held_out = hold_out(drawn, self.validation_fraction, self.validation_seed, labels, groups)
+        held_out = np.pad(held_out, (0, extra))
         return np.flatnonzero(held_out == (split == "validation"))
 
     def choose_rows(self, split: str, source: Source, labels: np.ndarray) -> np.ndarray:
@@ -229,11 +242,14 @@ class Dataset(abc.ABC):
         groups = None
         if self.validation_group is not None and self.is_of_train(split) and self.holds_out:
             groups = open_groups(self.name, source, self.validation_group, self.cache_dir)
-        rows = self.split_indices(split, len(labels), labels, groups)
+        extra = 0
+        if self.extra_train_split is not None and self.is_of_train(split):
+            extra = len(labels) - source.splits[self.train_split].num_examples
+        rows = self.split_indices(split, len(labels), labels, groups, extra)
         if (
             split == "validation"
             and groups is None
-            and not np.array_equal(rows, self.split_indices(split, len(labels)))
+            and not np.array_equal(rows, self.split_indices(split, len(labels), extra=extra))
         ):
             console.print(
                 f"The validation split of {self.name} is drawn class by class, because {self.validation_fraction:g} of "
