@@ -23,12 +23,13 @@ RUN_FILES = {"config.json", "metrics.jsonl", "checkpoints"}
 RUN_FOLDERS = {"checkpoints", "evaluations", "tensorboard"}
 
 
-def runs(directory: str | os.PathLike[str], all_fields: bool = False) -> pd.DataFrame:
+def runs(directory: str | os.PathLike[str], all_fields: bool = False, *, trust: bool = False) -> pd.DataFrame:
     """Lists the runs in a folder and in the folders below it, such as those of a sweep. Reads no arrays.
 
     Args:
       directory: the folder. Hidden folders in it are skipped.
       all_fields: whether to add the fields in which the runs agree, and those that do not affect the result.
+      trust: whether to run code in the workdirs of runs that have their own, as in `lab10.load`.
 
     Returns:
       A row for each run, ordered by path, with the columns
@@ -47,7 +48,7 @@ def runs(directory: str | os.PathLike[str], all_fields: bool = False) -> pd.Data
     root = path_of(directory)
     if not root.is_dir():
         raise UserError(f"There is no folder {root}; expected a folder of runs, such as runs/.")
-    return _to_frame([_read(path, problem, all_fields) for path, problem in find_runs(root)], all_fields)
+    return _to_frame([_read(path, problem, all_fields, trust) for path, problem in find_runs(root)], all_fields)
 
 
 def find_runs(root: Path) -> Iterator[tuple[Path, str | None]]:
@@ -89,7 +90,7 @@ class _Row:
     problems: Sequence[str]
 
 
-def _read(path: Path, problem: str | None, all_fields: bool) -> _Row:
+def _read(path: Path, problem: str | None, all_fields: bool, trust: bool) -> _Row:
     results: dict[str, Any] = {"workdir": str(path), "step": None, "finished": None, "best_step": None}
     if problem is not None:
         return _Row(results, {}, [problem])
@@ -100,7 +101,7 @@ def _read(path: Path, problem: str | None, all_fields: bool) -> _Row:
         steps = SavedCheckpoints(workdir.checkpoints_path, "", False).steps()
         results["step"] = steps[-1] if steps else None
         results |= _test_results(read_json_lines(path / "evaluations" / "log.jsonl", skip_invalid=True))
-        experiment = workdir.read_experiment()
+        experiment = workdir.read_experiment(trust)
         fields = flatten(experiment, all_fields=all_fields)
         _add_training_results(results, workdir, experiment, problems)
     except UserError as error:
@@ -118,8 +119,7 @@ def _add_training_results(
     Raises:
       UserError: a checkpoint is damaged, or was saved by another version. The results before it are added.
     """
-    higher_is_better = experiment.task.metrics[experiment.monitor]
-    saved = SavedCheckpoints(workdir.checkpoints_path, experiment.monitor, higher_is_better)
+    saved = SavedCheckpoints(workdir.checkpoints_path, experiment.monitor, experiment.higher_is_better)
     best = saved.best_step(on_damaged=lambda error: problems.append(str(error)))
     if best is None:
         results["finished"] = False

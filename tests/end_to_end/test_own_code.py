@@ -48,14 +48,18 @@ def test_an_own_model_is_trained_moved_and_loaded(scripts, page, tmp_path):
     (prediction,) = scripts.process_answer("predict", moved, "--trust", text)["predictions"]
     program = (
         "import json, sys, lab10\n"
+        "problems = [lab10.runs(sys.argv[1], trust=trust).problem.item() for trust in (False, True)]\n"
         "run = lab10.load(sys.argv[1], trust=True)\n"
-        "print(json.dumps([run.config.model.hidden_size, type(run.config.model).__module__, run.predict(sys.argv[2])]))"
+        "module = type(run.config.model).__module__\n"
+        "print(json.dumps([run.config.model.hidden_size, module, run.predict(sys.argv[2]), problems]))"
     )
     loaded = preloaded.run([sys.executable, "-c", program, str(moved), text], cwd=tmp_path)
     assert loaded.returncode == 0, loaded.stderr.decode()
-    hidden_size, module, (same,) = json.loads(loaded.stdout)
+    hidden_size, module, (same,), problems = json.loads(loaded.stdout)
     assert (hidden_size, same) == (16, prediction)
     assert module.startswith("my_gru_")
+    assert "has code of its own" in problems[0]
+    assert problems[1] is None
     assert scripts.process_answer("report", moved, "--trust", "--output", tmp_path / "page.html")["runs"]
 
 

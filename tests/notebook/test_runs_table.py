@@ -12,8 +12,10 @@ from any_input import changed, changed_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab10.data.texts import TextDataset
 from lab10.errors import UserError
 from lab10.inspection import AutoencoderRun, load
+from lab10.metrics.class_metrics import F1
 from lab10.notebook import runs_table
 from lab10.notebook.runs_table import runs
 from lab10.training.json_lines import read_metrics
@@ -158,6 +160,19 @@ def test_early_stopping_finishes_a_run(sample_experiment, tmp_path):
     train(RunWriter(sample_experiment(optimizer=never_better, patience=1, evaluate_every=2), Workdir(tmp_path / "a")))
     (row,) = (row for _, row in runs(tmp_path).iterrows())
     assert (row.step, row.finished) == (4, True)
+
+
+def test_a_run_chosen_by_a_metric_of_the_split_has_its_results(text_experiment, tmp_path):
+    data = TextDataset(name="synthetic_reviews", max_length=20)
+    experiment = text_experiment(
+        data=data, metrics=(F1(),), monitor="f1", batch_size=500, steps=2, evaluate_every=1, steps_per_execution=1
+    )
+    train(RunWriter(experiment, Workdir(tmp_path / "by_f1")))
+    row = runs(tmp_path).iloc[0]
+    values = {line["step"]: line["f1"] for line in read_metrics(tmp_path / "by_f1" / "metrics.jsonl") if "f1" in line}
+    assert len(values) == 2
+    assert row.validation_f1 == max(values.values()) == values[row.best_step]
+    assert pd.isna(row.problem)
 
 
 def test_a_folder_that_cannot_be_read_is_a_row_with_the_problem(copy, monkeypatch):
