@@ -193,13 +193,14 @@ def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
             # TFDS would download code from the location that the namespace names, and run it.
             raise ValueError("the name has a namespace, and only TFDS's own datasets are supported")
         return tfds.builder(name, data_dir=root, **options)
-    except tfds.core.registered.DatasetNotFoundError as error:
+    except tfds.core.registered.DatasetNotFoundError:
         known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
         found = prepared_dataset_hint(name, root)
+        hint = found or _own_data_hint(name, root)
         raise UserError(
-            f"TFDS has no dataset {name!r}{'.' if found else closest(name, known)}\n{found or _data_hint(name, root)}\n"
+            f"TFDS has no dataset {name!r}{'.' if found else closest(name, known)}\n{hint}\n"
             "To use a TFDS builder of your own, define or import it in the experiment's file."
-        ) from error
+        ) from None  # TFDS's message lists its datasets, in hundreds of lines
     except Exception as error:  # the code of a dataset may raise anything: an unknown config or version, an import
         raise UserError(
             f"TFDS cannot open {name!r} in {root}: {first_line(error)}\n"
@@ -207,6 +208,16 @@ def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
             "Name a dataset as NAME, NAME/CONFIG or NAME:VERSION. If it is already prepared there in another file "
             "format, prepare it in another --data-dir."
         ) from error
+
+
+def _own_data_hint(name: str, root: Path) -> str:
+    missing = "" if root.is_dir() else ", which does not exist (a relative path starts at the current folder)"
+    return (
+        f"Nor is it in {root}{missing}. Point TFDS_DATA_DIR (or --data.dir) at the folder that contains it, or prepare "
+        "it from your own files:\n"
+        f"  python scripts/prepare_data.py {name} --from FILE --data-dir {root}\n"
+        f"The offline samples need no files: --data.name {' or '.join(SAMPLES)}."
+    )
 
 
 def _data_hint(name: str, root: Path) -> str:

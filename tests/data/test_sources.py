@@ -37,6 +37,20 @@ def test_an_unknown_dataset_suggests_the_closest_name(empty_root, typo, meant):
     lines_of(error)
 
 
+def test_an_own_dataset_in_another_folder_is_answered_with_that_folder(empty_root, monkeypatch):
+    """As after `train.py --data.dir data`, where the run is then opened in another folder."""
+    monkeypatch.chdir(empty_root)
+    with pytest.raises(UserError, match="has no dataset 'my_reviews'") as error:
+        open_source("my_reviews", "train", "data")
+    message = "\n".join(lines_of(error))
+    assert f"{empty_root / 'data'}, which does not exist (a relative path starts at the current folder)" in message
+    assert f"prepare_data.py my_reviews --from FILE --data-dir {empty_root / 'data'}" in message
+    assert error.value.__suppress_context__, "TFDS's message has hundreds of lines"
+    with pytest.raises(UserError) as error:
+        open_source("my_reviews", "train")
+    assert "does not exist" not in str(error.value)
+
+
 def test_an_unprepared_dataset_says_how_to_prepare_it(empty_root):
     with pytest.raises(UserError, match="mnist is not prepared in") as error:
         open_source("mnist", "train")
