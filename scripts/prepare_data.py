@@ -72,7 +72,8 @@ def _parser() -> Parser:
 
     add(
         "--from",
-        "table files (.csv, .tsv, .jsonl, .parquet), folders of images, or .npz files; SPLIT=PATH names their split",
+        "table files (.csv, .tsv, .jsonl, also .gz of these, .parquet), folders of images, or .npz files; SPLIT=PATH "
+        "names their split",
         dest="sources", metavar="PATH", nargs="+", default=None,
     )  # fmt: skip
     add("--overwrite", "replace the dataset of this name", action="store_true", default=False)
@@ -83,10 +84,15 @@ def _parser() -> Parser:
         type=float,
         metavar="F",
     )
-    add("--seed", "seed of the choice of test examples (default: 0)", type=int, metavar="N")
+    add("--seed", "seed of the random choice of test examples (default: 0)", type=int, metavar="N")
     add("--text", "column of the text (default: text)", metavar="COLUMN")
     add("--label", "column of the class label (default: texts without labels)", metavar="COLUMN")
-    add("--group", "column of which equal values stay in one split, such as a patient or an author", metavar="COLUMN")
+    add(
+        "--group",
+        "keeps equal groups, such as a patient or an author, in one split: a column; for images, a regular expression "
+        "that finds the group in each path, or the name of an array of an .npz file",
+        metavar="GROUP",
+    )
     add("--split-column", "column that names the split of each row: train, validation or test", metavar="COLUMN")
     add("--columns", "names of all columns, if the file has no header", metavar="COLUMN", nargs="+")
     add(

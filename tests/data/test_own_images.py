@@ -330,7 +330,8 @@ def test_arrays_that_name_their_splits(scripts, npz, tmp_path, names):
         pytest.param({"pictures": IMAGES}, "Its arrays are pictures (5, 4, 6)", id="another name"),
         pytest.param({"images": IMAGES, "labels": np.arange(4)}, "one label for each of 5 images", id="four labels"),
         pytest.param({"images": IMAGES, "labels": np.eye(5)}, "labels.argmax(axis=1)", id="one-hot labels"),
-        pytest.param({"images": IMAGES, "labels": np.full(5, np.nan)}, "no label", id="missing labels"),
+        pytest.param({"images": IMAGES, "labels": np.full(5, np.nan)}, "No example is left", id="no labels"),
+        pytest.param({"images": IMAGES, "labels": np.array([0, 1, np.nan, 0, 1])}, "images[2]", id="missing label"),
         pytest.param(
             {"x_train": IMAGES, "y_train": np.arange(5), "x_test": IMAGES}, "others do not", id="half labelled"
         ),
@@ -339,6 +340,67 @@ def test_arrays_that_name_their_splits(scripts, npz, tmp_path, names):
 )
 def test_arrays_that_are_not_images_are_refused(refuse, npz, arrays, said):
     assert said in refuse(npz(**arrays))
+
+
+def test_arrays_without_some_labels_are_left_out_where_asked(prepare, npz):
+    summary, read = prepare(npz(images=IMAGES, labels=np.array([1, np.nan, 2, np.nan, 2])), "--skip-invalid")
+    np.testing.assert_array_equal(read, IMAGES[[0, 2, 4]][..., None])
+    assert summary["splits"]["train"] == {"rows": 3, "classes": {"1": 1, "2": 2}}
+    assert summary["skipped"] == {"no label": 2}
+
+
+def test_arrays_with_groups(scripts, refuse, npz, tmp_path):
+    """Numbers of different types are one group; all images of a group are in one split."""
+    images = RANDOM.integers(0, 256, (20, 4, 6), dtype=np.uint8)
+    arguments = ("pictures", "--data-dir", tmp_path / "data", "--overwrite", "--group", "patient", "--from")
+    scripts.answer("prepare_data", *arguments, npz(images=images, patient=np.arange(20) // 4))
+    assert_whole_groups(tmp_path / "data", {str(i): 4 for i in range(5)})
+    answer = scripts.answer(
+        "prepare_data", *arguments, npz(x_train=IMAGES, patient_train=np.arange(5), x_test=images[:2],
+                                        patient_test=np.array([7.0, 8.0]))
+    )  # fmt: skip
+    assert answer["datasets"]["pictures"]["groups"] == {"train": 5, "test": 2}
+    torn = npz(x_train=IMAGES, patient_train=np.arange(5), x_test=images[:2], patient_test=np.array([4.0, 8.0]))
+    assert "'4' is in train and test" in refuse(torn, "--group", "patient")
+    named = npz(images=images, patient=np.arange(20) // 4)
+    assert "no array 'patients'; did you mean 'patient'?" in refuse(named, "--group", "patients")
+    assert "one group for each of 20 images" in refuse(npz(images=images, patient=np.arange(4)), "--group", "patient")
+    assert "no group: arrays.npz images[1]" in refuse(
+        npz(images=images[:3], patient=np.array([0, np.nan, 1])), "--group", "patient"
+    )
+
+
+def assert_whole_groups(data, sizes):
+    """Both splits have whole groups, of which `sizes` has the number of images."""
+    found = {}
+    for split in ("train", "test"):
+        source = open_source("pictures", split, str(data))
+        source.records.decoders = {"image": tfds.decode.SkipDecoding()}
+        names = [record["group"].decode() for record in source.read(list(range(len(source))))]
+        assert names
+        for name in set(names):
+            assert found.setdefault(name, names.count(name)) == sizes[name]
+    assert found == sizes
+
+
+def test_folders_with_groups(scripts, refuse, folder, tmp_path):
+    for i in range(20):
+        name = f"patient_{i // 2}_{'left' if i % 2 else 'right'}.png"
+        path = folder / ("ill" if i // 2 % 2 else "well") / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(GRAY + np.uint8(i)).save(path)
+    arguments = ("pictures", "--data-dir", tmp_path / "data", "--overwrite", "--from", folder, "--group")
+    scripts.answer("prepare_data", *arguments, "patient_[0-9]+")
+    assert_whole_groups(tmp_path / "data", {f"patient_{i}": 2 for i in range(10)})
+    scripts.answer("prepare_data", *arguments, "patient_([0-9]+)")
+    assert_whole_groups(tmp_path / "data", {str(i): 2 for i in range(10)})
+    assert "is not a regular expression" in refuse(folder, "--group", "*")
+    message = refuse(folder, "--group", "patient_[0-8]")
+    assert "2 of 20 images are invalid" in message
+    assert "'patient_[0-8]' matches nothing in the path: ill/patient_9_left.png, ill/patient_9_right.png" in message
+    (folder / "well").rename(folder / "train")
+    (folder / "ill").rename(folder / "test")
+    assert "'left' is in train and test" in refuse(folder, "--group", "left|right")
 
 
 def test_a_damaged_file_of_arrays_is_refused(refuse, npz, tmp_path):

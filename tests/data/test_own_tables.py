@@ -1,7 +1,9 @@
 """Tables of texts: every row is read as it is in the file, or reported with its line."""
 
 import codecs
+import gzip
 import json
+import textwrap
 
 import pytest
 
@@ -286,3 +288,65 @@ def test_classes_that_differ_in_case_are_noted(prepare):
 
 def test_an_unsupported_file_is_refused(refuse):
     assert "expected .csv, .tsv" in refuse("x", *WHOLE, name="notes.xlsx")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_compressed_text_files(prepare, suffix):
+    content = table(ROWS, separator="\t" if suffix == "tsv" else ",")
+    if suffix == "jsonl":
+        content = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS)
+    assert prepare(gzip.compress(content.encode()), *LABELLED, name=f"notes.{suffix}.gz")[1]["train"] == EXPECTED
+
+
+def test_compressed_files_keep_encodings_and_options(prepare, refuse):
+    marked = codecs.BOM_UTF16_LE + table(ROWS).encode("utf-16-le")
+    assert prepare(gzip.compress(marked), *LABELLED, name="notes.csv.gz")[1]["train"] == EXPECTED
+    headless = gzip.compress("größer;pos\ndull;neg\n".encode("cp1252"))
+    assert "not valid UTF-8 (line 1)" in refuse(headless, *LABELLED, "--columns", "text", "label", name="notes.csv.gz")
+    arguments = (*LABELLED, "--columns", "text", "label", "--encoding", "cp1252")
+    assert prepare(headless, *arguments, name="notes.csv.gz")[1]["train"][0] == {"text": "größer", "label": "pos"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "said"),
+    [
+        pytest.param(lambda content: content[:-20], "notes.csv.gz", "end-of-stream", id="truncated"),
+        pytest.param(
+            lambda content: content[:12] + bytes(20) + content[32:], "notes.csv.gz", "cannot be read", id="bytes"
+        ),
+        pytest.param(lambda _: b"text,label\n", "notes.csv.gz", "Not a gzipped file", id="not compressed"),
+        pytest.param(lambda content: content, "notes.parquet.gz", "expected .csv", id="parquet"),
+        pytest.param(lambda content: content, "notes.gz", "expected .csv", id="no other suffix"),
+    ],
+)
+def test_compressed_files_that_cannot_be_read_are_refused(refuse, damage, name, said):
+    content = table([(f"text {i} {i**9}", "pos") for i in range(200)])
+    assert said in refuse(damage(gzip.compress(content.encode())), *LABELLED, name=name)
+
+
+def test_equal_numbers_are_one_group_whatever_their_type(prepare, parquet, tmp_path):
+    """pandas stores whole numbers as floats in a column with missing values."""
+    columns = {"text": ["a", "b"], "who": [7.0, 8.5]}
+    _, splits = prepare(parquet(columns), *WHOLE, "--group", "who", name="notes.parquet")
+    assert [record["group"] for record in splits["train"]] == ["7", "8.5"]
+
+
+@pytest.mark.parametrize("is_struct", [True, False])
+def test_images_in_parquet_are_refused_with_the_lines_that_write_them_into_folders(
+    refuse, parquet, tmp_path, monkeypatch, is_struct
+):
+    encoded = [b"first", b"second"]
+    images = [{"bytes": content, "path": None} for content in encoded] if is_struct else encoded
+    content = parquet({"picture": images, "kind": ["cat", "dog"]})
+    for arguments in ((), ("--text", "picture")):
+        message = refuse(content, "--label", "kind", *arguments, name="notes.parquet")
+        assert "Column 'picture'" in message
+    monkeypatch.chdir(tmp_path)
+    exec(textwrap.dedent("\n".join(line for line in message.splitlines() if line.startswith("  "))), {})
+    assert (tmp_path / "images" / "cat" / "0.png").read_bytes() == b"first"
+    assert (tmp_path / "images" / "dog" / "1.png").read_bytes() == b"second"
+
+
+def test_texts_next_to_images_are_read(prepare, parquet):
+    content = parquet({"image": [b"a", b"b"], "text": ["one", "two"]})
+    assert prepare(content, *WHOLE, name="notes.parquet")[1]["train"] == [{"text": "one"}, {"text": "two"}]

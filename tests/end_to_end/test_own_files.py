@@ -4,6 +4,7 @@ import csv
 import io
 import random
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -45,7 +46,7 @@ def prepare(scripts, name, *arguments):
     return scripts.answer("prepare_data", name, *arguments)["datasets"][name]
 
 
-def test_a_prepared_table_is_trained_evaluated_and_predicted(scripts, topics, tmp_path):
+def test_a_table_is_prepared_trained_on_evaluated_and_predicted(scripts, topics, tmp_path):
     data = ("--data-dir", tmp_path / "data")
     summary = prepare(scripts, "my_topics", "--from", topics, *COLUMNS, *data)
     assert summary["splits"] == {
@@ -75,14 +76,14 @@ def test_groups_stay_in_one_split_and_are_stored(scripts, topics, tmp_path):
     assert summary["splits"]["test"]["rows"] == 40
 
 
-def test_groups_split_across_files_are_refused(scripts, tmp_path):
+def test_groups_that_the_files_tear_are_refused(scripts, tmp_path):
     train = write_table(tmp_path / "a.csv", [("text", "by"), ("one", "x"), ("two", "y")])
     test = write_table(tmp_path / "b.csv", [("text", "by"), ("three", "y"), ("four", "z")])
     files = ("--from", f"train={train}", f"test={test}", "--data-dir", tmp_path / "data")
     assert "'y' is in train and test" in scripts.refusal("prepare_data", "torn", *files, "--group", "by")
     one = write_table(tmp_path / "c.csv", [("text", "by"), ("three", "y"), ("four", "y")])
     message = scripts.refusal("prepare_data", "torn", "--from", one, "--group", "by", "--data-dir", tmp_path / "data")
-    assert "All rows are in the group 'y'" in message
+    assert "All texts are in the group 'y'" in message
 
 
 def test_splits_from_files_or_a_column(scripts, tmp_path):
@@ -140,7 +141,7 @@ def test_texts_with_two_labels_are_noted(scripts, tmp_path):
     assert "2 texts with more than one label." in summary["notes"]
 
 
-def test_other_content_is_overwritten_only_on_request(scripts, tmp_path):
+def test_the_same_content_is_not_written_again_and_other_content_only_where_asked(scripts, tmp_path):
     """Two tables of equal size: the cache must not answer for one with the arrays of the other."""
     table = tmp_path / "a.csv"
     arguments = ("--from", table, "--label", "label", "--data-dir", tmp_path / "data")
@@ -184,7 +185,7 @@ def test_a_damaged_dataset_is_repaired_by_overwriting_it(scripts, topics, tmp_pa
         pytest.param(("--group", "other"), id="groups"),
     ],
 )
-def test_splits_labels_and_groups_are_part_of_the_content(scripts, tmp_path, arguments):
+def test_other_splits_labels_and_groups_are_other_content(scripts, tmp_path, arguments):
     rows = [("text", "label", "other"), *((f"text {i}", i % 2, i // 10) for i in range(20))]
     fixed = ("varied", "--from", write_table(tmp_path / "a.csv", rows), "--data-dir", tmp_path / "data")
     fixed += ("--label", "label", "--test-fraction", "0.2" if "--seed" in arguments else 0)
@@ -202,11 +203,11 @@ def test_splits_labels_and_groups_are_part_of_the_content(scripts, tmp_path, arg
         ("mnist_sample", "one of the offline samples"),
     ],
 )
-def test_invalid_dataset_names_are_refused(scripts, topics, tmp_path, name, said):
+def test_names_that_a_dataset_cannot_have(scripts, topics, tmp_path, name, said):
     assert said in scripts.refusal("prepare_data", name, "--from", topics, *COLUMNS, "--data-dir", tmp_path / "data")
 
 
-def test_a_folder_of_other_files_is_not_overwritten(scripts, topics, tmp_path):
+def test_a_folder_that_is_not_ours_is_left_alone(scripts, topics, tmp_path):
     (tmp_path / "data" / "mine").mkdir(parents=True)
     (tmp_path / "data" / "mine" / "thesis.txt").write_text("x")
     arguments = ("--from", topics, *COLUMNS, "--data-dir", tmp_path / "data", "--overwrite")
@@ -229,14 +230,34 @@ def test_options_that_do_not_fit(scripts, topics, tmp_path, arguments, said):
     assert said in scripts.refusal("prepare_data", "x", *fixed, *arguments)
 
 
-def test_options_and_files_without_from_are_refused(scripts, topics, tmp_path):
+@pytest.mark.parametrize(("option", "value"), [("--seed", 0), ("--test-fraction", 0.3)])
+def test_options_of_the_choice_of_test_examples_are_refused_where_there_is_none(
+    scripts, topics, tmp_path, option, value
+):
+    fixed = ("x", *COLUMNS, "--data-dir", tmp_path / "data", option, value, "--from")
+    assert f"{option} is for choosing" in scripts.refusal("prepare_data", *fixed, f"train={topics}")
+    if option == "--seed":
+        assert "--test-fraction 0 makes none" in scripts.refusal("prepare_data", *fixed, topics, "--test-fraction", 0)
+
+
+def test_files_named_like_splits_are_put_together_with_a_note(scripts, topics, tmp_path):
+    paths = [shutil.copy(topics, tmp_path / name) for name in ("topics_train.csv", "topics-test.csv")]
+    fixed = ("--data-dir", tmp_path / "data", *COLUMNS, "--from")
+    (note,) = [note for note in prepare(scripts, "both", *fixed, *paths)["notes"] if "--from" in note]
+    assert note.endswith(f"--from SPLIT={paths[0]} SPLIT={paths[1]}")
+    named = prepare(scripts, "named", *fixed, f"train={paths[0]}", f"test={paths[1]}")
+    one = prepare(scripts, "one", *fixed, paths[0])
+    assert not any("--from" in note for note in named["notes"] + one["notes"])
+
+
+def test_options_and_files_without_from(scripts, topics, tmp_path):
     assert "--label is for own files" in scripts.refusal("prepare_data", "mnist", "--label", "x")
     assert "--overwrite is for own files" in scripts.refusal("prepare_data", "mnist", "--overwrite")
     assert f"NAME --from {topics}" in scripts.refusal("prepare_data", topics, "--data-dir", tmp_path)
     assert "there are 2 names: a, b" in scripts.refusal("prepare_data", "a", "b", "--from", topics)
 
 
-def test_a_single_row_cannot_be_split(scripts, tmp_path):
+def test_one_row_cannot_be_split(scripts, tmp_path):
     table = write_table(tmp_path / "a.csv", [("text",), ("alone",)])
     arguments = ("alone", "--from", table, "--data-dir", tmp_path / "data")
     assert "--test-fraction 0" in scripts.refusal("prepare_data", *arguments)
@@ -302,7 +323,7 @@ def test_a_folder_that_cannot_be_made_is_reported(scripts, topics, tmp_path):
     assert "my_topics cannot be written to" in scripts.refusal("prepare_data", "my_topics", *arguments)
 
 
-def test_a_killed_preparation_leaves_no_dataset_and_the_next_cleans_up(scripts, topics, tmp_path):
+def test_a_killed_preparation_leaves_no_dataset_and_the_next_one_clears_it_away(scripts, topics, tmp_path):
     """The folder is what a process leaves that is killed while it writes the records."""
     data = tmp_path / "data"
     leftover = data / ".my_topics.preparation-killed" / "my_topics" / "1.0.0"

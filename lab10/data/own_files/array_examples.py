@@ -1,10 +1,12 @@
 """Examples from `.npz` files of arrays, such as Keras's `mnist.npz`."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from lab10.data.own_files.class_names import label_text
+from lab10.config.registry import closest
+from lab10.data.own_files.class_names import group_text, label_text
 from lab10.data.own_files.decoding import DecodedImage
 from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
 from lab10.data.own_files.image_examples import Survey
@@ -15,41 +17,52 @@ from lab10.errors import UserError
 _IMAGES, _LABELS = ("images", "x"), ("labels", "y")
 
 
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    """An array of images with its name and split, and the label and the group of each image, or why it has none."""
+
+    name: str
+    split: str | None
+    pixels: np.ndarray
+    labels: Sequence[str | Invalid] | None
+    groups: Sequence[str | Invalid] | None
+
+
 def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examples:
-    """Reads images and labels from `.npz` files.
+    """Reads images, with their labels and groups, from `.npz` files.
 
     Raises:
-      UserError: a file is damaged or has other arrays, or the arrays are no images.
+      UserError: a file is damaged or has other arrays, the arrays are no images, or labels or groups are missing.
     """
-    images: list[np.ndarray] = []
-    labels: list[str] = []
-    splits: list[str | None] = []
-    labelled: set[bool] = set()
-    for source in sources:
-        for split, pixels, classes in _load(source):
-            images.append(pixels)
-            labelled.add(classes is not None)
-            labels += classes or []
-            splits += [split] * len(pixels)
-    if len(labelled) > 1:
+    arrays = [images for source in sources for images in _load(source, options.group)]
+    if len({images.labels is None for images in arrays}) > 1:
         raise UserError("Some of the arrays of images have labels and others do not; expected labels for each of them.")
-    if len({split is None for split in splits}) > 1:
+    if len({images.split is None for images in arrays}) > 1:
         raise UserError("Some of the arrays name a split and others do not; name a split for each: --from train=…")
-    starts = np.cumsum([0, *map(len, images)])
-
-    def pixels_of(index: int) -> np.ndarray:
-        array = int(np.searchsorted(starts, index, side="right")) - 1
-        return images[array][index - starts[array]]
-
+    problems = Problems("image")
     survey = Survey(options)
-    for index in range(len(splits)):
-        survey.add(f"image {index}", DecodedImage(pixels_of(index), ()))
-    given = None if splits[0] is None else [str(split) for split in splits]
-    return survey.examples(pixels_of, labels if labelled == {True} else None, given, {})
+    pixels: list[np.ndarray] = []
+    labels: list[str] = []
+    groups: list[str] = []
+    splits: list[str] = []
+    for images in arrays:
+        for index in range(len(images.pixels)):
+            texts = [values[index] for values in (images.labels, images.groups) if values is not None]
+            reason = next((text for text in texts if isinstance(text, Invalid)), None)
+            if reason is not None:
+                problems.add(f"{images.name}[{index}]", str(reason))
+                continue
+            survey.add(f"image {len(pixels)}", DecodedImage(images.pixels[index], ()))
+            pixels.append(images.pixels[index])  # a view
+            labels += [] if images.labels is None else [str(images.labels[index])]
+            groups += [] if images.groups is None else [str(images.groups[index])]
+            splits += [] if images.split is None else [images.split]
+    skipped = problems.settle(sum(len(images.pixels) for images in arrays), options.skip_invalid)
+    return survey.examples(pixels.__getitem__, labels or None, groups or None, splits or None, skipped)
 
 
-def _load(source: SourceFile) -> list[tuple[str | None, np.ndarray, list[str] | None]]:
-    """Returns the split, the images and the labels of each array of images in a file."""
+def _load(source: SourceFile, group: str | None) -> list[_Images]:
+    """Returns the images of each array of images in a file, with the arrays of labels and of the group."""
     path = source.path
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -63,35 +76,53 @@ def _load(source: SourceFile) -> list[tuple[str | None, np.ndarray, list[str] | 
         raise UserError(f"{path} is not a readable .npz file: {str(error)[:200]}") from error
     except Exception as error:  # zipfile.BadZipFile, zlib.error
         raise UserError(f"{path} is not a readable .npz file: {str(error)[:200]}") from error
-    pairs = _pairs(arrays)
-    if not pairs:
+    related = _related(arrays, group)
+    if not related:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise UserError(
             f"{path} has no images. Its arrays are {shapes or 'none'}.\n"
             "Expected images and labels; or x_train, y_train, x_test and y_test; or train_images, train_labels, …"
         )
     loaded = []
-    for split, name, label_name in pairs:
+    for split, name, label_name, group_name in related:
         pixels = _pixels(f"{name} of {path}", arrays[name])
-        labels = None if label_name is None else _labels(f"{label_name} of {path}", arrays[label_name], len(pixels))
+        labels = groups = None
+        if label_name is not None:
+            labels = _texts(f"{label_name} of {path}", "label", arrays[label_name], len(pixels), _label_text)
+        if group_name is not None:
+            if group_name not in arrays:
+                raise UserError(
+                    f"{path} has no array {group_name!r}{closest(group_name, arrays)} --group {group} names an array "
+                    f"with a group for each image of {name}. Its arrays are {', '.join(arrays)}."
+                )
+            groups = _texts(f"{group_name} of {path}", "group", arrays[group_name], len(pixels), group_text)
         if split is not None and source.split is not None and split != source.split:
             raise UserError(f"{path} was given as {source.split}, but its array {name} belongs to {split}.")
-        loaded.append((split or source.split, pixels, labels))
+        loaded.append(_Images(f"{path.name} {name}", split or source.split, pixels, labels, groups))
     return loaded
 
 
-def _pairs(arrays: Mapping[str, np.ndarray]) -> list[tuple[str | None, str, str | None]]:
-    """Returns the split, the array of images and the array of labels, for every array of images."""
-    pairs: list[tuple[str | None, str, str | None]] = []
+def _related(
+    arrays: Mapping[str, np.ndarray], group: str | None
+) -> list[tuple[str | None, str, str | None, str | None]]:
+    """Returns the split, the array of images, that of labels and that of groups, for every array of images.
+
+    The array of groups is named by `group` as that of labels is by `labels`: in `patient_test` are those of `x_test`.
+    """
+    related: list[tuple[str | None, str, str | None, str | None]] = []
     for images, labels in zip(_IMAGES, _LABELS, strict=True):
         if images in arrays:
-            pairs.append((None, images, labels if labels in arrays else None))
+            related.append((None, images, labels if labels in arrays else None, group))
         for name in arrays:
             for split in SPLIT_NAMES:
-                if name in (f"{images}_{split}", f"{split}_{images}"):
-                    label_name = f"{labels}_{split}" if name == f"{images}_{split}" else f"{split}_{labels}"
-                    pairs.append((SPLIT_NAMES[split], name, label_name if label_name in arrays else None))
-    return pairs
+                for form in (f"{{}}_{split}", f"{split}_{{}}"):
+                    if name == form.format(images):
+                        label_name = form.format(labels)
+                        group_name = None if group is None else form.format(group)
+                        related.append(
+                            (SPLIT_NAMES[split], name, label_name if label_name in arrays else None, group_name)
+                        )
+    return related
 
 
 def _pixels(name: str, array: np.ndarray) -> np.ndarray:
@@ -148,25 +179,31 @@ def _integers(name: str, array: np.ndarray) -> np.ndarray:
     return array.astype(np.uint8 if largest <= 255 and array.dtype != np.uint16 else np.uint16)
 
 
-def _labels(name: str, array: np.ndarray, images: int) -> list[str]:
-    """Returns labels as words.
+def _texts(
+    name: str, noun: str, array: np.ndarray, images: int, text_of: Callable[[object], str]
+) -> list[str | Invalid]:
+    """Returns the label or the group of each image as text, or why an image has none.
 
     Raises:
-      UserError: they are no labels of so many images.
+      UserError: the array does not have one for each of so many images.
     """
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or len(array) != images:
-        advice = "\nFor one-hot labels: labels.argmax(axis=1)" if array.ndim == 2 else ""
+        advice = "\nFor one-hot labels: labels.argmax(axis=1)" if array.ndim == 2 and noun == "label" else ""
         raise UserError(
-            f"{name} has the shape {array.shape}; expected one label for each of {images:,} images.{advice}"
+            f"{name} has the shape {array.shape}; expected one {noun} for each of {images:,} images.{advice}"
         )
-    problems = Problems("label")
-    labels = []
-    for index, value in enumerate(array.tolist()):
+    texts: list[str | Invalid] = []
+    for value in array.tolist():
         try:
-            labels.append(label_text(value.decode() if isinstance(value, bytes) else value, ()))
-        except (Invalid, UnicodeDecodeError) as reason:
-            problems.add(f"{name} {index}", str(reason))
-    problems.settle(len(array), skip=False)
-    return labels
+            texts.append(text_of(value.decode() if isinstance(value, bytes) else value))
+        except UnicodeDecodeError as error:
+            texts.append(Invalid(f"the {noun} is not valid UTF-8 ({error.reason})"))
+        except Invalid as reason:
+            texts.append(reason)
+    return texts
+
+
+def _label_text(value: object) -> str:
+    return label_text(value, ())

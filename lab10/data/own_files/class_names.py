@@ -1,4 +1,4 @@
-"""Class names and class ids from labels of any type."""
+"""Class names, class ids and groups from values of any type."""
 
 import decimal
 import math
@@ -38,6 +38,29 @@ def label_text(value: object, missing: Collection[str]) -> str:
         raise Invalid("the label has a line break")
     if not is_unicode(text):
         raise Invalid("the label is not valid Unicode")
+    return text
+
+
+def group_text(value: object) -> str:
+    """Returns a group as text, without white space at its ends. Equal numbers are equal groups: 7.0 becomes `7`.
+
+    Args:
+      value: a word, an identifier that is a number, or None.
+
+    Raises:
+      Invalid: the value is missing, or cannot be a group.
+    """
+    if isinstance(value, float):
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
+    if value is None:
+        raise Invalid("no group")
+    if not isinstance(value, str | int | float):
+        raise Invalid(f"the group is of type {type(value).__name__}, not a string or a number")
+    text = str(value).strip()
+    if text == "":
+        raise Invalid("no group")
+    if not is_unicode(text):
+        raise Invalid("the group is not valid Unicode")
     return text
 
 

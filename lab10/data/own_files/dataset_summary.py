@@ -87,7 +87,7 @@ def _experiment_for(summary: dict[str, Any]) -> str | None:
         return None
     if summary["modality"] == "texts":
         return "imdb_bag_of_words" if "classes" in summary["splits"]["train"] else None
-    return "mnist_autoencoder" if summary["channels"] == 1 else None
+    return "mnist_autoencoder"
 
 
 def summary_text(summary: dict[str, Any]) -> str:

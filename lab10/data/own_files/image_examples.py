@@ -3,12 +3,13 @@
 import collections
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from lab10.data.own_files.class_names import classes_of, label_text
+from lab10.data.own_files.class_names import classes_of, group_text, label_text
 from lab10.data.own_files.decoding import DecodedImage, decode, resize
 from lab10.data.own_files.examples import Examples, SourceFile
 from lab10.data.own_files.image_files import ImageFile, find_images
@@ -23,17 +24,21 @@ def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Exam
     """Reads the images of folders. Each image is decoded twice: to check it, and to write it.
 
     Raises:
-      UserError: a folder has no images or an ambiguous layout, or images are invalid or differ in size.
+      UserError: a folder has no images or an ambiguous layout, or images are invalid, lack a group or differ in size.
     """
     files, notes = find_images(list(sources))
+    pattern = None if options.group is None else _pattern(options.group)
     problems = Problems("image")
     valid: list[ImageFile] = []
+    groups: list[str] = []
     survey = Survey(options)
     with progress("checking", len(files), every=1) as advance:
         for file in files:
             try:
+                group = None if pattern is None else _group(file, pattern)
                 survey.add(file.name, decode(file.path, options))
                 valid.append(file)
+                groups += [] if group is None else [group]
             except Invalid as reason:
                 problems.add(file.name, str(reason))
             advance(1)
@@ -50,7 +55,25 @@ def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Exam
 
     labels = None if files[0].class_name is None else [_class_name(file) for file in valid]
     splits = None if files[0].split is None else [str(file.split) for file in valid]
-    return survey.examples(pixels_of, labels, splits, skipped, notes)
+    return survey.examples(pixels_of, labels, None if pattern is None else groups, splits, skipped, notes)
+
+
+def _pattern(group: str) -> re.Pattern[str]:
+    try:
+        return re.compile(group)
+    except re.error as error:
+        raise UserError(
+            f"--group {group!r} is not a regular expression ({error}). For images, --group is one that finds the group "
+            "in each path, for example --group 'patient_[0-9]+'"
+        ) from error
+
+
+def _group(file: ImageFile, pattern: re.Pattern[str]) -> str:
+    """Returns what a pattern finds in the path of an image: its first group, if it has one."""
+    found = pattern.search(file.name)
+    if found is None:
+        raise Invalid(f"--group {pattern.pattern!r} matches nothing in the path")
+    return group_text(found[1 if pattern.groups else 0])
 
 
 def _class_name(file: ImageFile) -> str:
@@ -86,6 +109,7 @@ class Survey:
         self,
         pixels_of: Callable[[int], np.ndarray],
         labels: Sequence[str] | None,
+        groups: list[str] | None,
         splits: list[str] | None,
         skipped: dict[str, int],
         notes: Iterable[str] = (),
@@ -95,6 +119,7 @@ class Survey:
         Args:
           pixels_of: returns the pixels of an image, as they were given to `add`.
           labels: class of each image; None without classes.
+          groups: group of each image; None without groups.
           splits: split of each image; None if they are yet to be split.
           skipped: number of invalid images by reason.
           notes: notes to which these examples add their own.
@@ -111,6 +136,8 @@ class Survey:
         }
         if names:
             features["label"] = tfds.features.ClassLabel(names=names)
+        if groups is not None:
+            features["group"] = tfds.features.Text()
 
         def read(index: int) -> dict[str, Any]:
             pixels = resize(pixels_of(index), (height, width))
@@ -126,7 +153,7 @@ class Survey:
             digests=self.digests,
             class_names=names,
             classes=classes,
-            groups=None,
+            groups=groups,
             splits=splits,
             skipped=skipped,
             measures={"height": height, "width": width, "channels": channels, "dtype": dtype},

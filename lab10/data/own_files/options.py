@@ -13,7 +13,8 @@ class PrepareOptions:
     Attributes:
       text: column of the text.
       label: column of the class label; None: texts without labels.
-      group: column whose rows stay in one split, such as a patient or an author; None: no groups.
+      group: what stays in one split, such as a patient or an author: a column of a table, a regular expression for the
+        paths of images, or an array next to an array of images; None: no groups.
       split_column: column that names the split of each row; None: no such column.
       columns: names of the columns of files without a header; None: the first row has the names.
       separator: character between the columns of a CSV or TSV file; None: the one that fits the header.
@@ -21,7 +22,7 @@ class PrepareOptions:
       encoding: text encoding; None: by byte-order mark, else UTF-8.
       missing: labels that mean a missing value, besides the empty one.
       test_fraction: fraction of the examples for the test split; None: 0.2, if nothing else names the splits.
-      seed: seed of the choice of test rows.
+      seed: seed of the choice of test examples; None: 0, if nothing else names the splits.
       resize: height and width of all images; None: the images have one size.
       background: color behind transparent pixels; None: transparent images are refused.
       grayscale: whether color images become gray.
@@ -38,7 +39,7 @@ class PrepareOptions:
     encoding: str | None = None
     missing: tuple[str, ...] = MISSING
     test_fraction: float | None = None
-    seed: int = 0
+    seed: int | None = None
     resize: tuple[int, int] | None = None
     background: str | None = None
     grayscale: bool = False

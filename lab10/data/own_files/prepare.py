@@ -12,21 +12,23 @@ import numpy as np
 from lab10.config.paths import path_of
 from lab10.data.own_files.array_examples import read_arrays
 from lab10.data.own_files.dataset_summary import summarize
-from lab10.data.own_files.examples import Examples, SourceFile, split_name
+from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile, split_name
 from lab10.data.own_files.image_examples import read_folders
 from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import counted, some
 from lab10.data.own_files.splitting import grouped_split, stratified_split
 from lab10.data.own_files.table_examples import read_texts
-from lab10.data.own_files.tables import SUFFIXES
+from lab10.data.own_files.tables import CSV_SUFFIXES, TEXT_SUFFIXES, suffix_of
 from lab10.data.own_files.writer import Destination, write
 from lab10.errors import UserError
 
 TEST_FRACTION = 0.2
-_TABLE_OPTIONS = ("text", "label", "group", "split_column", "columns", "separator", "quotes", "encoding", "missing")
+_TABLE_OPTIONS = ("text", "label", "split_column", "columns", "separator", "quotes", "encoding", "missing")
 # Options for some of the table files.
-_CSV = (".csv", ".tsv", ".txt")
-_SUFFIXES: dict[str, tuple[str, ...]] = {"columns": _CSV, "separator": _CSV, "quotes": _CSV, "encoding": SUFFIXES[:-1]}
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("columns", "separator", "quotes"), CSV_SUFFIXES),
+    "encoding": TEXT_SUFFIXES,
+}
 _IMAGE_OPTIONS = ("resize", "background", "grayscale")
 
 
@@ -84,14 +86,14 @@ def _require_options(files: Sequence[SourceFile], options: PrepareOptions) -> No
         kinds = ("images", "table files") if is_table else ("tables", "images")
         raise UserError(f"{_option(given[0])} is for {kinds[0]}, but {files[0].path} has {kinds[1]}.")
     for name, suffixes in _SUFFIXES.items():
-        other = next((file.path for file in files if is_table and file.path.suffix.lower() not in suffixes), None)
+        other = next((file.path for file in files if is_table and suffix_of(file.path) not in suffixes), None)
         if other is not None and getattr(options, name) != getattr(PrepareOptions(), name):
             raise UserError(f"{_option(name)} is for {', '.join(suffixes)} files, not for {other}.")
     if options.split_column is not None and files[0].split is not None:
         raise UserError("--split-column and SPLIT=FILE both name the splits; use one of them.")
     if options.test_fraction is not None and not 0 <= options.test_fraction < 1:
         raise UserError(f"--test-fraction is {options.test_fraction}; expected a number from 0 to below 1.")
-    if options.seed < 0:
+    if options.seed is not None and options.seed < 0:
         raise UserError(f"--seed is {options.seed}; expected 0 or more.")
     if options.separator is not None and (len(options.separator) != 1 or options.separator in '"\r\n'):
         raise UserError(f"--separator is {options.separator!r}; expected one character.")
@@ -116,7 +118,14 @@ def _kind(path: Path) -> str:
 
 def _read(files: list[SourceFile], options: PrepareOptions) -> Examples:
     readers = {"folder": read_folders, "arrays": read_arrays, "table": read_texts}
-    return readers[_kind(files[0].path)](files, options)
+    examples = readers[_kind(files[0].path)](files, options)
+    words = [re.split(r"[\W_]+", file.path.name.lower()) for file in files]
+    named = {SPLIT_NAMES[word] for of_file in words for word in of_file if word in SPLIT_NAMES}
+    if examples.splits is None and len(named) > 1:
+        paths = " ".join(f"SPLIT={file.path}" for file in files)
+        note = f"All files were put together, although their names tell splits. To keep those: --from {paths}"
+        examples = dataclasses.replace(examples, notes=(*examples.notes, note))
+    return examples
 
 
 def split_examples(examples: Examples, options: PrepareOptions) -> dict[str, np.ndarray]:
@@ -127,10 +136,12 @@ def split_examples(examples: Examples, options: PrepareOptions) -> dict[str, np.
     """
     count = len(examples)
     if examples.splits is not None:
-        if options.test_fraction is not None:
-            raise UserError(
-                "--test-fraction makes a test split, but the files already name the splits; use one of them."
-            )
+        for name in ("test_fraction", "seed"):
+            if getattr(options, name) is not None:
+                raise UserError(
+                    f"{_option(name)} is for choosing a test split at random, but the files already name the splits; "
+                    "leave it out."
+                )
         names = [name for name in ("train", "validation", "test") if name in examples.splits]
         splits: dict[str, np.ndarray] = {
             name: np.flatnonzero([split == name for split in examples.splits]) for name in names
@@ -139,23 +150,26 @@ def split_examples(examples: Examples, options: PrepareOptions) -> dict[str, np.
         return splits
     fraction = TEST_FRACTION if options.test_fraction is None else options.test_fraction
     if fraction == 0:
+        if options.seed is not None:
+            raise UserError("--seed chooses the test examples, and --test-fraction 0 makes none; use one of them.")
         return {"train": np.arange(count)}
+    seed = options.seed or 0
     if count < 2:
         raise UserError(
             "There is only one example; expected at least two, for a train and a test split.\n"
             "--test-fraction 0 makes no test split."
         )
     if examples.groups is None:
-        held_out = stratified_split(examples.classes, fraction, options.seed)
+        held_out = stratified_split(examples.classes, fraction, seed)
     else:
         ids = {group: i for i, group in enumerate(sorted(set(examples.groups)))}
         if len(ids) < 2:
             raise UserError(
-                f"All rows are in the group {examples.groups[0][:40]!r}; expected at least two groups (--group), "
-                "for a train and a test split."
+                f"All {examples.modality} are in the group {examples.groups[0][:40]!r}; expected at least two groups "
+                "(--group), for a train and a test split."
             )
         groups = np.array([ids[group] for group in examples.groups])
-        held_out = grouped_split(examples.classes, groups, fraction, options.seed)
+        held_out = grouped_split(examples.classes, groups, fraction, seed)
     return {"train": np.flatnonzero(~held_out), "test": np.flatnonzero(held_out)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lab10.data.own_files.class_names import classes_of, is_unicode, label_text, require_classes
+from lab10.data.own_files.class_names import classes_of, group_text, is_unicode, label_text, require_classes
 from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
 from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, Problems
@@ -94,18 +94,16 @@ def _check(use: str, value: object, options: PrepareOptions) -> str:
     """
     if use == "label":
         return label_text(value, options.missing)
+    if use == "group":
+        return group_text(value)
     if value is None:
         raise Invalid(f"no {use}")
-    if use == "group" and isinstance(value, int | float):  # an id
-        value = str(value)
     if not isinstance(value, str):
         raise Invalid(f"the {use} is of type {type(value).__name__}, not a string")
     if not value.strip():
         raise Invalid(f"no {use}")
     if not is_unicode(value):
         raise Invalid(f"the {use} is not valid Unicode")
-    if use == "group":
-        return value.strip()
     if use == "split":
         split = SPLIT_NAMES.get(value.strip().lower())
         if split is None:

@@ -1,4 +1,4 @@
-"""Reads rows of CSV, TSV, JSON Lines and Parquet files, with the line of each row.
+"""Reads rows of CSV, TSV, JSON Lines and Parquet files, with the line of each row. The first three may be gzipped.
 
 The standard library's csv and json modules convert nothing and count lines. pandas would turn a text `null` into a
 missing value, fill short rows, and take a surplus column as an index, all without a message.
@@ -6,18 +6,24 @@ missing value, fill short rows, and take a surplus column as an index, all witho
 
 import codecs
 import csv
+import gzip
+import io
 import json
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from lab10.config.registry import closest
 from lab10.data.own_files.options import PrepareOptions
-from lab10.data.own_files.problems import Invalid, some
+from lab10.data.own_files.parquet_tables import read_parquet
+from lab10.data.own_files.problems import Invalid
+from lab10.data.own_files.rows import Row, require_columns
 from lab10.errors import UserError
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
+CSV_SUFFIXES = (".csv", ".tsv", ".txt")
+TEXT_SUFFIXES = (*CSV_SUFFIXES, ".jsonl", ".ndjson", ".json")
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
 SEPARATORS = (",", ";", "\t", "|")
 # Longer marks first: that of UTF-32 begins with that of UTF-16.
 _BYTE_ORDER_MARKS = {
@@ -27,9 +33,6 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_PARQUET_TYPES = ("string", "large_string", "string_view", "integer", "floating", "boolean", "null")
-# The values of the requested columns in a row, None where a value is missing; or why the row has none.
-Row = tuple[Any, ...] | Invalid
 
 
 def read_rows(path: Path, columns: Sequence[str], options: PrepareOptions) -> Iterator[tuple[str, Row]]:
@@ -38,29 +41,41 @@ def read_rows(path: Path, columns: Sequence[str], options: PrepareOptions) -> It
     Raises:
       UserError: the file cannot be read, is empty, or lacks a column.
     """
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in SUFFIXES:
         raise UserError(
-            f"{path} is not a supported file; expected {', '.join(SUFFIXES)}, a folder of images or an .npz file."
+            f"{path} is not a supported file; expected {', '.join(SUFFIXES)} (text files also as .gz), a folder of "
+            "images or an .npz file."
         )
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty.")
         if suffix == ".parquet":
-            yield from _read_parquet(path, columns)
+            yield from read_parquet(path, columns, options)
         elif suffix in (".jsonl", ".ndjson", ".json"):
             yield from _read_json(path, columns, options)
         else:
             yield from _read_csv(path, columns, options)
     except UnicodeError as error:
         raise UserError(_encoding_message(path, options.encoding, error)) from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (OSError, EOFError, zlib.error) as error:  # the last two: a damaged .gz file
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def _open_text(path: Path, encoding: str | None) -> TextIO:
+def suffix_of(path: Path) -> str:
+    """Returns the suffix of a table file in lower case; without `.gz`, if it is a text file."""
+    suffix = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower()
+    return inner if suffix == ".gz" and inner in TEXT_SUFFIXES else suffix
+
+
+def _open_binary(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb")
+
+
+def _open_text(path: Path, encoding: str | None) -> io.TextIOWrapper:
     """Opens a text file by its byte-order mark, else with `encoding`, else as UTF-8; keeps line ends as they are."""
-    with open(path, "rb") as file:
+    with _open_binary(path) as file:
         start = file.read(4)
     marked = next((codec for mark, codec in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
     if encoding is not None:
@@ -75,13 +90,13 @@ def _open_text(path: Path, encoding: str | None) -> TextIO:
                 f"{path} starts with the byte-order mark of {marked.removesuffix('-sig')}, but --encoding is "
                 f"{encoding}. Leave --encoding out."
             )
-    return open(path, encoding=marked or encoding or "utf-8", newline="")
+    return io.TextIOWrapper(_open_binary(path), encoding=marked or encoding or "utf-8", newline="")
 
 
 def _encoding_message(path: Path, encoding: str | None, error: UnicodeError) -> str:
     line = ""
     if not (encoding or "").lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
-        with open(path, "rb") as file:
+        with _open_binary(path) as file:
             for number, content in enumerate(file, start=1):
                 try:
                     content.decode(encoding or "utf-8")
@@ -135,7 +150,7 @@ def _dialect(separator: str, options: PrepareOptions) -> dict[str, Any]:
 def _separator(path: Path, columns: Sequence[str], options: PrepareOptions) -> tuple[str, list[str]]:
     """Returns the separator and the names of the columns: the separator whose header has most requested columns."""
     candidates = [options.separator] if options.separator else list(SEPARATORS)
-    if options.separator is None and path.suffix.lower() == ".tsv":
+    if options.separator is None and suffix_of(path) == ".tsv":
         candidates.sort(key="\t".__ne__)
     headers = {}
     for separator in candidates:
@@ -170,25 +185,6 @@ def _column_indices(path: Path, header: Sequence[str], columns: Sequence[str], o
             raise UserError(f"{path} has {header.count(column)} columns named {column!r}; rename all but one.")
     require_columns(path, header, columns, headless=options.columns is None)
     return [header.index(column) for column in columns]
-
-
-def require_columns(path: Path, header: Sequence[str], columns: Sequence[str], headless: bool = False) -> None:
-    """Raises UserError if a requested column is missing, with the closest name.
-
-    Args:
-      path: the file, for the message.
-      header: names of its columns.
-      columns: names of the requested columns.
-      headless: whether the file may lack a header.
-    """
-    missing = next((column for column in columns if column not in header), None)
-    if missing is not None:
-        names = some([repr(name[:40]) for name in header], 10)
-        lines = [f"{path} has no column {missing!r}{closest(missing, header)} Its columns are {names}."]
-        lines.append("Name columns with --text, --label, --group and --split-column.")
-        if headless:
-            lines.append("If the first row is not a header, name all columns: --columns text label")
-        raise UserError("\n".join(lines))
 
 
 def _read_json(path: Path, columns: Sequence[str], options: PrepareOptions) -> Iterator[tuple[str, Row]]:
@@ -228,49 +224,3 @@ def _json_values(path: Path, options: PrepareOptions) -> Iterator[tuple[str, Any
                     yield f"line {line:,}", json.loads(content)
                 except (ValueError, RecursionError):
                     yield f"line {line:,}", Invalid("not valid JSON")
-
-
-def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        schema = file.schema_arrow
-        require_columns(path, schema.names, columns)
-        for column in columns:
-            kind = schema.field(column).type
-            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            if not any(getattr(pa.types, f"is_{name}")(kind) for name in _PARQUET_TYPES):
-                raise UserError(
-                    f"Column {column!r} of {path} has the type {kind}; expected strings, or for labels also "
-                    "integers, floats or booleans."
-                )
-        names = {column: _huggingface_names(schema, column) for column in columns}
-        row = 0
-        for batch in file.iter_batches(columns=list(dict.fromkeys(columns))):
-            values = {column: batch.column(column).to_pylist() for column in columns}
-            for items in zip(*(values[column] for column in columns), strict=True):
-                row += 1
-                yield (
-                    f"row {row:,}",
-                    tuple(_named(item, names[column]) for item, column in zip(items, columns, strict=True)),
-                )
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0][:200]}") from error
-
-
-def _huggingface_names(schema: Any, column: str) -> list[str] | None:
-    """Returns the class names that Hugging Face's `datasets` stores next to a column of class ids."""
-    try:
-        feature = json.loads(schema.metadata[b"huggingface"])["info"]["features"][column]
-        names = feature["names"] if feature["_type"] == "ClassLabel" else None
-    except (KeyError, TypeError, ValueError):
-        return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
-
-
-def _named(value: Any, names: list[str] | None) -> Any:
-    if names is None or not isinstance(value, int):
-        return value
-    return names[value] if 0 <= value < len(names) else None  # -1 marks an example without a label
