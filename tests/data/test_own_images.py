@@ -7,6 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from lab10.data.images import ImageDataset
 from lab10.data.sources import open_source
 
 RANDOM = np.random.default_rng(0)
@@ -355,6 +356,9 @@ def test_arrays_with_groups(scripts, refuse, npz, tmp_path):
     arguments = ("pictures", "--data-dir", tmp_path / "data", "--overwrite", "--group", "patient", "--from")
     scripts.answer("prepare_data", *arguments, npz(images=images, patient=np.arange(20) // 4))
     assert_whole_groups(tmp_path / "data", {str(i): 4 for i in range(5)})
+    dataset = ImageDataset(name="pictures", dir=str(tmp_path / "data"), validation_group="group").open_dataset()
+    rows = [dataset.open_split(split).rows // 4 for split in ("train", "validation")]
+    assert not {*rows[0]} & {*rows[1]}, "rows of one patient on both sides"
     answer = scripts.answer(
         "prepare_data", *arguments, npz(x_train=IMAGES, patient_train=np.arange(5), x_test=images[:2],
                                         patient_test=np.array([7.0, 8.0]))

@@ -244,7 +244,7 @@ def test_files_named_like_splits_are_put_together_with_a_note(scripts, topics, t
     paths = [shutil.copy(topics, tmp_path / name) for name in ("topics_train.csv", "topics-test.csv")]
     fixed = ("--data-dir", tmp_path / "data", *COLUMNS, "--from")
     (note,) = [note for note in prepare(scripts, "both", *fixed, *paths)["notes"] if "--from" in note]
-    assert note.endswith(f"--from SPLIT={paths[0]} SPLIT={paths[1]}")
+    assert note.endswith(f"--from train={paths[0]} test={paths[1]}")
     named = prepare(scripts, "named", *fixed, f"train={paths[0]}", f"test={paths[1]}")
     one = prepare(scripts, "one", *fixed, paths[0])
     assert not any("--from" in note for note in named["notes"] + one["notes"])
@@ -277,6 +277,16 @@ def test_the_summary_is_readable(scripts, topics, tmp_path):
         assert line in text
     command = f"python scripts/train.py imdb_bag_of_words --data.name my_topics --data.dir {tmp_path / 'data'}"
     assert text.splitlines()[-1] == f"Train on it: {command}"
+
+
+def test_the_summary_names_an_experiment_for_color_images(scripts, tmp_path):
+    colors = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), dtype=np.uint8)
+    np.savez(tmp_path / "colors.npz", images=colors)
+    arguments = ("colors", "--from", tmp_path / "colors.npz", "--data-dir", tmp_path / "data")
+    _, text, _ = scripts.call("prepare_data", *arguments)
+    command = text.splitlines()[-1].removeprefix("Train on it: python scripts/train.py ").split()
+    trained = scripts.answer("train", *command, "--epochs", 1, "--workdir", tmp_path / "run")
+    assert np.isfinite(trained["validation"]["loss"])
 
 
 def test_progress_is_shown_in_a_terminal_only(monkeypatch):

@@ -119,13 +119,17 @@ def _kind(path: Path) -> str:
 def _read(files: list[SourceFile], options: PrepareOptions) -> Examples:
     readers = {"folder": read_folders, "arrays": read_arrays, "table": read_texts}
     examples = readers[_kind(files[0].path)](files, options)
-    words = [re.split(r"[\W_]+", file.path.name.lower()) for file in files]
-    named = {SPLIT_NAMES[word] for of_file in words for word in of_file if word in SPLIT_NAMES}
-    if examples.splits is None and len(named) > 1:
-        paths = " ".join(f"SPLIT={file.path}" for file in files)
-        note = f"All files were put together, although their names tell splits. To keep those: --from {paths}"
+    named = [_split_in_name(file.path) for file in files]
+    if examples.splits is None and len({*named} - {None}) > 1:
+        sources = " ".join(f"{split or 'SPLIT'}={file.path}" for split, file in zip(named, files, strict=True))
+        note = f"All files were put together, although their names tell splits. To keep those: --from {sources}"
         examples = dataclasses.replace(examples, notes=(*examples.notes, note))
     return examples
+
+
+def _split_in_name(path: Path) -> str | None:
+    """Returns the split that a word in the name of a file tells: `train` for `my-train.csv`."""
+    return next((SPLIT_NAMES[word] for word in re.split(r"[\W_]+", path.name.lower()) if word in SPLIT_NAMES), None)
 
 
 def split_examples(examples: Examples, options: PrepareOptions) -> dict[str, np.ndarray]:
