@@ -1,5 +1,6 @@
 """Every command in the documentation names a script, a module or a target that exists, and options that it has."""
 
+import configparser
 import contextlib
 import importlib.util
 import io
@@ -75,3 +76,29 @@ def test_documented_targets_of_make_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)) <= targets, page.name
+
+
+def extras():
+    """The requirements of each optional installation, by its name."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return dict(config["options.extras_require"])
+
+
+def test_documented_extras_exist():
+    """Those of the documentation, and those that messages name: `pip install -e '.[prepare]'`, `lab10[prepare]`."""
+    texts = [path.read_text() for path in [*PAGES, *(ROOT / "lab10").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]]
+    named = {
+        name
+        for text in texts
+        for names in re.findall(r"(?:'\.|lab10)\[([a-z,-]+)\]", text)
+        for name in names.split(",")
+    }
+    assert {"cuda", "gpu-compiler", "notebook", "postgresql", "prepare", "tensorboard", "tpu"} <= named <= set(extras())
+
+
+def test_the_extra_of_a_documented_program_installs_it():
+    """The README starts these programs, which an installation without the extra lacks."""
+    for program, package in {"tensorboard": "tensorboard", "notebook": "nbconvert"}.items():
+        requirements = re.findall(r"^[\w-]+", extras()[program], re.MULTILINE)
+        assert package in requirements
