@@ -2,12 +2,13 @@
 
 import itertools
 
+import optuna
 import pytest
 
 from lab10.cli.overrides import load_experiment
 from lab10.config.experiment import Experiment, to_json
 from lab10.errors import UserError
-from lab10.sweeps.study import Sweep, SweepStudy
+from lab10.sweeps.study import SAMPLERS, Sweep, SweepStudy
 
 TRIALS = {"random": 4, "tpe": 12, "qmc": 4}  # TPE's first ten are random
 
@@ -70,6 +71,17 @@ def test_the_same_seed_draws_the_same_trials_also_after_an_interruption(sweep_of
     other = draw(sweep_of(sampler, 4))
     assert other[0] != expected[0]
     assert sampler == "qmc" or not any(values in expected for values in other)
+
+
+def test_the_same_seed_proposes_the_same_values_by_tpe():
+    """Also after the first trials, which it draws at random."""
+    drawn = []
+    for seed in (3, 3, 4):
+        study = optuna.create_study(sampler=SAMPLERS["tpe"](seed))
+        study.optimize(lambda trial: (trial.suggest_float("rate", 0, 1) - 0.3) ** 2, n_trials=14)
+        drawn.append([trial.params["rate"] for trial in study.trials])
+    assert drawn[0] == drawn[1]
+    assert set(drawn[0]).isdisjoint(drawn[2])
 
 
 @pytest.mark.parametrize("sampler", ["random", pytest.param("qmc", marks=pytest.mark.slow)])
