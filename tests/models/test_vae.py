@@ -46,6 +46,20 @@ def test_a_sample_is_the_mean_plus_noise_times_the_deviation(variables, pixels):
     np.testing.assert_allclose(outputs.logits, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_samples_have_the_mean_and_the_deviation_of_the_posterior():
+    """Found from the logits, which a decoder without hidden layers makes of them linearly."""
+    module = VAE(latent_dim=2, encoder_widths=(), decoder_widths=()).build(SPEC)
+    params = init_params(module, SPEC, 0)
+    log_variance = np.log([3.0**2, 0.5**2])
+    encoder = {"kernel": jnp.zeros((12, 4)), "bias": jnp.array([1.0, -2.0, *log_variance])}
+    variables = {"params": params | {"encoder": {"dense_0": encoder}}}
+    outputs = apply(module, variables, jnp.zeros((10_000, 12)), rngs={"sample": jax.random.key(0)})
+    decoder = jax.tree.map(np.asarray, params["decoder"]["dense_0"])
+    latents = np.linalg.lstsq(decoder["kernel"].T, (np.asarray(outputs.logits) - decoder["bias"]).T, rcond=None)[0]
+    np.testing.assert_allclose(latents.mean(axis=1), [1, -2], atol=0.1)
+    np.testing.assert_allclose(latents.std(axis=1), [3, 0.5], rtol=0.05)
+
+
 def test_encode_gives_the_mean_and_decode_the_probabilities(variables, pixels):
     mean = apply(MODULE, variables, pixels, method="posterior").mean
     np.testing.assert_array_equal(apply(MODULE, variables, pixels, method="encode"), mean)
