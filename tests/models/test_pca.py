@@ -1,6 +1,5 @@
 """PCA on data whose answer is known; properties/test_pca.py has what holds for all data."""
 
-import itertools
 import time
 
 import numpy as np
@@ -136,14 +135,15 @@ def test_images_of_128_by_128_are_fitted_in_seconds(monkeypatch):
 
 
 class Endless:
-    """Chunks without an end."""
+    """Chunks without an end, or almost: after ten seconds a test had better fail than hang."""
 
     def __init__(self, features):
         self.features = features
 
     def __iter__(self):
-        random = np.random.default_rng(0)
-        return (random.normal(size=(10, self.features)) for _ in itertools.count())
+        random, deadline = np.random.default_rng(0), time.monotonic() + 10
+        while time.monotonic() < deadline:
+            yield random.normal(size=(10, self.features))
 
 
 @pytest.mark.parametrize("features", [20, 3000])
