@@ -140,6 +140,32 @@ def exact_pca_once() -> Iterator[None]:
 _PCAS: dict[tuple[Any, ...], Any] = {}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures_of_runs_once() -> Iterator[None]:
+    """Draws the figures that every training saves once in each worker: drawing takes half of a short training."""
+    figure = sys.modules.get("matplotlib.figure")
+    if figure is None:
+        yield
+        return
+    draw = figure.Figure.savefig
+
+    def savefig(self: Any, file: Any, **options: Any) -> None:
+        name = os.path.basename(file) if isinstance(file, Path) else ""
+        if name in _FIGURES:
+            file.write_bytes(_FIGURES[name])
+        else:
+            draw(self, file, **options)
+        if name in ("history.png", "reconstructions.png"):
+            _FIGURES[name] = file.read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure.Figure, "savefig", savefig)
+        yield
+
+
+_FIGURES: dict[str, bytes] = {}
+
+
 @pytest.fixture(scope="session")
 def scripts(cache_dir: Path) -> Any:
     """Runs the project's scripts."""

@@ -55,7 +55,7 @@ def test_any_metrics_file_is_plotted(tmp_path, case, cases):
     @settings(max_examples=cases)
     def check(content):
         path.write_bytes(content)
-        plot_history(path, tmp_path / "history.png")
+        plot_history(path, tmp_path / "drawn.png")
         case()
 
     check()

@@ -98,7 +98,7 @@ def replaced(config: object, path: tuple[str, ...], value: object):
 
 
 @given(configs(Experiment))
-@settings(max_examples=100)
+@settings(max_examples=2 * settings().max_examples)
 def test_encoding_and_decoding_a_config_is_the_identity(experiment):
     decoded = from_json(json.loads(json.dumps(to_json(experiment, Experiment))), Experiment)
     assert decoded == experiment
@@ -129,7 +129,7 @@ def test_every_component_is_written_with_its_type(kind):
 
 
 @given(configs(Experiment), st.data())
-@settings(max_examples=100)
+@settings(max_examples=2 * settings().max_examples)
 def test_a_single_differing_field_is_named(experiment, data):
     path, field, owner = data.draw(st.sampled_from(list(leaves(experiment))))
     value = data.draw(values(field.name, typing.get_type_hints(type(owner))[field.name]))
