@@ -37,9 +37,9 @@ def test_sweep(tmp_path):
     assert (answer["trials"], answer["finished"], answer["failed"]) == (1, 1, 0)
 
 
-def test_without_json_the_result_is_text_on_standard_output(linear_run, tmp_path):
+def test_without_json_the_result_is_text_on_standard_output(scripts, linear_run, tmp_path):
     workdir = shutil.copytree(linear_run[0], tmp_path / "run")
-    done = SCRIPTS.run("evaluate", workdir)
+    done = scripts.run("evaluate", workdir)
     assert done.returncode == 0
     assert done.stdout.decode().startswith("test, 1000 examples, step 200: loss")
     with pytest.raises(ValueError, match="Expecting value"):

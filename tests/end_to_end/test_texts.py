@@ -53,9 +53,10 @@ def test_word_order_decides_the_prediction(scripts, lstm_run):
         assert prediction["probability"] == prediction["probabilities"][prediction["label"]] >= 0.5
 
 
-def test_any_bytes_are_a_text(scripts, lstm_run):
-    million = b"dull " * 1_000_000
-    stdin = b"\n".join([b"", b"\xff\xfe\x00 not utf-8 \x80", b"  ", million, "schön 🎬".encode()]) + b"\n"
+@pytest.mark.parametrize("words", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_any_bytes_are_a_text(scripts, lstm_run, words):
+    long = b"dull " * words
+    stdin = b"\n".join([b"", b"\xff\xfe\x00 not utf-8 \x80", b"  ", long, "schön 🎬".encode()]) + b"\n"
     predictions = scripts.answer("predict", lstm_run[0], stdin=stdin)["predictions"]
     assert len(predictions) == 5
     assert [p["truncated"] for p in predictions] == [False, False, False, True, False]

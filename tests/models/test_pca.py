@@ -128,9 +128,9 @@ def test_images_of_128_by_128_are_fitted_in_seconds(monkeypatch):
     monkeypatch.setattr(np.linalg, "eigh", eigh)
     random = np.random.default_rng(0)
     x = random.normal(size=(40, 30)) @ random.normal(size=(30, 128 * 128)) + 0.1 * random.normal(size=(40, 128 * 128))
-    began = time.monotonic()
+    began = time.process_time()  # other work on the machine does not count
     error = fit_pca([x[:25], x[25:]], 8, center=False).errors(x).sum()
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     np.testing.assert_allclose(error, np.sum(np.linalg.svd(x @ x.T, compute_uv=False)[8:]), rtol=1e-4)
 
 
