@@ -14,7 +14,7 @@ from lab10.errors import UserError
 from lab10.models.naive_bayes import NBSVM
 from lab10.models.nbsvm_and_lstm import NBSVMAndLSTM
 from lab10.models.text_classifiers import LSTM
-from lab10.training.adversarial import PERTURBATIONS, adversarial_grad
+from lab10.training.adversarial import PERTURBATIONS, with_adversarial_gradient
 
 # Channels: word ids, and ids of n-grams of one and two words. Ids 1 to 3 are words, 4 and 5 pairs of words.
 INPUTS = np.array(
@@ -96,14 +96,15 @@ def test_each_lstm_is_trained_against_its_own_perturbation():
         variables = {"params": params, PERTURBATIONS: perturbations}
         return jnp.sum(module.apply(variables, inputs).lstms), None
 
-    together, _ = jax.jit(adversarial_grad(loss, module, inputs, 0.5))(params)
+    together, _ = jax.jit(jax.grad(with_adversarial_gradient(loss, module, inputs, 0.5), has_aux=True))(params)
     alone_module = LSTM(**SIZES).build(WORDS)
 
-    def loss_alone(params, perturbations):
+    def clean_loss_alone(params, perturbations):
         variables = {"params": params, PERTURBATIONS: perturbations}
         return jnp.sum(alone_module.apply(variables, words)), None
 
-    grad_alone = jax.jit(adversarial_grad(loss_alone, alone_module, words, 0.5))
+    loss_alone = with_adversarial_gradient(clean_loss_alone, alone_module, words, 0.5)
+    grad_alone = jax.jit(jax.grad(loss_alone, has_aux=True))
     for i in range(2):
         alone, _ = grad_alone(jax.tree.map(lambda leaf, i=i: leaf[i], params["lstms"]))
         jax.tree.map(
