@@ -14,7 +14,8 @@ from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Spl
 from lab10.data.features import choose_feature, describe
 from lab10.data.image_decoding import decode_image, is_8_bit_gray, loses_bits
 from lab10.data.labels import Labels, find_labels
-from lab10.data.sources import Source, import_tfds
+from lab10.data.sources import Source
+from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 
 MAX_PIXELS = 2**24

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lab10.data.features import describe
-from lab10.data.sources import import_tfds
+from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 
 # A number with more values than this identifies or measures an example; it does not classify it.

@@ -8,7 +8,6 @@ import os
 import pkgutil
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from lab10.data import samples
 from lab10.data.cache import cache_root
 from lab10.data.content_digest import content_sha256
 from lab10.data.prepared_folders import prepared_dataset_hint
+from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 
 # Datasets that this project prepares without a network: each file in samples/ has the builder of the same name.
@@ -273,35 +273,3 @@ def prepare_from_builder(builder: Any) -> None:
 
 def _failed(builder: Any, error: Exception) -> UserError:
     return UserError(f"The builder of {builder.info.full_name} failed: {type(error).__name__}: {first_line(error)}")
-
-
-def import_tfds() -> Any:
-    """Imports TFDS without its notes on optional decoders and without progress bars on standard output.
-
-    Prepared datasets may be untrusted: what would let a dataset run code is disabled.
-    """
-    import absl.logging
-    import PIL.EpsImagePlugin
-
-    absl.logging.set_verbosity(absl.logging.FATAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_datasets as tfds
-    tfds.disable_progress_bar()
-    _refuse_foreign_features(tfds.features.FeatureConnector)
-    PIL.EpsImagePlugin.gs_binary = False  # Pillow would run PostScript images in Ghostscript
-    return tfds
-
-
-def _refuse_foreign_features(connector: Any) -> None:
-    """Makes TFDS refuse a features.json that names classes of other modules, which TFDS would import."""
-    original = connector.cls_from_name.__func__
-    if original.__module__ == __name__:
-        return
-
-    def cls_from_name(cls: Any, name: str) -> Any:
-        if not name.startswith("tensorflow_datasets.") and name not in cls._registered_features:
-            raise ValueError(f"its features.json names {name!r}, and only TFDS's own features are supported")
-        return original(cls, name)
-
-    connector.cls_from_name = classmethod(cls_from_name)

@@ -16,8 +16,8 @@ from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Spl
 from lab10.data.features import choose_feature
 from lab10.data.labels import Labels, find_labels
 from lab10.data.ngram_vocabulary import NgramTables, first_occurrences, ngram_ids, num_ngrams, text_ids_of
-from lab10.data.sources import import_tfds
 from lab10.data.text_cache import TextCache, read_vocabulary
+from lab10.data.tfds_import import import_tfds
 from lab10.data.tokenizer import ids_of, pad
 from lab10.errors import UserError
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from lab10.data import dataset as dataset_module
 from lab10.data.images import ImageDataset, ImageSpec
-from lab10.data.sources import Source, import_tfds
+from lab10.data.sources import Source
+from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lab10.data.labels import MAX_NUMBER_CLASSES, Labels, find_labels
-from lab10.data.sources import import_tfds
+from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 
 

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from lab10.data.sources import find_tfds_builder, import_tfds
+from lab10.data.sources import find_tfds_builder
+from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 from lab10.training.compilation_cache import use_compilation_cache
 

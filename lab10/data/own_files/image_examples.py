@@ -16,7 +16,7 @@ from lab10.data.own_files.image_files import ImageFile, find_images
 from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, Problems, counted
 from lab10.data.own_files.progress_bar import progress
-from lab10.data.sources import import_tfds
+from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 
 

@@ -12,7 +12,7 @@ from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, Problems
 from lab10.data.own_files.progress_bar import progress
 from lab10.data.own_files.tables import read_rows
-from lab10.data.sources import import_tfds
+from lab10.data.tfds_import import import_tfds
 from lab10.data.tokenizer import tokenize
 from lab10.errors import UserError
 
