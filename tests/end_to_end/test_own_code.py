@@ -58,7 +58,7 @@ def test_an_own_model_is_trained_moved_and_loaded(scripts, page, tmp_path):
     hidden_size, module, (same,), problems = json.loads(loaded.stdout)
     assert (hidden_size, same) == (16, prediction)
     assert module.startswith("my_gru_")
-    assert "has code of its own" in problems[0]
+    assert "has own code" in problems[0]
     assert problems[1] is None
     assert scripts.process_answer("report", moved, "--trust", "--output", tmp_path / "page.html")["runs"]
 

@@ -78,7 +78,9 @@ def test_a_factor_multiplies_the_update_and_its_weight_decay():
 
 
 def test_without_patterns_the_state_is_as_before():
-    for kind in components_of(Optimizer).values():
+    kinds = components_of(Optimizer)
+    del kinds["Muon"]  # which treats matrices and biases differently by itself
+    for kind in kinds.values():
         structure = jax.tree.structure(kind().build(3).init(PARAMS))
         assert "Masked" not in str(structure)
         assert "Partition" not in str(structure)
