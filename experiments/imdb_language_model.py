@@ -1,6 +1,16 @@
 """An LSTM language model of the 75,000 training reviews, labelled or not: what imdb_lstm_pretrained starts from.
 
-python scripts/train.py imdb_language_model
+    python scripts/train.py imdb_language_model
+
+These settings are those of a CPU and have not been trained to the end. What was measured has 1,024 units:
+
+    python scripts/train.py imdb_language_model --model.hidden-size 1024 --model.dtype bfloat16 --epochs 3 \
+        --batch-size 128 --data.length-buckets 2 --optimizer.learning-rate 2e-3 --optimizer.clip-norm 1 \
+        --optimizer.schedule.warmup-steps 100
+
+It has 18,729,009 parameters and a validation perplexity of 375, 260 and 241 after epochs 1, 2 and 3 (5.40 nats), with
+--seed 0, in 212 s on an H100 that other jobs shared. The perplexity counts the predictions of both directions, of
+30,000 ids.
 """
 
 from lab10.config.experiment import Experiment

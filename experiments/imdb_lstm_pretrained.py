@@ -1,8 +1,11 @@
 """An LSTM that starts from imdb_language_model (Dai and Le 2015), with adversarial training (Miyato et al. 2017).
 
-python scripts/train.py imdb_language_model
-python scripts/train.py imdb_lstm_pretrained
-python scripts/evaluate.py runs/imdb_lstm_pretrained
+    python scripts/train.py imdb_language_model
+    python scripts/train.py imdb_lstm_pretrained
+    python scripts/evaluate.py runs/imdb_lstm_pretrained
+
+No accuracy has been measured yet, and no setting was selected. The size of the LSTM has to be that of the language
+model; --init-from and --data.vocabulary-from name another workdir of one.
 """
 
 from lab10.config.experiment import Experiment
