@@ -1,7 +1,7 @@
 """Compares the speed of lab10 with Keras, PyTorch and plain Flax, in alternating processes; writes tables and figures.
 
 With `--against REVISION [--pairs N] [--task NAME …]`, compares the training speed of the working tree with another git
-revision instead.
+revision instead; with `--device`, measures absolute times on a GPU (`--device --help`).
 """
 
 import sys
