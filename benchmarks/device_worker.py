@@ -1,8 +1,9 @@
-"""Times the training steps of one framework on an accelerator: all its cases in one process, a JSON line each.
+"""Times the training steps of one framework on an accelerator: some of its cases in one process, a JSON line each.
 
-    python benchmarks/device_worker.py FRAMEWORK FOLDER [--short] [--seconds S]
+    python benchmarks/device_worker.py FRAMEWORK PART FOLDER [--short] [--seconds S]
 
-FOLDER holds TASK.npz of each task. Cases that come last are left out when the time is over.
+PART is `essential` or `other`, and FOLDER holds TASK.npz of each task. Cases that come last are left out when the time
+is over.
 """
 
 import argparse
@@ -15,14 +16,15 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from worker import BATCH_SIZE, HIDDEN, Arrays, Peer, load_arrays, timed
+from worker import HIDDEN, Arrays, Peer, load_arrays, timed
 
 LSTM, AUTOENCODER = "imdb_lstm", "mnist_autoencoder_lab"
 REPEATS = 5
-# Steps of a repeat where a whole epoch would take too long.
-MANY, FEW, FEWEST = 1000, 200, 50
-# After that many seconds, a case has enough repeats once it has two.
-ENOUGH_SECONDS = 8.0
+# The repeats of a case together take about that long, and each has at least as many steps, at most an epoch.
+CASE_SECONDS, FEWEST_STEPS = 5.0, 20
+# Enough for lab10 to settle how many steps it takes in a call.
+WARM_UP_STEPS = 128
+MEMBERS_STEPS = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,43 +35,34 @@ class Case:
       task: its name.
       variant: the framework's way of computing it.
       hidden: size of the LSTM's state.
-      steps: of a repeat; None: a whole epoch.
       members: runs trained together under `vmap`, on texts of full length; None: a single run on the dataset.
     """
 
     task: str
     variant: str
     hidden: int | None = HIDDEN
-    steps: int | None = None
     members: int | None = None
 
 
-# The most important ones first. lab10's kernel fits up to 64 units; beyond them, and as `scan`, it scans.
+# The essential ones of each framework come before the other ones of any. lab10's kernel fits up to 64 units; beyond
+# them, and as `scan`, it scans.
 CASES = {
-    "lab10": [
-        Case(LSTM, "padded"),
-        Case(AUTOENCODER, "dense", None, MANY),
-        Case(LSTM, "padded", members=8, steps=FEWEST),
-        Case(LSTM, "padded", members=64, steps=FEWEST),
-        Case(LSTM, "padded", 64, FEW),
-        Case(LSTM, "padded, scan", steps=FEWEST),
-        Case(LSTM, "padded", 128, FEWEST),
-        Case(LSTM, "padded", 512, FEWEST),
-        Case(LSTM, "buckets"),
-        Case(LSTM, "padded", 256, FEWEST),
-    ],
-    "keras-jax": [
-        Case(LSTM, "cuDNN"),
-        Case(AUTOENCODER, "dense", None, MANY),
-        *(Case(LSTM, "cuDNN", hidden, FEW) for hidden in (64, 128, 512, 256)),
-        Case(LSTM, "masked", steps=FEWEST),
-    ],
-    "torch": [
-        Case(LSTM, "packed"),
-        Case(LSTM, "padded"),
-        Case(AUTOENCODER, "dense", None, MANY),
-        *(Case(LSTM, variant, hidden, FEW) for hidden in (64, 128, 512, 256) for variant in ("padded", "packed")),
-    ],
+    "lab10": {
+        "essential": [Case(LSTM, "padded"), Case(AUTOENCODER, "dense", None), Case(LSTM, "buckets")],
+        "other": [
+            *(Case(LSTM, "padded", members=members) for members in (8, 64)),
+            Case(LSTM, "padded, scan"),
+            *(Case(LSTM, "padded", hidden) for hidden in (64, 128, 512, 256)),
+        ],
+    },
+    "keras-jax": {
+        "essential": [Case(LSTM, "cuDNN"), Case(AUTOENCODER, "dense", None)],
+        "other": [*(Case(LSTM, "cuDNN", hidden) for hidden in (64, 128, 512, 256)), Case(LSTM, "masked")],
+    },
+    "torch": {
+        "essential": [Case(LSTM, "packed"), Case(LSTM, "padded"), Case(AUTOENCODER, "dense", None)],
+        "other": [Case(LSTM, variant, hidden) for hidden in (64, 128, 512, 256) for variant in ("padded", "packed")],
+    },
 }
 
 
@@ -92,27 +85,39 @@ def peer_of(framework: str, case: Case, arrays: Arrays) -> Peer:
     return peer
 
 
-def measure(framework: str, case: Case, arrays: Arrays, calls: Callable[[], int]) -> dict[str, Any]:
-    """The seconds a step of each repeat, after one that is not counted."""
+def measure(
+    framework: str, case: Case, arrays: Arrays, calls: Callable[[], int], max_steps: int | None
+) -> dict[str, Any]:
+    """The seconds a step of each repeat, after some that are not counted.
+
+    Args:
+      framework: the framework.
+      case: what to time.
+      arrays: those of its task.
+      calls: counts the calls of cuDNN so far.
+      max_steps: steps of each repeat; None: as many as there is time for.
+    """
     if case.members is not None:
-        began = time.perf_counter()
-        seconds = members_seconds(case, arrays)
-        build_seconds = time.perf_counter() - began - sum(seconds) * (case.steps or 0)
-        return {"seconds_per_step": seconds, "build_seconds": build_seconds}
-    if case.steps is not None:
-        arrays = {name: rows[: case.steps * BATCH_SIZE] for name, rows in arrays.items()}
+        steps, began = max_steps or MEMBERS_STEPS, time.perf_counter()
+        seconds = members_seconds(case, arrays, steps)
+        build_seconds = time.perf_counter() - began - sum(seconds) * steps
+        return {"seconds_per_step": seconds, "steps": steps, "build_seconds": build_seconds}
     peer, before = peer_of(framework, case, arrays), calls()
     _, build_seconds = timed(peer.first_step)
+    # A whole epoch has all lengths, each of which is a program to compile.
+    peer.max_steps = max_steps or (None if case.variant == "buckets" else WARM_UP_STEPS)
     _, warm_up = timed(peer.epoch)
-    seconds, began = [], time.perf_counter()
-    while len(seconds) < REPEATS and not (len(seconds) >= 2 and time.perf_counter() - began > ENOUGH_SECONDS):
-        seconds.append(timed(peer.epoch)[1] / peer.steps)
+    peer.max_steps = max_steps or WARM_UP_STEPS
+    if max_steps is None:
+        seconds_per_step = timed(peer.epoch)[1] / peer.steps
+        peer.max_steps = max(FEWEST_STEPS, int(CASE_SECONDS / REPEATS / seconds_per_step))
+    seconds = [timed(peer.epoch)[1] / peer.steps for _ in range(REPEATS)]
     answer = {"seconds_per_step": seconds, "steps": peer.steps, "build_seconds": build_seconds}
-    answer["warm_up_seconds"] = warm_up  # compiles programs of other shapes
+    answer["warm_up_seconds"] = warm_up
     return answer | ({"cudnn_calls_traced": calls() - before} if framework == "keras-jax" else {})
 
 
-def members_seconds(case: Case, arrays: Arrays) -> list[float]:
+def members_seconds(case: Case, arrays: Arrays, steps: int) -> list[float]:
     """Seconds a step of runs that differ in their seeds, trained together."""
     from benchmarks.stepping import stand_in, step_seconds
     from lab10.training.ensemble import stack
@@ -121,11 +126,11 @@ def members_seconds(case: Case, arrays: Arrays) -> list[float]:
     experiment, spec, split = stand_in(case.task, 4096, arrays["train_inputs"].shape[1])
     functions = StepFunctions(experiment, spec, 10_000)
     state = functions.init_state(functions.init_params())
-    assert case.steps is not None
     assert case.members is not None
     experiments = [dataclasses.replace(experiment, seed=seed) for seed in range(case.members)]
     stacked = stack(experiments, [state] * case.members)
-    return step_seconds(functions, stacked, split, case.steps, REPEATS, case.members)
+    # The second call compiles once more, for the arrays that the first one returns.
+    return step_seconds(functions, stacked, split, steps, REPEATS + 1, case.members)[1:]
 
 
 def device_of(framework: str) -> dict[str, Any]:
@@ -158,23 +163,21 @@ def count_cudnn_calls() -> Callable[[], int]:
     return lambda: calls
 
 
-def answers(framework: str, folder: Path, short: bool, seconds: float) -> Iterator[dict[str, Any]]:
-    """The device, and then the measurement or the error of each case."""
+def answers(framework: str, part: str, folder: Path, short: bool, seconds: float) -> Iterator[dict[str, Any]]:
+    """The device, and then the measurement or the error of each case of a part."""
     end = time.perf_counter() + seconds
     yield device_of(framework)
     calls = count_cudnn_calls() if framework == "keras-jax" else lambda: 0
     arrays = {task: load_arrays(folder / f"{task}.npz") for task in (LSTM, AUTOENCODER)}
-    for case in CASES[framework]:
-        if short:
-            if case.hidden not in (None, HIDDEN) or (case.members or 0) > 2:
-                continue
-            case = dataclasses.replace(case, steps=2)
+    for case in CASES[framework][part]:
+        if short and (case.hidden not in (None, HIDDEN) or (case.members or 0) > 8):
+            continue
         row = dataclasses.asdict(case)
         if time.perf_counter() > end:
             yield row | {"error": "no time left"}
             continue
         try:
-            yield row | measure(framework, case, arrays[case.task], calls)
+            yield row | measure(framework, case, arrays[case.task], calls, 2 if short else None)
         except Exception as error:  # the other cases do not depend on it
             yield row | {"error": f"{type(error).__name__}: {str(error)[:500]}"}
 
@@ -182,10 +185,11 @@ def answers(framework: str, folder: Path, short: bool, seconds: float) -> Iterat
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("framework", choices=tuple(CASES))
+    parser.add_argument("part", choices=("essential", "other"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seconds", type=float, default=600.0)
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    for answer in answers(options.framework, options.folder, options.short, options.seconds):
+    for answer in answers(options.framework, options.part, options.folder, options.short, options.seconds):
         print(json.dumps({"framework": options.framework} | answer), flush=True)

@@ -74,7 +74,8 @@ class KerasPeer(Peer):
         self.model.fit(first_inputs, first_targets, batch_size=BATCH_SIZE, epochs=1, verbose=0)
 
     def epoch(self) -> float:
-        history = self.model.fit(*self.train, batch_size=BATCH_SIZE, epochs=1, verbose=0, shuffle=True)
+        train = (rows[: self.examples] for rows in self.train)
+        history = self.model.fit(*train, batch_size=BATCH_SIZE, epochs=1, verbose=0, shuffle=True)
         return history.history["loss"][0]
 
     def evaluate(self, batch_size: int) -> dict[str, float]:

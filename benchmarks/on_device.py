@@ -1,7 +1,8 @@
 """Compares lab10 with Keras and PyTorch on an accelerator: absolute times of training steps, one framework at a time.
 
-Each framework has a process of its own that measures all its cases (`device_worker.py`), with a limit of time. Every
-measurement is written when it is made, so that it survives whatever ends the benchmark.
+Each framework has a process of its own, with a limit of time, for its essential cases (`device_worker.py`), and when
+all have had theirs, another one for the other cases. Every measurement is written when it is made, so that it survives
+whatever ends the benchmark.
 """
 
 import json
@@ -26,8 +27,7 @@ from lab10.cli.arguments import Parser
 from lab10.errors import UserError
 
 TASKS = ("imdb_lstm", "mnist_autoencoder_lab")
-# The fraction of all the time after which each framework's process is ended.
-ENDS = {"lab10": 0.6, "keras-jax": 0.8, "torch": 1.0}
+FRAMEWORKS = ("lab10", "keras-jax", "torch")
 # A process begins no case in its last seconds.
 LAST_SECONDS = 12.0
 
@@ -48,11 +48,8 @@ def run_command(arguments: list[str], description: str | None) -> tuple[dict[str
     with tempfile.TemporaryDirectory() as folder, (args.output / "device.jsonl").open("w") as lines:
         for task in TASKS:
             write_arrays(task, args.short, Path(folder))
-        for framework, end in ENDS.items():
-            if framework in PEERS and not installed(framework):
-                say(f"{framework} is not installed")
-                continue
-            for row in rows_of(framework, Path(folder), args.short, began + end * args.seconds):
+        for framework, part, end in processes(began + args.seconds):
+            for row in rows_of(framework, part, Path(folder), args.short, end):
                 result["rows"].append(row)
                 lines.write(json.dumps(row) + "\n")
                 lines.flush()
@@ -62,10 +59,29 @@ def run_command(arguments: list[str], description: str | None) -> tuple[dict[str
     return result, markdown(result)
 
 
-def rows_of(framework: str, folder: Path, short: bool, end: float) -> Iterator[dict[str, Any]]:
+def processes(end: float) -> Iterator[tuple[str, str, float]]:
+    """Divides the time until `end` among processes: in each round, what is left in equal parts.
+
+    Yields:
+      The framework, the part of its cases, and the monotonic time at which the process has to end.
+    """
+    frameworks = [framework for framework in FRAMEWORKS if framework not in PEERS or installed(framework)]
+    for framework in FRAMEWORKS:
+        if framework not in frameworks:
+            say(f"{framework} is not installed")
+    for part in ("essential", "other"):
+        for i, framework in enumerate(frameworks):
+            now = time.monotonic()
+            yield framework, part, now + (end - now) / (len(frameworks) - i)
+
+
+def rows_of(framework: str, part: str, folder: Path, short: bool, end: float) -> Iterator[dict[str, Any]]:
     """What the framework's process measures until the monotonic time `end`, and an error if it failed or was ended."""
-    seconds = max(0.0, end - time.monotonic())
-    command = [sys.executable, str(ROOT / "benchmarks" / "device_worker.py"), framework, str(folder)]
+    seconds = end - time.monotonic()
+    if seconds <= LAST_SECONDS:
+        yield {"framework": framework, "error": f"no time left for its {part} cases"}
+        return
+    command = [sys.executable, str(ROOT / "benchmarks" / "device_worker.py"), framework, part, str(folder)]
     command += ["--seconds", str(seconds - LAST_SECONDS), *(["--short"] if short else [])]
     environment = os.environ | (PEERS[framework][2] if framework in PEERS else {})
     with tempfile.TemporaryFile("w+") as errors:

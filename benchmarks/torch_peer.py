@@ -100,7 +100,7 @@ class TorchPeer(Peer):
         for examples in self.order():
             total += self._step(examples) * len(examples)
         wait()
-        return total.item() / len(self.arrays["train_inputs"])
+        return total.item() / self.examples
 
     @torch.inference_mode()
     def evaluate(self, batch_size: int) -> dict[str, float]:

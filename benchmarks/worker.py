@@ -41,10 +41,12 @@ class Peer(abc.ABC):
       seed: of the parameters and of the order of examples.
       hidden: size of the LSTM's state.
       variant: of the model or of its padding, if the peer has several; None: the usual one.
+      max_steps: an epoch ends after that many steps; None: with the last example.
     """
 
     hidden: int = HIDDEN
     variant: str | None = None
+    max_steps: int | None = None
 
     def __init__(self, task: str, arrays: Arrays, seed: int):
         self.task, self.arrays, self.seed = task, arrays, seed
@@ -53,11 +55,17 @@ class Peer(abc.ABC):
     @property
     def steps(self) -> int:
         """Steps in an epoch, the last partial batch counted."""
-        return -(-len(self.arrays["train_inputs"]) // BATCH_SIZE)
+        return -(-self.examples // BATCH_SIZE)
+
+    @property
+    def examples(self) -> int:
+        """Examples in an epoch."""
+        examples = len(self.arrays["train_inputs"])
+        return examples if self.max_steps is None else min(examples, self.max_steps * BATCH_SIZE)
 
     def order(self) -> Iterator[np.ndarray]:
         """The positions of each batch of an epoch in a fresh random order, int64 [batch]."""
-        return batches(self.rng.permutation(len(self.arrays["train_inputs"])), BATCH_SIZE)
+        return batches(self.rng.permutation(len(self.arrays["train_inputs"]))[: self.examples], BATCH_SIZE)
 
     @abc.abstractmethod
     def first_step(self) -> None:
@@ -122,7 +130,7 @@ def serve(peer: Peer) -> None:
                 return
             if command == "epoch":
                 loss, seconds = timed(peer.epoch)
-                size = {"steps": peer.steps, "examples": len(peer.arrays["train_inputs"])}
+                size = {"steps": peer.steps, "examples": peer.examples}
                 _answer(answers, {"seconds": seconds, "loss": float(loss)} | size)
             elif command == "evaluate":
                 metrics, seconds = timed(peer.evaluate, int(values[0]))

@@ -218,6 +218,38 @@ def test_the_table_of_a_device_has_times_ratios_and_what_is_missing():
     assert "- torch: ended with status -9" in text
 
 
+def test_all_frameworks_measure_their_essential_cases_first(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(on_device.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(on_device, "installed", lambda framework: framework == "torch")
+    taken = []
+    for framework, part, end in on_device.processes(100.0):
+        taken.append((framework, part, end))
+        now[0] = min(end, now[0] + 30)
+    assert taken == [
+        ("lab10", "essential", 50.0),
+        ("torch", "essential", 100.0),
+        ("lab10", "other", 80.0),
+        ("torch", "other", 100.0),
+    ]
+    (row,) = on_device.rows_of("torch", "other", Path(), False, now[0] + 12)
+    assert row["error"] == "no time left for its other cases"
+
+
+def test_a_peers_epoch_ends_after_the_most_steps():
+    class Counting(worker.Peer):
+        def first_step(self): ...
+        def epoch(self): ...
+        def evaluate(self, batch_size): ...
+
+    peer = Counting("mnist_pca", {"train_inputs": np.zeros((70, 2))}, 0)
+    assert (peer.steps, peer.examples, [len(rows) for rows in peer.order()]) == (3, 70, [32, 32, 6])
+    peer.max_steps = 2
+    assert (peer.steps, peer.examples, [len(rows) for rows in peer.order()]) == (2, 64, [32, 32])
+    peer.max_steps = 9
+    assert (peer.steps, peer.examples) == (3, 70)
+
+
 def test_a_limit_too_short_for_a_device_is_refused(tmp_path):
     with pytest.raises(UserError, match="--seconds is 5; expected more than 12"):
         on_device.run_command(["--device", "--seconds", "5", "--output", str(tmp_path)], None)
