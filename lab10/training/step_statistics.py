@@ -51,7 +51,7 @@ def step_statistics(
       `update_ratio`, the norm of the update divided by that of the parameters.
     """
 
-    def compute() -> dict[str, jax.Array]:
+    def compute() -> jax.Array:
         parameter_norm = optax.tree.norm(before)
         statistics = {
             "gradient_norm": optax.tree.norm(grads),
@@ -59,11 +59,13 @@ def step_statistics(
             "parameter_norm": parameter_norm,
             "update_ratio": optax.tree.norm(jax.tree.map(jnp.subtract, after, before)) / parameter_norm,
         }
-        statistics = {name: jnp.asarray(value, jnp.float32) for name, value in statistics.items()}
+        stacked = jnp.stack([jnp.asarray(statistics[name], jnp.float32) for name in STATISTICS])
         # Without the barrier, XLA takes both branches for cheap, and computes both at every step.
-        return jax.lax.optimization_barrier(statistics)
+        return jax.lax.optimization_barrier(stacked)
 
-    return jax.lax.cond(is_logged, compute, no_statistics)
+    # One vector: a GPU starts a kernel for each array that a branch returns.
+    stacked = jax.lax.cond(is_logged, compute, lambda: jnp.full(len(STATISTICS), jnp.nan))
+    return dict(zip(STATISTICS, stacked, strict=True))
 
 
 def no_statistics() -> dict[str, jax.Array]:
