@@ -2,6 +2,7 @@
 
 import configparser
 import contextlib
+import functools
 import importlib.util
 import io
 import re
@@ -31,6 +32,7 @@ def commands():
             yield pytest.param(found[1], arguments, id=f"{page.name}: {found[1]} {' '.join(arguments)[:60]}")
 
 
+@functools.cache
 def help_of(script, experiment):
     """What a script prints with --help."""
     module, said = _module(script), io.StringIO()

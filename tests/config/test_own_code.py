@@ -48,6 +48,12 @@ def workdir(tmp_path):
 
 
 @pytest.fixture
+def write_config(workdir, dataset):
+    """Writes the config.json of an experiment to `workdir`, or to another workdir."""
+    return lambda experiment, into=workdir: into.write_config(experiment, dataset)
+
+
+@pytest.fixture
 def page(tmp_path):
     """Writes a page and runs it."""
 
@@ -70,9 +76,9 @@ def another_process(monkeypatch):
 
 
 @pytest.fixture
-def recorded(page, workdir, dataset, another_process):
+def recorded(page, workdir, write_config, another_process):
     """A workdir whose config.json names the class of a page that no longer exists."""
-    workdir.write_config(page().experiment, dataset)
+    write_config(page().experiment)
     os.remove(workdir.path.parent / "page.py")
     another_process()
     return workdir
@@ -86,8 +92,8 @@ def refusal(action, *arguments):
     return message
 
 
-def test_the_file_is_copied_and_its_digest_recorded(page, workdir, dataset):
-    workdir.write_config(page().experiment, dataset)
+def test_the_file_is_copied_and_its_digest_recorded(page, workdir, write_config):
+    write_config(page().experiment)
     assert (workdir.path / "own_code" / "page.py").read_text() == PAGE
     (entry,) = json.loads(workdir.config_path.read_text())["own_code"]
     assert entry == {
@@ -98,10 +104,10 @@ def test_the_file_is_copied_and_its_digest_recorded(page, workdir, dataset):
     }
 
 
-def test_a_run_of_classes_of_lab10_has_no_code_of_its_own(page, workdir, dataset):
+def test_a_run_of_classes_of_lab10_has_no_code_of_its_own(page, workdir, write_config):
     unused = page(PAGE.replace(", model=Tied(gain=2.0)", ""))
     assert unused.own, "a class that the experiment does not use"
-    workdir.write_config(unused.experiment, dataset)
+    write_config(unused.experiment)
     assert "own_code" not in json.loads(workdir.config_path.read_text())
     assert not (workdir.path / "own_code").exists()
     assert workdir.read_experiment() == unused.experiment
@@ -125,9 +131,9 @@ def test_with_trust_the_copy_is_run(recorded):
     assert not list(recorded.path.rglob("*.pyc"))
 
 
-def test_code_that_this_process_has_run_needs_no_trust(page, workdir, dataset):
+def test_code_that_this_process_has_run_needs_no_trust(page, workdir, write_config):
     experiment = page().experiment
-    workdir.write_config(experiment, dataset)
+    write_config(experiment)
     assert workdir.read_experiment() == experiment
 
 
@@ -140,11 +146,13 @@ def test_a_changed_copy_is_refused_with_trust_and_without(recorded):
     assert "own_code/page.py cannot be read (No such file or directory)" in refusal(recorded.read_experiment, True)
 
 
-def test_a_missing_module_that_a_copy_imports_is_named(page, workdir, dataset, another_process, tmp_path, monkeypatch):
+def test_a_missing_module_that_a_copy_imports_is_named(
+    page, workdir, write_config, another_process, tmp_path, monkeypatch
+):
     (tmp_path / "helper_of_own_code.py").write_text("FACTOR = 2\n")
     monkeypatch.syspath_prepend(tmp_path)
     text = PAGE.replace("import dataclasses\n", "import dataclasses\nimport helper_of_own_code\n", 1)
-    workdir.write_config(page(text).experiment, dataset)
+    write_config(page(text).experiment)
     assert [path.name for path in (workdir.path / "own_code").iterdir()] == ["page.py"]
     another_process()
     monkeypatch.delitem(sys.modules, "helper_of_own_code")
@@ -166,10 +174,10 @@ def imported(tmp_path, monkeypatch):
 
 
 def test_a_class_of_an_imported_module_is_imported_by_its_name(
-    imported, workdir, dataset, image_experiment, another_process, tmp_path, monkeypatch
+    imported, workdir, write_config, image_experiment, another_process, tmp_path, monkeypatch
 ):
     experiment = image_experiment(model=imported.Tied(gain=3.0))
-    workdir.write_config(experiment, dataset)
+    write_config(experiment)
     assert not (workdir.path / "own_code").exists()
     assert workdir.read_experiment() == experiment
     del sys.modules["module_of_own_code"]
@@ -186,70 +194,68 @@ def test_a_class_of_an_imported_module_is_imported_by_its_name(
     assert "PYTHONPATH" in message
 
 
-def test_a_class_without_a_file_is_loaded_only_by_its_own_process(workdir, dataset, image_experiment, another_process):
+def test_a_class_without_a_file_is_loaded_only_by_its_own_process(
+    workdir, write_config, image_experiment, another_process
+):
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class InNotebook(LinearAutoencoder):
         pass
 
     experiment = image_experiment(model=InNotebook())
-    workdir.write_config(experiment, dataset)
-    workdir.write_config(experiment, dataset)
+    write_config(experiment)
+    write_config(experiment)
     assert workdir.read_experiment() == experiment
     another_process()
     for trust in (False, True):
         message = refusal(workdir.read_experiment, trust)
         assert "the class InNotebook, defined in a notebook or a script, of which no file was saved" in message
         assert "python scripts/train.py FILE.py" in message
-    assert "another notebook session" in refusal(workdir.write_config, experiment, dataset)
+    assert "another notebook session" in refusal(write_config, experiment)
 
 
-def test_comments_docstrings_and_the_experiment_may_change(recorded, page, dataset):
+def test_comments_docstrings_and_the_experiment_may_change(recorded, page, write_config):
     changed = PAGE.replace("in one line", "in another").replace("A factor.", "Any factor.  ")
     changed = changed.replace("def doubled", "# twice\n\n    def doubled").replace("gain=2.0", "gain=1.0 + 1.0")
     assert changed.count("\n") == PAGE.count("\n") + 2
-    recorded.write_config(page(changed).experiment, dataset)
+    write_config(page(changed).experiment)
     assert (recorded.path / "own_code" / "page.py").read_text() == changed
     assert recorded.read_experiment().model.gain == 2.0, "the recorded file is the one that was run last"
 
 
-def test_another_value_of_a_field_is_still_refused(recorded, page, dataset):
-    message = refusal(recorded.write_config, page(PAGE.replace("gain=2.0", "gain=5.0")).experiment, dataset)
+def test_another_value_of_a_field_is_still_refused(recorded, page, write_config):
+    message = refusal(write_config, page(PAGE.replace("gain=2.0", "gain=5.0")).experiment)
     assert "--model.gain: " in message
 
 
-def test_code_that_computes_something_else_is_refused(recorded, page, dataset):
+def test_code_that_computes_something_else_is_refused(recorded, page, write_config):
     before = recorded.config_path.read_bytes()
     changed = page(PAGE.replace("2 * self.gain", "3 * self.gain")).experiment
-    message = refusal(recorded.write_config, changed, dataset)
+    message = refusal(write_config, changed)
     assert "page.py has changed since" in message
     copy = recorded.path / "own_code" / "page.py"
     assert f"train.py {copy} --workdir {recorded.path}" in message
     assert (recorded.config_path.read_bytes(), copy.read_text()) == (before, PAGE)
-    recorded.write_config(load_experiment_file(str(copy)).experiment, dataset)  # as the message says
+    write_config(load_experiment_file(str(copy)).experiment)  # as the message says
 
 
-def test_a_run_is_not_resumed_without_its_code_or_with_added_code(
-    recorded, page, workdir, dataset, image_experiment, tmp_path
-):
+def test_a_run_is_not_resumed_without_its_code_or_with_added_code(recorded, page, write_config, tmp_path):
     plain = load_experiment_file("mnist_pca").experiment
-    assert "it has the class Tied of page.py, and this experiment does not" in refusal(
-        recorded.write_config, plain, dataset
-    )
+    assert "it has the class Tied of page.py, and this experiment does not" in refusal(write_config, plain)
     (tmp_path / "plain").mkdir()
     other = Workdir(tmp_path / "plain")
-    other.write_config(plain, dataset)
-    message = refusal(other.write_config, page().experiment, dataset)
+    write_config(plain, other)
+    message = refusal(write_config, page().experiment, other)
     assert "--model: " in message
     assert "--model.gain: " in message
 
 
-def test_a_class_of_a_notebook_with_the_name_of_another_is_refused(workdir, dataset, image_experiment):
+def test_a_class_of_a_notebook_with_the_name_of_another_is_refused(write_config, image_experiment):
     namespace = dataclasses.make_dataclass("LinearAutoencoder", [], bases=(LinearAutoencoder,), frozen=True)
-    message = refusal(workdir.write_config, image_experiment(model=namespace()), dataset)
+    message = refusal(write_config, image_experiment(model=namespace()))
     assert "The experiment has the model LinearAutoencoder, and lab10 has the model LinearAutoencoder" in message
 
 
-def test_two_files_of_one_name_are_refused(page, workdir, dataset, tmp_path):
+def test_two_files_of_one_name_are_refused(page, write_config, tmp_path):
     (tmp_path / "other").mkdir()
     transform = """import dataclasses
 from lab10.cli.overrides import load_experiment
@@ -264,7 +270,7 @@ experiment = load_experiment("mnist_pca")[0]
     (nothing,) = page(transform, "other/page.py").own
     experiment = page().experiment
     both = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, transform=nothing()))
-    assert "classes of two files named page.py" in refusal(workdir.write_config, both, dataset)
+    assert "classes of two files named page.py" in refusal(write_config, both)
 
 
 @pytest.mark.parametrize(

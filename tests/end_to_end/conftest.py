@@ -1,6 +1,7 @@
-"""Runs of both tasks on the offline samples, trained once per session; tests only read them."""
+"""Runs of both tasks on the offline samples, trained once per session and only read; and a table of texts."""
 
 import pytest
+from text_tables import write_topics
 
 LINEAR = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 200, "--evaluate-every", 80, "--log-every", 50)
 # Each length that batches are padded to is compiled.
@@ -25,3 +26,9 @@ def lstm_run(scripts, made_once):
 @pytest.fixture
 def linear_arguments():
     return LINEAR
+
+
+@pytest.fixture
+def topics(tmp_path):
+    """A table of 200 texts by 40 authors, of two classes that words tell apart."""
+    return write_topics(tmp_path / "topics.csv")

@@ -1,0 +1,25 @@
+"""Tables of texts, as people have them."""
+
+import csv
+import random
+
+WORDS = {"sea": ["wave", "ship", "salt"], "wood": ["tree", "moss", "deer"]}
+# The options that name the columns of a table of topics.
+COLUMNS = ("--text", "body", "--label", "topic")
+
+
+def write_table(path, rows):
+    """Writes the rows as CSV, and returns the path."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def write_topics(path):
+    """Writes 200 texts by 40 authors, of two classes that words tell apart, and returns the path."""
+    source = random.Random(0)
+    rows = [("body", "topic", "author")]
+    for i in range(200):
+        topic = ("sea", "wood")[i % 2]
+        rows.append((f"{' '.join(source.choices(WORDS[topic], k=5))} n{i}", topic, f"author {i % 40}"))
+    return write_table(path, rows)
