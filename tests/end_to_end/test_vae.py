@@ -11,6 +11,7 @@ import lab10
 from lab10.data.images import ImageSpec
 from lab10.inspection import AutoencoderRun, VAERun, vae_run
 
+DRAWS_FIGURES = True
 SMALL = (
     *("mnist_vae", "--data.name", "mnist_sample", "--steps", 60),
     *("--model.encoder-widths", 20, "--model.decoder-widths", 20, "--model.latent-dim", 3, "--log-every", 20),

@@ -207,10 +207,14 @@ def made_runs(experiments, made_once):
 
 
 @pytest.fixture(scope="session")
-def made_cache(experiments, made_once):
+def made_cache(experiments, made_once, cache_dir):
     """A cache that holds what the runs read; nobody may change it, and no other test adds to it."""
 
     def fill(folder: Path) -> None:
+        for experiment in experiments.values():  # preparing a sample takes seconds: the session's is copied
+            experiment.data.open_dataset()
+            name = experiment.data.name
+            shutil.copytree(cache_dir / "samples" / name, folder / "samples" / name)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LAB10_CACHE_DIR", str(folder))
             for experiment in experiments.values():

@@ -92,7 +92,7 @@ def test_a_member_is_an_ordinary_run_that_resumes_alone(experiments, tmp_path):
 
 
 def test_killed_members_resume_from_a_common_step(experiments, tmp_path, monkeypatch):
-    cadences = {"evaluate_every": 5, "checkpoint_every": 4}
+    cadences = {"evaluate_every": 5, "checkpoint_every": 4, "steps": 13}
     experiments = [dataclasses.replace(experiment, **cadences) for experiment in experiments]
     uninterrupted, killed = (
         [Workdir(tmp_path / f"{name}{i}") for i in range(3)] for name in ("uninterrupted", "killed")
