@@ -25,7 +25,7 @@ experiment = Experiment(
     ),
     init_from="runs/imdb_language_model",
     model=LSTM(embedding_dim=256, hidden_size=512, bidirectional=True, pooling="concat", output_dropout=0.5),
-    task=Classification(adversarial_radius=1.0),
+    task=Classification(adversarial_radius=0.3),
     optimizer=Adam(learning_rate=5e-4, schedule=Cosine()),
     batch_size=64,
     epochs=6,
