@@ -92,7 +92,7 @@ def find_component(base_class: type, name: str, own: Collection[type] = ()) -> t
     components = {cls.__name__.casefold(): cls for cls in components_of(base_class, own).values()}
     if name.casefold() in components:
         return components[name.casefold()]
-    names = ", ".join(cls.__name__ for cls in components.values())
+    names = ", ".join(sorted(cls.__name__ for cls in components.values()))
     raise UserError(
         f"There is no {base_class.__name__} {name!r}{closest(name.casefold(), components)} Expected one of: {names}."
     )

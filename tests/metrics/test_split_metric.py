@@ -56,7 +56,8 @@ def test_a_metric_is_found_by_either_name(name):
 
 def test_an_unknown_name_is_refused_with_the_closest():
     with pytest.raises(
-        UserError, match=r"There is no SplitMetric 'acu'; did you mean 'auc'\? Expected one of: F1, AUC"
+        UserError,
+        match=r"There is no SplitMetric 'acu'; did you mean 'auc'\? Expected one of: AUC, ConfusionMatrix, F1, ",
     ):
         find_split_metric("acu")
 
