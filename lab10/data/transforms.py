@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lab10.config.fields import require_at_least, require_fraction, traced_field
+from lab10.errors import UserError
 
 if TYPE_CHECKING:
     from lab10.data.dataset import Spec
@@ -34,6 +35,18 @@ class Transform(abc.ABC):
           batch: `inputs`, `targets`, `mask`, `row_ids` and, if the dataset has labels, `labels`, rows first.
           key: random key, different for each step.
         """
+
+    def require_spec(self, spec: "Spec") -> None:
+        """Checks that the transform fits the examples of a dataset.
+
+        Raises:
+          UserError: the examples are of another modality.
+        """
+        if self.modality not in (None, spec.modality):
+            raise UserError(
+                f"The transform {type(self).__name__} transforms {self.modality}, "
+                f"but the dataset contains {spec.modality}."
+            )
 
     def apply(self, batch: Batch, key: jax.Array, spec: "Spec") -> Batch:
         """Calls the transform in a training step. One that needs the spec, such as the image size, overrides it."""
@@ -109,6 +122,14 @@ class WordDropout(Transform):
     def __post_init__(self):
         require_fraction(self, "rate", prefix="data.transform.")
         require_at_least(1, self, "replacement_id", prefix="data.transform.")
+
+    def require_spec(self, spec: "Spec") -> None:
+        super().require_spec(spec)
+        if (max_ngram := getattr(spec, "max_ngram", 1)) > 1:
+            raise UserError(
+                "The transform WordDropout replaces words alone, but the inputs also hold n-grams, because "
+                f"--data.max-ngram is {max_ngram}; expected 1. NBSVM has --model.dropout, which leaves out n-grams."
+            )
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         tokens = batch["inputs"]

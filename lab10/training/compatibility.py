@@ -2,8 +2,6 @@
 
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
-from lab10.data.texts import TextSpec
-from lab10.data.transforms import WordDropout
 from lab10.errors import UserError
 
 
@@ -19,13 +17,4 @@ def require_compatible(experiment: Experiment, spec: Spec) -> None:
             f"The task {type(task).__name__} needs a model that outputs {task.output_type}, "
             f"but the model {type(model).__name__} outputs {model.output_type}."
         )
-    if transform.modality not in (None, spec.modality):
-        raise UserError(
-            f"The transform {type(transform).__name__} transforms {transform.modality}, "
-            f"but the dataset contains {spec.modality}."
-        )
-    if isinstance(transform, WordDropout) and isinstance(spec, TextSpec) and spec.max_ngram > 1:
-        raise UserError(
-            f"The transform WordDropout replaces words alone, but the inputs also hold n-grams, because "
-            f"--data.max-ngram is {spec.max_ngram}; expected 1. NBSVM has --model.dropout, which leaves out n-grams."
-        )
+    transform.require_spec(spec)
