@@ -165,7 +165,10 @@ def _convert_subclasses(converter: cattrs.Converter, base_class: type, subclasse
 
     def structure(value: Any, _: type) -> Any:
         fields = dict(value)
-        return converter.structure(fields, subclasses[fields.pop("type")])
+        name = fields.pop("type", None)
+        if name not in subclasses:
+            raise UserError(f"there is no {base_class.__name__} {name!r}")
+        return converter.structure(fields, subclasses[name])
 
     converter.register_unstructure_hook_func(lambda cls: cls is base_class, unstructure)
     converter.register_structure_hook_func(lambda cls: cls is base_class, structure)
@@ -196,13 +199,15 @@ def from_json(value: Any, cls: type[T], own: Collection[type] = ()) -> T:
     """
     try:
         return _converter(frozenset(own)).structure(value, cls)
-    except UserError:
-        raise
     except Exception as error:
-        problems = "; ".join(cattrs.transform_error(error)[:3])
+        problems = "; ".join(cattrs.transform_error(error, format_exception=_description)[:3])
         raise UserError(
             f"config.json contains no {cls.__name__} that this version of lab10 can read: {problems}."
         ) from error
+
+
+def _description(error: BaseException, expected: Any) -> str:
+    return str(error) if isinstance(error, UserError) else cattrs.v.format_exception(error, expected)
 
 
 def differing_fields(before: Experiment, now: Experiment) -> list[str]:

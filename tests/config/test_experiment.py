@@ -90,3 +90,17 @@ def test_a_component_is_found_by_its_name_in_any_case():
     )
     with pytest.raises(UserError, match="There is no Optimizer 'rmsprob'; did you mean 'rmsprop'"):
         find_component(Optimizer, "rmsprob")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("type", "Transformer", r"there is no Model 'Transformer' @ \$\.model\."),
+        ("latent_dim", 0, r"read: --model\.latent-dim is 0; expected at least 1\."),
+    ],
+)
+def test_a_model_that_cannot_be_read_is_refused_with_the_reason(image_experiment, field, value, said):
+    config = to_json(image_experiment(), Experiment)
+    config["model"][field] = value
+    with pytest.raises(UserError, match=said):
+        from_json(config, Experiment)
