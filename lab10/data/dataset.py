@@ -137,6 +137,12 @@ class Dataset(abc.ABC):
                 "names a separate split. Give one of them."
             )
 
+        if self.validation_group is not None and self.extra_train_split is not None:
+            raise UserError(
+                "--data.validation-group keeps the rows of a group on one side, and --data.extra-train-split may have "
+                "more rows of the groups that are held out. Give one of them."
+            )
+
     @abc.abstractmethod
     def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
         """Opens the dataset; writes its arrays to the cache first if they are missing.

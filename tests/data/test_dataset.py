@@ -91,3 +91,8 @@ def test_nothing_is_held_out_if_validation_is_a_separate_split():
     np.testing.assert_array_equal(data.split_indices("validation", 4), np.arange(4))
     with pytest.raises(UserError, match=r"--data\.validation-group.*--data\.validation-split"):
         ImageDataset(validation_split="validation", validation_group="author")
+
+
+def test_groups_are_not_held_out_next_to_an_extra_split_that_may_have_more_of_them():
+    with pytest.raises(UserError, match=r"--data\.validation-group.*--data\.extra-train-split"):
+        ImageDataset(extra_train_split="unsupervised", validation_group="author")
