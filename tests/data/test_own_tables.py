@@ -3,50 +3,8 @@
 import codecs
 import gzip
 import json
-import textwrap
 
 import pytest
-
-from lab10.data.sources import open_source
-
-
-@pytest.fixture
-def prepare(scripts, tmp_path):
-    """Writes a file, prepares it as `notes`, and returns the summary and the records of each split."""
-
-    def run(content, *arguments, name="notes.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        fixed = ("notes", "--from", path, "--data-dir", tmp_path / "data", "--overwrite")
-        summary = scripts.answer("prepare_data", *fixed, *arguments)["datasets"]["notes"]
-        return summary, {split: records_of(split, tmp_path) for split in summary["splits"]}
-
-    return run
-
-
-@pytest.fixture
-def refuse(scripts, tmp_path):
-    """Writes a file, and returns the message with which it is refused; nothing is written."""
-
-    def run(content, *arguments, name="notes.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        data = tmp_path / "refused"
-        message = scripts.refusal("prepare_data", "notes", "--from", path, "--data-dir", data, *arguments)
-        assert not data.exists()
-        return message
-
-    return run
-
-
-def records_of(split, folder, name="notes"):
-    source = open_source(name, split, str(folder / "data"))
-    names = source.features["label"].names if "label" in source.features else ()
-    return [
-        {key: names[value] if key == "label" else value.decode() for key, value in record.items()}
-        for record in source.read(list(range(len(source))))
-    ]
-
 
 WHOLE = ("--test-fraction", "0")
 LABELLED = (*WHOLE, "--label", "label")
@@ -78,71 +36,71 @@ EXPECTED = [{"text": text, "label": label} for text, label in ROWS]
         pytest.param(table(ROWS).replace(",pos", ", pos ").encode(), id="spaces around labels"),
     ],
 )
-def test_tables_of_any_format_are_read(prepare, content):
-    assert prepare(content, *LABELLED)[1] == {"train": EXPECTED}
+def test_tables_of_any_format_are_read(prepare_table, content):
+    assert prepare_table(content, *LABELLED)[1] == {"train": EXPECTED}
 
 
-def test_quoted_fields_keep_line_ends_separators_and_quotes(prepare):
+def test_quoted_fields_keep_line_ends_separators_and_quotes(prepare_table):
     text = 'He said "no",\r\nthen\nleft; twice'
     quoted = text.replace('"', '""')
-    _, splits = prepare(f'label,text\npos,"{quoted}"\nneg,bad\n', *LABELLED)
+    _, splits = prepare_table(f'label,text\npos,"{quoted}"\nneg,bad\n', *LABELLED)
     assert splits["train"][0]["text"] == text
 
 
-def test_texts_that_look_like_missing_values_are_kept(prepare):
+def test_texts_that_look_like_missing_values_are_kept(prepare_table):
     """pandas would read missing values, numbers and dates."""
     texts = ["null", "NA", "NaN", "1", "1e5", "2020-01-01", "True"]
-    _, splits = prepare("text\n" + "\n".join(texts), *WHOLE)
+    _, splits = prepare_table("text\n" + "\n".join(texts), *WHOLE)
     assert splits["train"] == [{"text": text} for text in texts]
 
 
-def test_other_encodings_must_be_named(prepare, refuse):
+def test_other_encodings_must_be_named(prepare_table, refuse_table):
     content = table([("schön", "pos"), ("übel", "neg")]).encode("cp1252")
-    message = refuse(content, *LABELLED)
+    message = refuse_table(content, *LABELLED)
     assert "not valid UTF-8 (line 2)" in message
     assert "--encoding cp1252" in message
-    assert prepare(content, *LABELLED, "--encoding", "cp1252")[1]["train"][0]["text"] == "schön"
-    assert "Unknown --encoding 'cp9'" in refuse(content, *LABELLED, "--encoding", "cp9")
-    assert "Unknown --encoding 'base64'" in refuse(content, *LABELLED, "--encoding", "base64")
+    assert prepare_table(content, *LABELLED, "--encoding", "cp1252")[1]["train"][0]["text"] == "schön"
+    assert "Unknown --encoding 'cp9'" in refuse_table(content, *LABELLED, "--encoding", "cp9")
+    assert "Unknown --encoding 'base64'" in refuse_table(content, *LABELLED, "--encoding", "base64")
 
 
-def test_an_encoding_against_the_byte_order_mark_is_refused(refuse):
-    message = refuse(codecs.BOM_UTF8 + table(ROWS).encode(), *LABELLED, "--encoding", "latin-1")
+def test_an_encoding_against_the_byte_order_mark_is_refused(refuse_table):
+    message = refuse_table(codecs.BOM_UTF8 + table(ROWS).encode(), *LABELLED, "--encoding", "latin-1")
     assert "byte-order mark of utf-8" in message
 
 
-def test_utf_16_without_a_mark_is_recognized(prepare, refuse):
+def test_utf_16_without_a_mark_is_recognized(prepare_table, refuse_table):
     content = table(ROWS).encode("utf-16-le")
-    assert "--encoding utf-16-le" in refuse(content.replace("ößer 映画".encode("utf-16-le"), b""), *LABELLED)
-    assert prepare(content, *LABELLED, "--encoding", "utf-16-le")[1] == {"train": EXPECTED}
+    assert "--encoding utf-16-le" in refuse_table(content.replace("ößer 映画".encode("utf-16-le"), b""), *LABELLED)
+    assert prepare_table(content, *LABELLED, "--encoding", "utf-16-le")[1] == {"train": EXPECTED}
 
 
-def test_a_misspelled_column_suggests_the_closest_name(refuse):
-    message = refuse(table(ROWS), "--text", "txt", "--label", "label")
+def test_a_misspelled_column_suggests_the_closest_name(refuse_table):
+    message = refuse_table(table(ROWS), "--text", "txt", "--label", "label")
     assert "no column 'txt'; did you mean 'text'?" in message
     assert "'text', 'label'" in message
 
 
-def test_a_file_without_a_header_needs_column_names(prepare, refuse):
+def test_a_file_without_a_header_needs_column_names(prepare_table, refuse_table):
     content = table(ROWS).split("\n", 1)[1]
-    assert "--columns text label" in refuse(content, *LABELLED)
-    assert prepare(content, *LABELLED, "--columns", "text", "label")[1] == {"train": EXPECTED}
-    assert "has 2 columns" in refuse(content, *LABELLED, "--columns", "text", "label", "date")
+    assert "--columns text label" in refuse_table(content, *LABELLED)
+    assert prepare_table(content, *LABELLED, "--columns", "text", "label")[1] == {"train": EXPECTED}
+    assert "has 2 columns" in refuse_table(content, *LABELLED, "--columns", "text", "label", "date")
 
 
-def test_text_and_label_must_be_different_columns(refuse):
-    assert "--text and --label both name the column 'label'" in refuse(table(ROWS), *LABELLED, "--text", "label")
+def test_text_and_label_must_be_different_columns(refuse_table):
+    assert "--text and --label both name the column 'label'" in refuse_table(table(ROWS), *LABELLED, "--text", "label")
 
 
-def test_a_column_that_comes_twice_is_refused(refuse):
-    assert "2 columns named 'text'" in refuse("text,text,label\na,b,c\n", *LABELLED)
+def test_a_column_that_comes_twice_is_refused(refuse_table):
+    assert "2 columns named 'text'" in refuse_table("text,text,label\na,b,c\n", *LABELLED)
 
 
 INVALID = 'text,label\ngood,pos\n"two\nlines",neg\n,pos\n   ,neg\nbad,\nworse,NaN\na,b,c\nlonely\nfine,pos\ndull,neg\n'
 
 
-def test_invalid_rows_are_refused_with_their_lines(refuse):
-    message = refuse(INVALID, *LABELLED)
+def test_invalid_rows_are_refused_with_their_lines(refuse_table):
+    message = refuse_table(INVALID, *LABELLED)
     assert "6 of 10 rows are invalid" in message
     for said in (
         "no text: line 5, line 6",
@@ -155,17 +113,17 @@ def test_invalid_rows_are_refused_with_their_lines(refuse):
         assert said in message
 
 
-def test_invalid_rows_are_skipped_on_request(prepare):
-    summary, splits = prepare(INVALID, *LABELLED, "--skip-invalid")
+def test_invalid_rows_are_skipped_on_request(prepare_table):
+    summary, splits = prepare_table(INVALID, *LABELLED, "--skip-invalid")
     assert [record["text"] for record in splits["train"]] == ["good", "two\nlines", "fine", "dull"]
     assert sum(summary["skipped"].values()) == 6
     assert summary["skipped"]["no text"] == 2
 
 
-def test_a_class_may_be_called_none(prepare, refuse):
+def test_a_class_may_be_called_none(prepare_table, refuse_table):
     content = "text,label\na,None\nb,anger\nc,None\nd,anger\n"
-    assert "the label 'None' (if" in refuse(content, *LABELLED)
-    assert prepare(content, *LABELLED, "--missing")[0]["splits"]["train"]["classes"] == {"None": 2, "anger": 2}
+    assert "the label 'None' (if" in refuse_table(content, *LABELLED)
+    assert prepare_table(content, *LABELLED, "--missing")[0]["splits"]["train"]["classes"] == {"None": 2, "anger": 2}
 
 
 @pytest.mark.parametrize(
@@ -182,50 +140,50 @@ def test_a_class_may_be_called_none(prepare, refuse):
         ('text,label\n"a" b,x\nb,z\n', "continues after its closing quotation mark"),
     ],
 )
-def test_a_table_without_examples_or_classes_is_refused(refuse, content, said):
-    assert said in refuse(content, *LABELLED)
+def test_a_table_without_examples_or_classes_is_refused(refuse_table, content, said):
+    assert said in refuse_table(content, *LABELLED)
 
 
-def test_quotation_marks_may_belong_to_the_texts(prepare):
-    _, splits = prepare('text\tlabel\n"A start\tx\nb "c"\ty\n', *LABELLED, "--no-quotes", name="notes.tsv")
+def test_quotation_marks_may_belong_to_the_texts(prepare_table):
+    _, splits = prepare_table('text\tlabel\n"A start\tx\nb "c"\ty\n', *LABELLED, "--no-quotes", name="notes.tsv")
     assert [record["text"] for record in splits["train"]] == ['"A start', 'b "c"']
 
 
-def test_options_that_do_not_fit_the_file(refuse):
+def test_options_that_do_not_fit_the_file(refuse_table):
     for option, name in [
         (("--columns", "text"), "a.jsonl"),
         (("--no-quotes",), "a.parquet"),
         (("--separator", ";"), "a.json"),
     ]:
-        assert f"{option[0]} is for .csv, .tsv, .txt files" in refuse("x", *option, name=name)
-    assert "--encoding is for" in refuse("x", "--encoding", "utf-8", name="a.parquet")
+        assert f"{option[0]} is for .csv, .tsv, .txt files" in refuse_table("x", *option, name=name)
+    assert "--encoding is for" in refuse_table("x", "--encoding", "utf-8", name="a.parquet")
 
 
-def test_a_separator_by_name(prepare):
-    assert prepare(table(ROWS, separator="\t"), *LABELLED, "--separator", "tab")[1] == {"train": EXPECTED}
-    assert prepare(table(ROWS, separator="~"), *LABELLED, "--separator", "~")[1] == {"train": EXPECTED}
+def test_a_separator_by_name(prepare_table):
+    assert prepare_table(table(ROWS, separator="\t"), *LABELLED, "--separator", "tab")[1] == {"train": EXPECTED}
+    assert prepare_table(table(ROWS, separator="~"), *LABELLED, "--separator", "~")[1] == {"train": EXPECTED}
 
 
-def test_json_lines_of_any_labels(prepare):
+def test_json_lines_of_any_labels(prepare_table):
     rows = [
         {"text": "a", "label": True},
         {"label": False, "text": "b", "other": [1]},
         {"text": "c\ud55c\n", "label": 1 > 0},
     ]
     content = "\n".join(map(json.dumps, rows))
-    assert prepare(content, *LABELLED, name="notes.jsonl")[1]["train"] == [
+    assert prepare_table(content, *LABELLED, name="notes.jsonl")[1]["train"] == [
         {"text": "a", "label": "true"},
         {"text": "b", "label": "false"},
         {"text": "c한\n", "label": "true"},
     ]
     array = json.dumps([{"text": "a", "label": 0}, {"text": "b", "label": 1.0}, {"text": "c", "label": 1}])
-    assert prepare(array, *LABELLED, name="notes.json")[0]["splits"]["train"]["classes"] == {"0": 1, "1": 2}
+    assert prepare_table(array, *LABELLED, name="notes.json")[0]["splits"]["train"]["classes"] == {"0": 1, "1": 2}
 
 
-def test_json_lines_that_are_not_examples_are_refused_with_their_lines(refuse):
+def test_json_lines_that_are_not_examples_are_refused_with_their_lines(refuse_table):
     lines = ['{"text": "a", "label": 0}', '{"text": "b", "label": 1', "[1]", '{"text": 5, "label": 1}', '{"label": 1}']
     lines += ['{"text": "c", "label": [1]}', '{"text": "c", "label": NaN}', '{"text": "\\ud83d", "label": 1}']
-    message = refuse("\n".join(lines), *LABELLED, name="notes.jsonl")
+    message = refuse_table("\n".join(lines), *LABELLED, name="notes.jsonl")
     for said in (
         "not valid JSON: line 2",
         "not a JSON object: line 3",
@@ -234,77 +192,45 @@ def test_json_lines_that_are_not_examples_are_refused_with_their_lines(refuse):
     ):
         assert said in message
     assert "and 2 other reasons" in message
-    assert "no column 'label'; did you mean 'labels'?" in refuse(
+    assert "no column 'label'; did you mean 'labels'?" in refuse_table(
         '{"text": "a", "labels": 0}', *LABELLED, name="notes.jsonl"
     )
-    assert "not valid JSON" in refuse('[{"text": "a"', *WHOLE, name="notes.json")
-    assert "not a JSON object: item 2" in refuse('[{"text": "a"}, "b"]', *WHOLE, name="notes.json")
+    assert "not valid JSON" in refuse_table('[{"text": "a"', *WHOLE, name="notes.json")
+    assert "not a JSON object: item 2" in refuse_table('[{"text": "a"}, "b"]', *WHOLE, name="notes.json")
 
 
-@pytest.fixture
-def parquet(tmp_path):
-    """Writes columns as a Parquet file, and returns its bytes."""
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    def make(columns, metadata=None):
-        pyarrow.parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), tmp_path / "made.parquet")
-        return (tmp_path / "made.parquet").read_bytes()
-
-    return make
-
-
-def test_parquet_files(prepare, refuse, parquet):
-    columns = {"text": ["a", "b", "c"], "label": [0.0, 1.0, 1.0], "words": [["a"], ["b"], ["c"]]}
-    _, splits = prepare(parquet(columns), *LABELLED, name="notes.parquet")
-    assert splits["train"][1] == {"text": "b", "label": "1"}
-    message = refuse(parquet(columns), "--text", "words", name="notes.parquet")
-    assert "Column 'words'" in message
-    assert "list<" in message
-    missing = parquet({"text": ["a", None, "c"], "label": [0, 1, None]})
-    message = refuse(missing, *LABELLED, name="notes.parquet")
-    assert "no text: row 2" in message
-    assert "no label: row 3" in message
-    assert "not a readable Parquet file" in refuse(b"PAR1 nothing", *WHOLE, name="notes.parquet")
-
-
-def test_class_names_that_hugging_face_stores_in_parquet(prepare, parquet):
-    info = {"info": {"features": {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}}}
-    content = parquet({"text": ["a", "b", "c"], "label": [1, 0, 1]}, {"huggingface": json.dumps(info)})
-    _, splits = prepare(content, *LABELLED, name="notes.parquet")
-    assert [record["label"] for record in splits["train"]] == ["pos", "neg", "pos"]
-
-
-def test_class_names_of_any_letters(prepare):
+def test_class_names_of_any_letters(prepare_table):
     names = ["été", "日本/東京", "a b", "ünï"]
     content = "text,label\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names * 3))
-    assert set(prepare(content, *LABELLED)[0]["splits"]["train"]["classes"]) == set(names)
+    assert set(prepare_table(content, *LABELLED)[0]["splits"]["train"]["classes"]) == set(names)
 
 
-def test_classes_that_differ_in_case_are_noted(prepare):
-    summary, _ = prepare("text,label\na,Pos\nb,pos\nc,neg\nd,neg\ne,pos\nf,neg\n", *LABELLED)
+def test_classes_that_differ_in_case_are_noted(prepare_table):
+    summary, _ = prepare_table("text,label\na,Pos\nb,pos\nc,neg\nd,neg\ne,pos\nf,neg\n", *LABELLED)
     assert "Classes 'Pos' and 'pos' differ only in case." in summary["notes"]
 
 
-def test_an_unsupported_file_is_refused(refuse):
-    assert "expected .csv, .tsv" in refuse("x", *WHOLE, name="notes.xlsx")
+def test_an_unsupported_file_is_refused(refuse_table):
+    assert "expected .csv, .tsv" in refuse_table("x", *WHOLE, name="notes.xlsx")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
-def test_compressed_text_files(prepare, suffix):
+def test_compressed_text_files(prepare_table, suffix):
     content = table(ROWS, separator="\t" if suffix == "tsv" else ",")
     if suffix == "jsonl":
         content = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in ROWS)
-    assert prepare(gzip.compress(content.encode()), *LABELLED, name=f"notes.{suffix}.gz")[1]["train"] == EXPECTED
+    assert prepare_table(gzip.compress(content.encode()), *LABELLED, name=f"notes.{suffix}.gz")[1]["train"] == EXPECTED
 
 
-def test_compressed_files_keep_encodings_and_options(prepare, refuse):
+def test_compressed_files_keep_encodings_and_options(prepare_table, refuse_table):
     marked = codecs.BOM_UTF16_LE + table(ROWS).encode("utf-16-le")
-    assert prepare(gzip.compress(marked), *LABELLED, name="notes.csv.gz")[1]["train"] == EXPECTED
+    assert prepare_table(gzip.compress(marked), *LABELLED, name="notes.csv.gz")[1]["train"] == EXPECTED
     headless = gzip.compress("größer;pos\ndull;neg\n".encode("cp1252"))
-    assert "not valid UTF-8 (line 1)" in refuse(headless, *LABELLED, "--columns", "text", "label", name="notes.csv.gz")
+    assert "not valid UTF-8 (line 1)" in refuse_table(
+        headless, *LABELLED, "--columns", "text", "label", name="notes.csv.gz"
+    )
     arguments = (*LABELLED, "--columns", "text", "label", "--encoding", "cp1252")
-    assert prepare(headless, *arguments, name="notes.csv.gz")[1]["train"][0] == {"text": "größer", "label": "pos"}
+    assert prepare_table(headless, *arguments, name="notes.csv.gz")[1]["train"][0] == {"text": "größer", "label": "pos"}
 
 
 @pytest.mark.parametrize(
@@ -319,34 +245,6 @@ def test_compressed_files_keep_encodings_and_options(prepare, refuse):
         pytest.param(lambda content: content, "notes.gz", "expected .csv", id="no other suffix"),
     ],
 )
-def test_compressed_files_that_cannot_be_read_are_refused(refuse, damage, name, said):
+def test_compressed_files_that_cannot_be_read_are_refused(refuse_table, damage, name, said):
     content = table([(f"text {i} {i**9}", "pos") for i in range(200)])
-    assert said in refuse(damage(gzip.compress(content.encode())), *LABELLED, name=name)
-
-
-def test_equal_numbers_are_one_group_whatever_their_type(prepare, parquet, tmp_path):
-    """pandas stores whole numbers as floats in a column with missing values."""
-    columns = {"text": ["a", "b"], "who": [7.0, 8.5]}
-    _, splits = prepare(parquet(columns), *WHOLE, "--group", "who", name="notes.parquet")
-    assert [record["group"] for record in splits["train"]] == ["7", "8.5"]
-
-
-@pytest.mark.parametrize("is_struct", [True, False])
-def test_images_in_parquet_are_refused_with_the_lines_that_write_them_into_folders(
-    refuse, parquet, tmp_path, monkeypatch, is_struct
-):
-    encoded = [b"first", b"second"]
-    images = [{"bytes": content, "path": None} for content in encoded] if is_struct else encoded
-    content = parquet({"picture": images, "kind": ["cat", "dog"]})
-    for arguments in ((), ("--text", "picture")):
-        message = refuse(content, "--label", "kind", *arguments, name="notes.parquet")
-        assert "Column 'picture'" in message
-    monkeypatch.chdir(tmp_path)
-    exec(textwrap.dedent("\n".join(line for line in message.splitlines() if line.startswith("  "))), {})
-    assert (tmp_path / "images" / "cat" / "0.png").read_bytes() == b"first"
-    assert (tmp_path / "images" / "dog" / "1.png").read_bytes() == b"second"
-
-
-def test_texts_next_to_images_are_read(prepare, parquet):
-    content = parquet({"image": [b"a", b"b"], "text": ["one", "two"]})
-    assert prepare(content, *WHOLE, name="notes.parquet")[1]["train"] == [{"text": "one"}, {"text": "two"}]
+    assert said in refuse_table(damage(gzip.compress(content.encode())), *LABELLED, name=name)

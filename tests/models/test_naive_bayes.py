@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import apply, init_params
+from ngram_texts import INPUTS, LABELS
 
 from lab10.data.dataset import Split
 from lab10.data.images import ImageSpec
@@ -14,16 +15,6 @@ from lab10.data.texts import TextSpec
 from lab10.errors import UserError
 from lab10.models.naive_bayes import NBSVM, log_count_ratios
 
-# Channels: word ids, and ids of n-grams of one and two words. Ids 1 to 3 are words, 4 and 5 pairs of words.
-INPUTS = np.array(
-    [
-        [[0, 0, 0], [4, 1, 0], [5, 2, 4]],
-        [[4, 1, 0], [5, 2, 4], [6, 3, 5]],
-        [[0, 0, 0], [0, 0, 0], [6, 3, 0]],
-    ],
-    np.int32,
-)
-LABELS = np.array([1, 1, 0], np.int32)
 NUM_NGRAMS = 5
 SPEC = TextSpec(num_ids=8, class_names=("neg", "pos"), max_ngram=2, num_ngrams=NUM_NGRAMS)
 THREE = TextSpec(num_ids=8, class_names=("a", "b", "c"), max_ngram=2, num_ngrams=NUM_NGRAMS)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import apply, init_params
+from ngram_texts import INPUTS, LABELS
 
 from lab10.data.dataset import Split
 from lab10.data.texts import TextSpec
@@ -16,16 +17,6 @@ from lab10.models.nbsvm_and_lstm import NBSVMAndLSTM
 from lab10.models.text_classifiers import LSTM
 from lab10.training.adversarial import PERTURBATIONS, with_adversarial_gradient
 
-# Channels: word ids, and ids of n-grams of one and two words. Ids 1 to 3 are words, 4 and 5 pairs of words.
-INPUTS = np.array(
-    [
-        [[0, 0, 0], [4, 1, 0], [5, 2, 4]],
-        [[4, 1, 0], [5, 2, 4], [6, 3, 5]],
-        [[0, 0, 0], [0, 0, 0], [6, 3, 0]],
-    ],
-    np.int32,
-)
-LABELS = np.array([1, 1, 0], np.int32)
 SPEC = TextSpec(num_ids=8, class_names=("neg", "pos"), max_ngram=2, num_ngrams=5)
 WORDS = TextSpec(num_ids=8, class_names=("neg", "pos"))
 SIZES = {"embedding_dim": 4, "hidden_size": 3, "bidirectional": True, "pooling": "concat"}

@@ -3,6 +3,8 @@
 import csv
 import random
 
+from lab10.data.sources import open_source
+
 WORDS = {"sea": ["wave", "ship", "salt"], "wood": ["tree", "moss", "deer"]}
 # The options that name the columns of a table of topics.
 COLUMNS = ("--text", "body", "--label", "topic")
@@ -23,3 +25,12 @@ def write_topics(path):
         topic = ("sea", "wood")[i % 2]
         rows.append((f"{' '.join(source.choices(WORDS[topic], k=5))} n{i}", topic, f"author {i % 40}"))
     return write_table(path, rows)
+
+
+def records_of(split, folder, name="notes"):
+    source = open_source(name, split, str(folder / "data"))
+    names = source.features["label"].names if "label" in source.features else ()
+    return [
+        {key: names[value] if key == "label" else value.decode() for key, value in record.items()}
+        for record in source.read(list(range(len(source))))
+    ]
