@@ -53,7 +53,7 @@ class RandomShift(ImageTransform):
         return batch | {name: sample(batch[name], displacements) for name in ("inputs", "targets")}
 
     def displacements(self, key: jax.Array, batch: int, height: int, width: int) -> Displacements:
-        """Draws how far each pixel of the new images lies from its place in the old ones."""
+        """Draws the displacement from each pixel of the new images to where it was in the old ones."""
         shift_key, choice_key = jax.random.split(key)
         shifts = jax.random.randint(shift_key, (batch, 2, 1, 1), -self.max_shift, self.max_shift + 1)
         return jnp.where(_chosen(choice_key, self.shift_rate, batch), shifts, 0).astype(jnp.float32)

@@ -12,7 +12,6 @@ from lab10.config.fields import require_at_least, require_at_most
 from lab10.data.dataset import Spec, Split
 from lab10.models.naive_bayes import NBSVM, NaiveBayesClassifier, require_ngrams
 from lab10.models.text_classifiers import LSTM, LSTMClassifier, num_logits
-from lab10.training.adversarial import PERTURBATIONS
 
 # More LSTMs at once fit on no device.
 MAX_LSTMS = 256
@@ -56,12 +55,13 @@ class NBSVMAndLSTMClassifier(nn.Module):
           token_weights: weight of each word, to measure its effect on the logits; None: 1.
         """
         nbsvm = NaiveBayesClassifier(self.num_ngrams, self.num_logits, name="nbsvm")(tokens, token_weights)
-        # The last axis of perturbations, because adversarial training takes norms over the first and the third.
+        # `perturbations` is the collection of `Module.perturb`. The LSTMs are its last axis, because adversarial
+        # training takes norms over the first and the third.
         lstms = nn.vmap(
             LSTMClassifier,
             in_axes=None,
             axis_size=self.config.num_lstms,
-            variable_axes={"params": 0, PERTURBATIONS: -1},
+            variable_axes={"params": 0, "perturbations": -1},
             split_rngs={"params": True, "dropout": True},
         )
         words = jnp.minimum(tokens[..., 0], self.num_ids)

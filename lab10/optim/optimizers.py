@@ -165,12 +165,12 @@ class Muon(Adam):
         def dimensions(matrices: optax.Params) -> Any:
             return jax.tree.map(lambda _: contrib.MuonDimensionNumbers(), matrices)
 
-        def to_adams_size(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
+        def scale_like_adam(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
             return jax.tree.map(lambda update: 0.2 * max(update.shape) ** 0.5 * update, updates)
 
         muon = contrib.scale_by_muon(beta=self.momentum, weight_dimension_numbers=dimensions)
         return optax.partition(
-            {True: optax.chain(muon, optax.stateless(to_adams_size)), False: super().rule()}, is_matrix
+            {True: optax.chain(muon, optax.stateless(scale_like_adam)), False: super().rule()}, is_matrix
         )
 
 

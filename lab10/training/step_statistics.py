@@ -19,8 +19,9 @@ def keep_params(
     """Keeps the parameters before a step that is logged, in arrays that are carried from step to step.
 
     An update is in place only if nothing reads the parameters after it, so XLA would copy them at every step to compute
-    the norm of an update; this copies them at logged steps. The step must use the batch index that is returned, which
-    is the one given. XLA does not know that, and orders the step after the copy.
+    the norm of an update. This copies them at logged steps only, except on GPUs, whose programs still copy them each
+    time. The step must use the batch index that is returned, which is the one given. XLA does not know that, and orders
+    the step after the copy.
 
     Args:
       is_logged: whether the step is logged, bool [].
