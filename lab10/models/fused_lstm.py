@@ -93,6 +93,8 @@ def _forward(
 
 
 def _scan_forward(projected, is_step, kernel, carry, dtype):
+    kernel = kernel.astype(dtype)  # here, because XLA would round it again at every time step
+
     def step(carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, tuple[jax.Array, ...]]:
         cell, hidden = carry
         projection, is_step = inputs
@@ -114,6 +116,8 @@ def _kernel_forward(projected, is_step, kernel, carry, dtype, platform, interpre
 
 
 def _scan_backward(factors, transposed, d_carry, dtype):
+    transposed = transposed.astype(dtype)
+
     def step(carry, inputs):
         d_cell, d_hidden = carry
         to_gates, hidden_to_cell, cell_to_cell, passed, d_output = inputs

@@ -12,7 +12,7 @@ from lab10.config.fields import require_at_least, require_at_most, require_fract
 from lab10.data.dataset import Spec
 from lab10.data.tokenizer import PADDING_ID
 from lab10.models.dropout import Dropout
-from lab10.models.lstm import Implementation, MaskedLSTM
+from lab10.models.lstm import Implementation, MaskedLSTM, read_both_ways
 from lab10.models.model import MAX_WIDTH, Model
 from lab10.models.sampled_softmax import cross_entropy, sampled_cross_entropy
 from lab10.models.text_classifiers import keras_uniform, require_words
@@ -57,13 +57,15 @@ class LSTMLanguageModel(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.num_ids,))
         ids = tokens.T  # time is the first dimension from here on
         features = Dropout(config.input_dropout, broadcast=(0,))(embedding(ids))
+        forward = MaskedLSTM(config.hidden_size, dtype, config.implementation, name="lstm")
+        if config.bidirectional:
+            backward = MaskedLSTM(config.hidden_size, dtype, config.implementation, name="lstm_backward")
+            (_, states), (_, backward_states) = read_both_ways(forward, backward, features, ids != PADDING_ID)
+            directions = [("", ids, states), ("_backward", ids[::-1], backward_states[::-1])]
+        else:
+            directions = [("", ids, forward(features, ids != PADDING_ID)[1])]
         predictions: list[NextWords] = []
-        for suffix in ("", "_backward") if config.bidirectional else ("",):
-            is_backward = bool(suffix)
-            read, inputs = (ids[::-1], features[::-1]) if is_backward else (ids, features)
-            _, states = MaskedLSTM(config.hidden_size, dtype, config.implementation, name=f"lstm{suffix}")(
-                inputs, read != PADDING_ID
-            )
+        for suffix, read, states in directions:
             states = Dropout(config.output_dropout, broadcast=(0,))(states)
             projected = nn.Dense(config.embedding_dim, dtype=dtype, name=f"projection{suffix}")(states[:-1])
             mask = (read[:-1] != PADDING_ID) & (read[1:] != PADDING_ID)

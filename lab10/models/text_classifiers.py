@@ -15,7 +15,7 @@ from lab10.data.texts import TextSpec
 from lab10.data.tokenizer import PADDING_ID
 from lab10.errors import UserError
 from lab10.models.dropout import Dropout
-from lab10.models.lstm import Implementation, MaskedLSTM
+from lab10.models.lstm import Implementation, MaskedLSTM, read_both_ways
 from lab10.models.model import MAX_WIDTH, Model, require_spec
 from lab10.models.ngrams import MAX_NGRAM, MAX_NGRAM_BUCKETS, ngram_buckets, ngram_weights
 
@@ -93,12 +93,13 @@ class LSTMClassifier(nn.Module):
         # Broadcast along time: the same mask at every step.
         features = Dropout(config.input_dropout, broadcast=(0,) if config.shared_dropout_mask else ())(features)
         forward = MaskedLSTM(config.hidden_size, dtype, config.implementation, name="lstm")
-        (_, last), states = forward(features, mask)
         if config.bidirectional:
             backward = MaskedLSTM(config.hidden_size, dtype, config.implementation, name="lstm_backward")
-            (_, last_backward), states_backward = backward(features[::-1], mask[::-1])
-            last = jnp.concatenate([last, last_backward], axis=-1)
-            states = jnp.concatenate([states, states_backward[::-1]], axis=-1)
+            both_ways = read_both_ways(forward, backward, features, mask)
+            last = jnp.concatenate([hidden for (_, hidden), _ in both_ways], axis=-1)
+            states = jnp.concatenate([states for _, states in both_ways], axis=-1)
+        else:
+            (_, last), states = forward(features, mask)
         if config.pooling == "concat":
             pooled = jnp.concatenate([last, pool(states, mask, "max"), pool(states, mask, "mean")], axis=-1)
         else:
