@@ -35,7 +35,15 @@ SHARES = {
     )
 } | {
     "rate": st.floats(0, 1, exclude_min=True, exclude_max=True),
+    "shift_rate": st.floats(0, 1),
+    "deformation_rate": st.floats(0, 1),
+    "smoothness": st.floats(1, 9),
     "smoothing": st.floats(0.01, 9),
+    "clip_norm": st.none() | st.floats(0.01, 9),
+    "max_ngram": st.integers(1, 5),
+    "lstm_weight": st.floats(0, 1),
+    "decay_rate": st.floats(0, 1, exclude_min=True),
+    "pixel_max": st.none() | st.integers(1, 65535),
     "learning_rate_factors": st.lists(st.floats(0.1, 9).map("*={}".format), max_size=1).map(tuple),
 }
 
@@ -69,6 +77,9 @@ def configs(draw, cls: type):
         fields[draw(st.sampled_from(("epochs", "steps")))] = None
         fields |= {"init_only": ()} if fields["init_from"] is None else {}
         fields |= {"steps": 7} if fields["epochs"] is None and fields["steps"] is None else {}
+        fields["metrics"] = tuple({metric.name: metric for metric in fields["metrics"]}.values())
+    if any(fields.get(name) is not None for name in ("validation_split", "extra_train_split")):
+        fields["validation_group"] = None
     if "index_from" in fields:  # far above the reserved ids, and they apart: the rest is the vocabulary's test
         fields |= {
             "index_from": 5,
@@ -76,6 +87,7 @@ def configs(draw, cls: type):
             "unknown_id": draw(st.none() | st.integers(3, 4)),
         }
         fields["num_words"] = draw(st.none() | st.integers(6, 10**6))
+        fields |= {"max_ngram": 1} if fields["unknown_id"] is None else {}
     try:
         return cls(**fields)
     except UserError:
