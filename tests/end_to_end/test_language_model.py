@@ -17,6 +17,10 @@ SMALL = (
     32,
     "--optimizer.learning-rate",
     0.02,
+    "--optimizer.schedule.warmup-steps",
+    0,
+    "--model.dtype",
+    "float32",
 )
 SPLITS = ("--data.train-split", "train[:40%]", "--data.extra-train-split", "train[40%:60%]")
 
