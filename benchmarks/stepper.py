@@ -31,7 +31,7 @@ class Stepper:
         self._loader = steps.device_loader(split, self._in_flight.tuner.capacity)
         self._capacity = self._loader.capacity_for(experiment.batch_size)
         self._empty_metrics = jax.jit(functools.partial(self._body.empty_metrics, self._capacity))
-        self._kept_params: Params | None = None
+        self._previous_params: Params | None = None
         self.steps_per_epoch = self._batches.steps_per_epoch
 
     def advance(self, state: TrainState, step: int, end: int) -> tuple[TrainState, int]:
@@ -39,10 +39,10 @@ class Stepper:
         at_most = min(self._in_flight.tuner.steps, self._capacity)
         indices = self._batches.indices(step, min(step + at_most, end))
         loaded = self._loader.load(indices)
-        if self._kept_params is None:
-            self._kept_params = jax.tree.map(jnp.copy, state.params)
-        carry = (state, self._empty_metrics(), self._kept_params)
-        state, metrics, self._kept_params = run_steps(0, loaded.count, self._body.with_batches(loaded), carry)
+        if self._previous_params is None:
+            self._previous_params = jax.tree.map(jnp.copy, state.params)
+        carry = (state, self._empty_metrics(), self._previous_params)
+        state, metrics, self._previous_params = run_steps(0, loaded.num_batches, self._body.with_batches(loaded), carry)
         self._in_flight.add(step, len(indices), metrics)
         return state, step + len(indices)
 

@@ -21,21 +21,21 @@ class DeviceBatches(struct.PyTreeNode):
     """Batches on the devices. `batches[i]` is the batch with index `i`; indexing is pure and runs on the devices.
 
     Attributes:
-      table: the arrays of `Split.read`: the whole split, rows first; if streamed, only these batches,
+      arrays: the arrays of `Split.read`: the whole split, rows first; if streamed, only these batches,
         [capacity, rows, …].
-      row_ids: rows of the table of the whole split, int32 [capacity, rows]; `NO_EXAMPLE` in rows that
-        only fill a batch.
-      count: number of batches, int32 []; later batches are blank.
+      row_ids: indices of the examples in the whole split, int32 [capacity, rows]; `NO_EXAMPLE` in rows that only fill
+        a batch.
+      num_batches: number of batches, int32 []; later batches are blank.
       spec: the description of the dataset.
       padded_length: length to which the examples are padded; None if examples have no length.
       batch_size: rows of a batch. Further rows give every device the same number of rows.
-      streamed: whether the table holds only these batches.
+      streamed: whether `arrays` holds only these batches.
     """
 
     # Not only arrays: the same tree holds their shapes.
-    table: Any
+    arrays: Any
     row_ids: Any
-    count: Any
+    num_batches: Any
     spec: Spec = struct.field(pytree_node=False)
     padded_length: int | None = struct.field(pytree_node=False)
     batch_size: int = struct.field(pytree_node=False)
@@ -51,9 +51,9 @@ class DeviceBatches(struct.PyTreeNode):
         # Without the rows after `batch_size`, so that randomness drawn for a batch does not depend on the devices.
         row_ids = self.row_ids[i][: self.batch_size]
         if self.streamed:
-            batch = {name: rows[i][: self.batch_size] for name, rows in self.table.items()}
+            batch = {name: rows[i][: self.batch_size] for name, rows in self.arrays.items()}
         else:
-            batch = {name: rows[jnp.maximum(row_ids, 0)] for name, rows in self.table.items()}
+            batch = {name: rows[jnp.maximum(row_ids, 0)] for name, rows in self.arrays.items()}
         batch = self.spec.trim_padding(batch, self.padded_length)
         return batch | {"row_ids": row_ids, "mask": row_ids != NO_EXAMPLE}
 
@@ -99,15 +99,15 @@ class DeviceLoader:
         row_ids = np.full((self.capacity_for(batch_size), rows), NO_EXAMPLE, np.int32)
         row_ids[:count, :batch_size] = indices.examples
         if self.resident:
-            table = self._table
+            arrays = self._whole_split
         else:
             own = self._rows_of_this_process(rows)
-            table = {
+            arrays = {
                 name: jax.make_array_from_process_local_data(self._rows, array, (*row_ids.shape, *array.shape[2:]))
                 for name, array in self._read(row_ids[:, own], indices.padded_length).items()
             }
         return DeviceBatches(
-            table,
+            arrays,
             self._put(row_ids, self._rows),
             self._put(np.int32(count), self._replicated),
             self._spec,
@@ -121,12 +121,12 @@ class DeviceLoader:
         rows, capacity = self._num_rows(batch_size), self.capacity_for(batch_size)
         leading, sharding = ((len(self.split),), self._replicated) if self.resident else ((capacity, rows), self._rows)
         example = self.split.batch(np.arange(1), None if self.resident else padded_length)
-        table = {
+        arrays = {
             name: jax.ShapeDtypeStruct((*leading, *array.shape[1:]), array.dtype, sharding=sharding)
             for name, array in example.items()
         }
         return DeviceBatches(
-            table,
+            arrays,
             jax.ShapeDtypeStruct((capacity, rows), np.int32, sharding=self._rows),
             jax.ShapeDtypeStruct((), np.int32, sharding=self._replicated),
             self._spec,
@@ -136,7 +136,7 @@ class DeviceLoader:
         )
 
     @functools.cached_property
-    def _table(self) -> Batch:
+    def _whole_split(self) -> Batch:
         """The whole split on every device."""
         return jax.device_put(self.split.batch(np.arange(len(self.split))), self._replicated)
 
@@ -161,7 +161,7 @@ class DeviceLoader:
         """Reads the examples with these indices, [batches, rows]; rows of `NO_EXAMPLE` are zeros."""
         real = examples != NO_EXAMPLE
         read = self.split.batch(examples[real], length)
-        table = {name: np.zeros((*examples.shape, *array.shape[1:]), array.dtype) for name, array in read.items()}
+        arrays = {name: np.zeros((*examples.shape, *array.shape[1:]), array.dtype) for name, array in read.items()}
         for name, array in read.items():
-            table[name][real] = array
-        return table
+            arrays[name][real] = array
+        return arrays

@@ -90,7 +90,7 @@ def lower_programs(
     carry = (state, metrics, state.params)
     with jax.sharding.set_mesh(steps.mesh):  # Pallas reads the type of the devices from it
         return {
-            "train_step": run_steps.lower(0, batches.count, body.with_batches(batches), carry),
+            "train_step": run_steps.lower(0, batches.num_batches, body.with_batches(batches), carry),
             "eval_step": eval_steps.lower(steps, steps.abstract_params(), validation_batches),
         }
 

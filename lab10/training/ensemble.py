@@ -84,10 +84,10 @@ class Ensemble:
         stacked = stack([run.experiment for run in self._members], [states[i] for i in ongoing])
         return jax.device_put(stacked, NamedSharding(steps.mesh, PartitionSpec()))
 
-    def show(self, examples: ExampleSummaries) -> None:
+    def show_examples(self, examples: ExampleSummaries) -> None:
         """Shows these examples in TensorBoard after each evaluation of each run."""
         for run in self.runs:
-            run.show(examples)
+            run.show_examples(examples)
 
     @contextlib.contextmanager
     def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
@@ -97,11 +97,11 @@ class Ensemble:
                 logs.enter_context(run.open(step, steps_per_epoch, progress))
             yield
 
-    def add(self, metrics_of_steps: Iterable[tuple[int, Metrics]]) -> None:
+    def add_metrics(self, metrics_of_steps: Iterable[tuple[int, Metrics]]) -> None:
         """Adds the metrics of steps, [members] each."""
         for step, metrics in metrics_of_steps:
             for i, run in self._ongoing():
-                run.add([(step, jax.tree.map(lambda values, i=i: values[i], metrics))])
+                run.add_metrics([(step, jax.tree.map(lambda values, i=i: values[i], metrics))])
 
     def log_train(self, step: int, throughput: dict[str, float] | None = None) -> None:
         """Writes a line of metrics for each member."""

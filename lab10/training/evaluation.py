@@ -100,6 +100,6 @@ def eval_steps(steps: StepFunctions, params: Params, batches: DeviceBatches) -> 
 
     shapes = jax.eval_shape(eval_step, 0)
     blank = {name: jnp.zeros((batches.capacity, *leaf.shape), leaf.dtype) for name, leaf in shapes.items()}
-    outputs = jax.lax.fori_loop(0, batches.count, body, blank)
+    outputs = jax.lax.fori_loop(0, batches.num_batches, body, blank)
     # Replicated, so that every process has the values of every example.
     return jax.lax.with_sharding_constraint(outputs, NamedSharding(steps.mesh, PartitionSpec()))

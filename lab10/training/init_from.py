@@ -67,7 +67,7 @@ def starting_params(steps: StepFunctions, start: ParamsByPath) -> Params:
 
 
 def _restore(workdir: Workdir, sharding: jax.sharding.Sharding) -> tuple[int, dict[str, Any]]:
-    metrics, monitor = workdir.read_metrics(), workdir.read_fields().get("monitor", "loss")
+    metrics, monitor = workdir.read_metrics(), workdir.read_experiment_json().get("monitor", "loss")
     if monitor not in metrics:
         raise UserError(f"{workdir.config_path} is damaged: its monitor {monitor!r} is none of its metrics.")
     checkpoints = Checkpoints(workdir.checkpoints_path, monitor, metrics[monitor])
@@ -106,7 +106,7 @@ def _require_same_words(
     """Checks that the ids of both runs are the same words, or that no parameter to take has a row for each word."""
     if dataset.vocabulary is None:
         return
-    data = workdir.read_fields().get("data")
+    data = workdir.read_experiment_json().get("data")
     fields = data if isinstance(data, dict) else {}
     differing = [
         name

@@ -51,7 +51,7 @@ def train(run: RunWriter | Ensemble) -> Any:
         loader = steps.device_loader(train_split, in_flight.tuner.capacity)
         capacity = loader.capacity_for(experiment.batch_size)
         empty_metrics = jax.jit(functools.partial(body.empty_metrics, capacity))
-        kept_params = jax.tree.map(jnp.copy, state.params)
+        previous_params = jax.tree.map(jnp.copy, state.params)
         validation = steps.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
         with (
@@ -64,15 +64,15 @@ def train(run: RunWriter | Ensemble) -> Any:
                 at_most = min(in_flight.tuner.steps, capacity)
                 indices = batches.indices(step, min(step + at_most, due.next_step(step)))
                 loaded = loader.load(indices)
-                carry = (state, empty_metrics(), kept_params)
-                state, metrics, kept_params = run_steps(0, loaded.count, body.with_batches(loaded), carry)
+                carry = (state, empty_metrics(), previous_params)
+                state, metrics, previous_params = run_steps(0, loaded.num_batches, body.with_batches(loaded), carry)
                 in_flight.add(step, len(indices), metrics)
                 throughput.add(indices.num_examples)
                 step += len(indices)
                 progress.advance(step)
                 profile.advance(len(indices), state)
                 signal_number = all_max(stop.signal_number or 0)
-                run.add(in_flight.fetch(leave=0 if signal_number or due.anything(step) else 1))
+                run.add_metrics(in_flight.fetch(leave=0 if signal_number or due.anything(step) else 1))
                 if due.logging(step):
                     run.log_train(step, throughput.read())
                 with throughput.paused():
@@ -113,7 +113,7 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
         experiment.optimizer.require_patterns_match(steps.abstract_params())
     if validation_split is not None:
         require_split_metrics(steps, experiment.metrics, steps.device_loader(validation_split))
-        run.show(ExampleSummaries(steps, dataset, validation_split))
+        run.show_examples(ExampleSummaries(steps, dataset, validation_split))
     start: ParamsByPath = {}
     if run.needs_params:
         start = experiment.model.params_from_data(dataset.spec, train_split)

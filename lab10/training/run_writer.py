@@ -102,7 +102,7 @@ class RunWriter:
         self._early_stopping = restored.early_stopping
         self.finished = self._early_stopping.should_stop(self.experiment.patience)
 
-    def show(self, examples: ExampleSummaries) -> None:
+    def show_examples(self, examples: ExampleSummaries) -> None:
         """Shows these examples in TensorBoard after each evaluation."""
         self._examples = examples if is_lead_process() else None
 
@@ -113,7 +113,7 @@ class RunWriter:
             self._log, self._steps_per_epoch, self._progress = log, steps_per_epoch, progress
             yield
 
-    def add(self, metrics_of_steps: Iterable[tuple[int, Metrics]]) -> None:
+    def add_metrics(self, metrics_of_steps: Iterable[tuple[int, Metrics]]) -> None:
         """Adds the metrics of steps, in float64, to those of the next line.
 
         Raises:
@@ -202,7 +202,7 @@ class RunWriter:
     def _write(
         self, step: int, split: str, metrics: dict[str, float], statistics: dict[str, float] | None = None
     ) -> None:
-        self._progress.line(step, split, metrics)
+        self._progress.print_metrics(step, split, metrics)
         self._log.write(step, step / self._steps_per_epoch, split, metrics | (statistics or {}))
 
     def _diverged(self, subject: str, step: int) -> Diverged:

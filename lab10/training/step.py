@@ -24,7 +24,7 @@ from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, with_adversarial_gradient
 from lab10.training.compatibility import require_compatible
 from lab10.training.state import Params, TrainState, ema_update, init_params
-from lab10.training.step_statistics import STATISTICS, keep_params, no_statistics, step_statistics
+from lab10.training.step_statistics import STATISTICS, copy_params_if_logged, no_statistics, step_statistics
 
 # Random streams, `fold_in(fold_in(key(seed), stream), step)`. Stream 0 initializes the parameters.
 TRANSFORM, DROPOUT, SAMPLE, EVALUATION, TASK = 1, 2, 3, 4, 5
@@ -40,7 +40,7 @@ class StepFunctions:
       total_steps: length of the run, for the learning-rate schedule; 0 if nothing is trained.
       mesh: devices over which the rows of a batch are distributed.
       is_logged: within a training step, whether it is logged, bool [], for `apply_gradients`.
-      kept_params: within a training step that is logged, the parameters before it.
+      previous_params: within a training step that is logged, the parameters before it.
     """
 
     experiment: Experiment
@@ -48,7 +48,7 @@ class StepFunctions:
     total_steps: int = 0
     mesh: Mesh = dataclasses.field(default_factory=local_mesh)
     is_logged: jax.Array | None = dataclasses.field(default=None, compare=False)
-    kept_params: Params | None = dataclasses.field(default=None, compare=False)
+    previous_params: Params | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         require_compatible(self.experiment, self.spec)
@@ -63,7 +63,7 @@ class StepFunctions:
         state: TrainState,
         batch: Batch,
         is_logged: jax.Array | None = None,
-        kept_params: Params | None = None,
+        previous_params: Params | None = None,
     ) -> tuple[TrainState, Metrics]:
         """Takes the training step of the experiment.
 
@@ -71,7 +71,7 @@ class StepFunctions:
           state: the state before the step.
           batch: raw rows of the dataset, with `mask`.
           is_logged: whether to compute the statistics of the step, bool []; None: there are none.
-          kept_params: the parameters before the step if it is logged, from `keep_params`.
+          previous_params: the parameters before the step if it is logged, from `copy_params_if_logged`.
 
         Returns:
           The state after the step, and the metrics of the batch before it.
@@ -79,7 +79,7 @@ class StepFunctions:
         # Also here: with the end alone, XLA may carry the parameters from step to step sharded like the optimizer.
         state = jax.lax.with_sharding_constraint(state, self._shardings(state))
         train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
-        functions = dataclasses.replace(self, is_logged=is_logged, kept_params=kept_params)
+        functions = dataclasses.replace(self, is_logged=is_logged, previous_params=previous_params)
         state, metrics = train_step(functions, state, batch)
         if is_logged is not None and not metrics.statistics:  # a step of the user's own may apply no gradients
             metrics = metrics.replace(statistics=no_statistics())
@@ -125,9 +125,9 @@ class StepFunctions:
         optimizer = experiment.optimizer.build(self.total_steps)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = experiment.optimizer.apply_updates(state.params, updates)
-        if self.is_logged is not None and self.kept_params is not None:
+        if self.is_logged is not None and self.previous_params is not None:
             learning_rate = experiment.optimizer.learning_rate_at(state.step, self.total_steps)
-            statistics = step_statistics(self.is_logged, learning_rate, grads, self.kept_params, params)
+            statistics = step_statistics(self.is_logged, learning_rate, grads, self.previous_params, params)
             metrics = metrics.replace(statistics=statistics)
         ema_params = state.ema_params
         if ema_params is not None:
@@ -227,16 +227,16 @@ class LoopBody:
 
         The carry ends with the parameters before the last step that was logged.
         """
-        state, metrics, kept_params = carry
+        state, metrics, previous_params = carry
         train_step, step = self.steps.train_step, state.step + 1
         if self.num_members is not None:
             # One condition for all members: of several, `jax.vmap` would compute both sides.
             train_step, step = jax.vmap(train_step, in_axes=(0, None, None, 0)), step[0]
         is_logged = (step % self.steps.experiment.log_every == 0) | (step == self.steps.total_steps)
-        kept_params, batch_index = keep_params(is_logged, kept_params, state.params, i)
-        state, step_metrics = train_step(state, batches[batch_index], is_logged, kept_params)
+        previous_params, batch_index = copy_params_if_logged(is_logged, previous_params, state.params, i)
+        state, step_metrics = train_step(state, batches[batch_index], is_logged, previous_params)
         metrics = jax.tree.map(lambda stored, value: stored.at[i].set(value), metrics, step_metrics)
-        return state, metrics, kept_params
+        return state, metrics, previous_params
 
     def with_batches(self, batches: DeviceBatches) -> Partial:
         """The body for these batches, as an argument of `run_steps`."""
@@ -250,9 +250,9 @@ class LoopBody:
         return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.steps.mesh, PartitionSpec()))
 
 
-# Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), (state, metrics, kept_params))`, and
-# returns the carry after them. One compiled program serves any n: starting a small step from Python takes as long as
-# the step.
+# Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), carry)` with the carry
+# `(state, metrics, previous_params)`, and returns the carry after them. One compiled program serves any n: starting a
+# small step from Python takes as long as the step.
 run_steps = jax.jit(jax.lax.fori_loop, static_argnums=0, donate_argnums=3)
 
 

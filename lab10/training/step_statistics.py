@@ -13,10 +13,10 @@ from lab10.training.state import Params
 STATISTICS = ("gradient_norm", "learning_rate", "parameter_norm", "update_ratio")
 
 
-def keep_params(
-    is_logged: jax.Array, kept_params: Params, params: Params, batch_index: jax.Array
+def copy_params_if_logged(
+    is_logged: jax.Array, previous_params: Params, params: Params, batch_index: jax.Array
 ) -> tuple[Params, jax.Array]:
-    """Keeps the parameters before a step that is logged, in arrays that are carried from step to step.
+    """Copies the parameters before a step that is logged to arrays that are carried from step to step.
 
     An update is in place only if nothing reads the parameters after it, so XLA would copy them at every step to compute
     the norm of an update. This copies them at logged steps only, except on GPUs, whose programs still copy them each
@@ -25,14 +25,16 @@ def keep_params(
 
     Args:
       is_logged: whether the step is logged, bool [].
-      kept_params: the parameters that were kept before.
+      previous_params: the parameters that were copied last.
       params: the parameters before the step.
       batch_index: index of the batch of the step, int32 [].
 
     Returns:
-      The parameters that are kept now, and the index.
+      The updated copy, and the index.
     """
-    return jax.lax.cond(is_logged, lambda: (params, jnp.maximum(batch_index, 0)), lambda: (kept_params, batch_index))
+    return jax.lax.cond(
+        is_logged, lambda: (params, jnp.maximum(batch_index, 0)), lambda: (previous_params, batch_index)
+    )
 
 
 def step_statistics(
@@ -44,7 +46,7 @@ def step_statistics(
       is_logged: whether the step is logged, bool [].
       learning_rate: the learning rate of the step.
       grads: gradients, before clipping.
-      before: parameters before the step, from `keep_params`.
+      before: parameters before the step, from `copy_params_if_logged`.
       after: parameters after the step.
 
     Returns:

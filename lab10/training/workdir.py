@@ -203,7 +203,7 @@ class Workdir:
         own = restore_own_code(self.path, self.read_own_code(), trust)
         return from_json(self._read()["dataset"]["spec"], Spec, own)  # type: ignore[type-abstract]
 
-    def read_fields(self) -> dict[str, Any]:
+    def read_experiment_json(self) -> dict[str, Any]:
         """Reads the recorded experiment as JSON. Runs no code, whatever the experiment is made of.
 
         Raises:

@@ -91,7 +91,7 @@ def test_a_call_streams_limited_bytes_but_at_least_two_batches(examples, monkeyp
         indices = evaluation_batches(split, BATCH_SIZE, streamed.capacity_for(BATCH_SIZE))[0]
         loaded = streamed.load(indices)
         assert len(loaded.row_ids) == capacity
-        assert {rows.shape[:2] for rows in loaded.table.values()} == {(capacity, BATCH_SIZE)}
+        assert {rows.shape[:2] for rows in loaded.arrays.values()} == {(capacity, BATCH_SIZE)}
         abstract = streamed.abstract_batches(BATCH_SIZE, indices.padded_length)
         assert jax.tree.map(np.shape, abstract) == jax.tree.map(np.shape, loaded)
 
@@ -126,7 +126,7 @@ def test_a_resident_split_is_read_once_and_a_streamed_one_as_needed(examples):
     loaded = streamed.load(indices)
     taken = np.concatenate([batches.examples(step) for step in range(len(indices))])
     np.testing.assert_array_equal(np.concatenate(read), split.rows[taken])
-    assert {rows.shape[:2] for rows in loaded.table.values()} == {(4, BATCH_SIZE)}, "one shape for any number of steps"
+    assert {rows.shape[:2] for rows in loaded.arrays.values()} == {(4, BATCH_SIZE)}, "one shape for any number of steps"
 
 
 @pytest.mark.parametrize("max_resident_bytes", [2**30, 0], ids=["resident", "streamed"])
