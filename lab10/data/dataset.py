@@ -144,11 +144,11 @@ class Dataset(abc.ABC):
             )
 
     @abc.abstractmethod
-    def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
+    def open_dataset(self, workdir: Path | None = None) -> OpenDataset:
         """Opens the dataset; writes its arrays to the cache first if they are missing.
 
         Args:
-          recorded: workdir of the run for which it is opened. What the run recorded of its dataset, such as a
+          workdir: workdir of the run for which it is opened. What the run keeps of its dataset, such as a
             vocabulary, is read from there; a workdir without records is ignored.
 
         Raises:
@@ -161,11 +161,11 @@ class Dataset(abc.ABC):
         return self.validation_split is not None or self.validation_fraction > 0
 
     @property
-    def holds_out(self) -> bool:
+    def holds_out_validation(self) -> bool:
         """Whether the validation split consists of rows of the train split."""
         return self.validation_split is None and self.validation_fraction > 0
 
-    def is_of_train(self, split: str) -> bool:
+    def is_part_of_train(self, split: str) -> bool:
         """Returns whether the examples of a split are in the TFDS split to train on."""
         return split == "train" or (split == "validation" and self.validation_split is None)
 
@@ -175,7 +175,7 @@ class Dataset(abc.ABC):
         `train`, `validation` and `test` are the splits of this config. Any other name is that of a TFDS split, or of
         slices: TFDS's own split `validation` is `validation[0:]`.
         """
-        if self.is_of_train(split):
+        if self.is_part_of_train(split):
             return self.train_split + ("" if self.extra_train_split is None else f"+{self.extra_train_split}")
         return {"validation": self.validation_split, "test": self.test_split}.get(split) or split
 
@@ -185,8 +185,8 @@ class Dataset(abc.ABC):
         Raises:
           UserError: the split does not exist, or the splits of this config have rows in common.
         """
-        option = f"--data.{'train' if self.is_of_train(split) else split}-split"
-        if self.is_of_train(split) and self.extra_train_split is not None:
+        option = f"--data.{'train' if self.is_part_of_train(split) else split}-split"
+        if self.is_part_of_train(split) and self.extra_train_split is not None:
             option += " and --data.extra-train-split"
         source = open_source(
             self.name,
@@ -246,10 +246,10 @@ class Dataset(abc.ABC):
           labels: class of each row of the TFDS split, negative without one.
         """
         groups = None
-        if self.validation_group is not None and self.is_of_train(split) and self.holds_out:
+        if self.validation_group is not None and self.is_part_of_train(split) and self.holds_out_validation:
             groups = open_groups(self.name, source, self.validation_group, self.cache_dir)
         extra = 0
-        if self.extra_train_split is not None and self.is_of_train(split):
+        if self.extra_train_split is not None and self.is_part_of_train(split):
             extra = len(labels) - source.splits[self.train_split].num_examples
         rows = self.split_indices(split, len(labels), labels, groups, extra)
         if (
@@ -264,7 +264,7 @@ class Dataset(abc.ABC):
             )
         return rows
 
-    def refuse_empty(self, split: str, rows: np.ndarray, limit: str = "") -> None:
+    def require_examples(self, split: str, rows: np.ndarray, limit: str = "") -> None:
         """Raises UserError if a split has no examples. `limit` continues the message with the reason."""
         if len(rows) == 0 and split == "validation" and not self.has_validation:
             raise UserError(f"This run has no validation split of {self.name}: --data.validation-fraction is 0.")

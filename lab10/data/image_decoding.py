@@ -72,7 +72,7 @@ def _decode_16_bits(image: Image.Image, channels: int | None) -> np.ndarray:
     return pixels.astype(np.uint16)[..., None]
 
 
-def loses_bits(stored: bytes) -> bool:
+def decoding_loses_bits(stored: bytes) -> bool:
     """Returns whether Pillow reads only 8 of the bits of each channel: a PNG file with 16 bits per color."""
     return stored[:8] == b"\x89PNG\r\n\x1a\n" and len(stored) > 25 and stored[24] == 16 and stored[25] != 0
 

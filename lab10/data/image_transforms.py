@@ -50,13 +50,13 @@ class RandomShift(ImageTransform):
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         displacements = self.displacements(key, *batch["inputs"].shape[:3])
-        return batch | {name: sample(batch[name], displacements) for name in ("inputs", "targets")}
+        return batch | {name: warp(batch[name], displacements) for name in ("inputs", "targets")}
 
     def displacements(self, key: jax.Array, batch: int, height: int, width: int) -> Displacements:
         """Draws the displacement from each pixel of the new images to where it was in the old ones."""
         shift_key, choice_key = jax.random.split(key)
         shifts = jax.random.randint(shift_key, (batch, 2, 1, 1), -self.max_shift, self.max_shift + 1)
-        return jnp.where(_chosen(choice_key, self.shift_rate, batch), shifts, 0).astype(jnp.float32)
+        return jnp.where(_is_chosen(choice_key, self.shift_rate, batch), shifts, 0).astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,13 +83,13 @@ class ElasticDeformation(RandomShift):
     def displacements(self, key: jax.Array, batch: int, height: int, width: int) -> Displacements:
         shift_key, noise_key, choice_key = jax.random.split(key, 3)
         noise = jax.random.normal(noise_key, (batch, 2, height, width))
-        rows, columns = _smoothing(height, self.smoothness), _smoothing(width, self.smoothness)
+        rows, columns = _smoothing_matrix(height, self.smoothness), _smoothing_matrix(width, self.smoothness)
         smooth = self.deviation * jnp.einsum("ij,bdjk,lk->bdil", rows, noise, columns)
-        elastic = jnp.where(_chosen(choice_key, self.deformation_rate, batch), smooth, 0.0)
+        elastic = jnp.where(_is_chosen(choice_key, self.deformation_rate, batch), smooth, 0.0)
         return elastic + super().displacements(shift_key, batch, height, width)
 
 
-def sample(images: Images, displacements: Displacements) -> Images:
+def warp(images: Images, displacements: Displacements) -> Images:
     """Returns images whose pixel at (i, j) is that of `images` at (i, j) plus its displacement, interpolated linearly.
 
     Whole displacements copy pixels exactly.
@@ -104,14 +104,14 @@ def sample(images: Images, displacements: Displacements) -> Images:
     return jax.vmap(of_image)(images, grid[None] + displacements)
 
 
-def _smoothing(size: int, smoothness: float | jax.Array) -> Float[Array, "size size"]:
+def _smoothing_matrix(size: int, smoothness: float | jax.Array) -> Float[Array, "size size"]:
     """A matrix that smooths noise of variance 1 along an axis and keeps its variance, at the edges too."""
     distances = jnp.arange(size)[:, None] - jnp.arange(size)[None]
     weights = jnp.exp(-0.5 * (distances / smoothness) ** 2)
     return weights / jnp.linalg.norm(weights, axis=1, keepdims=True)
 
 
-def _chosen(key: jax.Array, rate: float | jax.Array, batch: int) -> jax.Array:
+def _is_chosen(key: jax.Array, rate: float | jax.Array, batch: int) -> jax.Array:
     return jax.random.bernoulli(key, rate, (batch, 1, 1, 1))
 
 

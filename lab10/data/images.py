@@ -12,7 +12,7 @@ from lab10.config.fields import require_at_least, require_at_most
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
 from lab10.data.features import choose_feature, describe
-from lab10.data.image_decoding import decode_image, is_8_bit_gray, loses_bits
+from lab10.data.image_decoding import decode_image, decoding_loses_bits, is_8_bit_gray
 from lab10.data.labels import Labels, find_labels
 from lab10.data.sources import Source
 from lab10.data.tfds_import import import_tfds
@@ -80,7 +80,7 @@ class ImageDataset(Dataset):
         require_at_least(1, self, "pixel_max", prefix="data.")
         require_at_most(MAX_16_BITS, self, "pixel_max", prefix="data.")
 
-    def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
+    def open_dataset(self, workdir: Path | None = None) -> OpenDataset:
         source = self.source("train")
         feature = self._image_feature(source)
         source = source.undecoded(feature)
@@ -105,13 +105,13 @@ class ImageDataset(Dataset):
         @functools.cache
         def open_split(split: str) -> Split:
             pixels, values = arrays["pixels"], arrays["labels"]
-            if not self.is_of_train(split):
+            if not self.is_part_of_train(split):
                 other = self._open_arrays(self.source(split).undecoded(feature), feature, labels, first, extra)[0]
                 pixels, values = other["pixels"], other["labels"]
                 self._require_at_most(spec.largest, pixels, split)
             classes = labels.classes(self.name, split, values)
             rows = self.choose_rows(split, source, classes)
-            self.refuse_empty(split, rows)
+            self.require_examples(split, rows)
             self.warn_of_missing_classes(split, classes[rows], spec)
 
             def read(row_ids: np.ndarray, _: int | None) -> HostBatch:
@@ -139,7 +139,7 @@ class ImageDataset(Dataset):
     def _decode(self, source: Source, feature: str, stored: bytes, channels: int | None) -> np.ndarray:
         """Decodes an image to [height, width, channels]."""
         try:
-            if np.dtype(source.features[feature].np_dtype) == np.uint16 and loses_bits(stored):
+            if np.dtype(source.features[feature].np_dtype) == np.uint16 and decoding_loses_bits(stored):
                 raise ValueError("a color image of 16 bits per channel, of which Pillow reads 8; expected 8 bits")
             return decode_image(stored, channels)
         except ValueError as error:

@@ -100,19 +100,19 @@ class TextCache:
         return open_entry(cache_root(self.cache_dir), label, key, build)
 
 
-def read_vocabulary(run: str, recorded: Path | None) -> tuple[list[bytes], str]:
+def read_vocabulary(run: str, workdir: Path | None) -> tuple[list[bytes], str]:
     """Returns the words of another run's vocabulary, and their digest.
 
     Args:
       run: workdir of the other run, `--data.vocabulary-from`.
-      recorded: workdir of this run. Its copy is preferred, because the other run may be gone.
+      workdir: workdir of this run. Its copy is preferred, because the other run may be gone.
 
     Raises:
       UserError: the vocabulary cannot be read.
     """
     path = path_of(run) / VOCABULARY_FILE
-    if recorded is not None and (recorded / VOCABULARY_FILE).exists():
-        path = recorded / VOCABULARY_FILE
+    if workdir is not None and (workdir / VOCABULARY_FILE).exists():
+        path = workdir / VOCABULARY_FILE
     problem = "has no words, or a word twice"
     try:
         joined = path.read_bytes()

@@ -130,14 +130,14 @@ class TextDataset(Dataset):
                 f"expected more than --data.index-from ({self.index_from}), because ids up to that number are no words."
             )
 
-    def open_dataset(self, recorded: Path | None = None) -> OpenDataset:
+    def open_dataset(self, workdir: Path | None = None) -> OpenDataset:
         source = self.source("train")
         text, labels = self._features(dict(source.features.items()))
         cache = TextCache(source, text, self.cache_dir)
         if self.vocabulary_from is None:
             words, words_digest = cache.open_vocabulary()
         else:
-            words, words_digest = read_vocabulary(self.vocabulary_from, recorded)
+            words, words_digest = read_vocabulary(self.vocabulary_from, workdir)
         arrays, digest = cache.open_ranks(labels, words, words_digest)
         labels = labels.with_classes(self.name, arrays["labels"], is_required=self.label_feature is not None)
         padded_lengths = bucket_lengths(self._limit_lengths(self._lengths(arrays)), self.length_buckets)
@@ -153,7 +153,7 @@ class TextDataset(Dataset):
         @functools.cache
         def open_split(split: str) -> Split:
             split_arrays = arrays
-            if not self.is_of_train(split):
+            if not self.is_part_of_train(split):
                 split_cache = TextCache(self.source(split), text, self.cache_dir)
                 split_arrays, _ = split_cache.open_ranks(labels, words, words_digest)
             classes = labels.classes(self.name, split, split_arrays["labels"])
@@ -231,7 +231,7 @@ class TextDataset(Dataset):
             rows = rows[labels[rows] >= 0]  # TFDS marks examples without a label with -1
         conditions = ["a label"] if spec.class_names else []
         conditions += [f"at most {self.max_length} ids (--data.max-length)"] if self.max_length is not None else []
-        self.refuse_empty(split, rows, f" with {' and '.join(conditions)}" if conditions else "")
+        self.require_examples(split, rows, f" with {' and '.join(conditions)}" if conditions else "")
         self.warn_of_missing_classes(split, labels[rows], spec)
         lengths = self._limit_lengths(lengths[rows])
         longest = self.max_length or max(1, int(lengths.max()))

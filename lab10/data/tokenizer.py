@@ -38,7 +38,7 @@ def ranks_of(text: bytes, ranks_by_word: dict[bytes, int]) -> Int[np.ndarray, " 
     return np.fromiter((ranks_by_word.get(word, 0) for word in tokenize(text)), np.int32)
 
 
-def ranks_for_prediction(
+def ranks_normalizing_unknown(
     text: bytes, ranks_by_word: dict[bytes, int], is_known: Callable[[int], bool]
 ) -> Int[np.ndarray, " words"]:
     """Returns the rank of each word of a text like `ranks_of`, and looks again for words that the model does not know.

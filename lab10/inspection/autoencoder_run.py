@@ -199,7 +199,7 @@ class _TrainPixels:
     run: AutoencoderRun
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        splits = ["train", "validation"] if self.run.config.data.holds_out else ["train"]
+        splits = ["train", "validation"] if self.run.config.data.holds_out_validation else ["train"]
         for split in splits:
             for pixels, _ in self.run._chunks(self.run._split(split)):
                 yield pixels

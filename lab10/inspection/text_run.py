@@ -12,7 +12,7 @@ from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
 from lab10.data.ngram_vocabulary import num_ngrams
 from lab10.data.texts import TextDataset, TextSpec
-from lab10.data.tokenizer import ranks_for_prediction, words_of
+from lab10.data.tokenizer import ranks_normalizing_unknown, words_of
 from lab10.errors import UserError
 from lab10.inspection.run import Run
 from lab10.tasks.classification import Classification, probabilities
@@ -92,7 +92,7 @@ class TextRun(Run):
         ]
 
     def _ranks(self, text: str | bytes) -> np.ndarray:
-        return ranks_for_prediction(_as_bytes(text), self._rank, self._is_known)
+        return ranks_normalizing_unknown(_as_bytes(text), self._rank, self._is_known)
 
     def _prediction(self, text: str | bytes, row: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
         best = int(probabilities.argmax())

@@ -66,10 +66,10 @@ def test_a_negative_seed_is_refused(field):
 
 def test_an_empty_split_is_refused_with_its_name_and_the_reason():
     with pytest.raises(UserError, match="The validation split of mnist has no examples of at most 1 ids"):
-        ImageDataset().refuse_empty("validation", np.arange(0), " of at most 1 ids")
+        ImageDataset().require_examples("validation", np.arange(0), " of at most 1 ids")
     with pytest.raises(UserError, match=r"--data\.validation-fraction is 0"):
-        ImageDataset(validation_fraction=0.0).refuse_empty("validation", np.arange(0))
-    ImageDataset().refuse_empty("validation", np.arange(1))
+        ImageDataset(validation_fraction=0.0).require_examples("validation", np.arange(0))
+    ImageDataset().require_examples("validation", np.arange(1))
 
 
 def test_splits_of_a_run_are_found_in_those_of_tfds():
@@ -86,7 +86,7 @@ def test_splits_of_a_run_are_found_in_those_of_tfds():
 
 def test_nothing_is_held_out_if_validation_is_a_separate_split():
     data = ImageDataset(validation_split="validation")
-    assert (data.has_validation, data.holds_out) == (True, False)
+    assert (data.has_validation, data.holds_out_validation) == (True, False)
     np.testing.assert_array_equal(data.split_indices("train", 9), np.arange(9))
     np.testing.assert_array_equal(data.split_indices("validation", 4), np.arange(4))
     with pytest.raises(UserError, match=r"--data\.validation-group.*--data\.validation-split"):

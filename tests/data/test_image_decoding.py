@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab10.data.image_decoding import decode_image, is_8_bit_gray, loses_bits
+from lab10.data.image_decoding import decode_image, decoding_loses_bits, is_8_bit_gray
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 256, (3, 4), np.uint8)
@@ -98,5 +98,5 @@ def test_file_types_are_detected_from_headers():
     assert not any(map(is_8_bit_gray, (stored(COLORS), stored(GRAY > 127), stored(GRAY.astype(np.uint16)))))
     header = bytearray(stored(COLORS))
     header[24] = 16
-    assert loses_bits(bytes(header))
-    assert not any(map(loses_bits, (stored(COLORS), stored(GRAY.astype(np.uint16)), stored(COLORS, "JPEG"))))
+    assert decoding_loses_bits(bytes(header))
+    assert not any(map(decoding_loses_bits, (stored(COLORS), stored(GRAY.astype(np.uint16)), stored(COLORS, "JPEG"))))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.image_transforms import ElasticDeformation, RandomShift, sample
+from lab10.data.image_transforms import ElasticDeformation, RandomShift, warp
 from lab10.data.images import ImageSpec
 from lab10.errors import UserError
 
@@ -126,7 +126,7 @@ def test_displacements_have_their_deviation_everywhere_and_are_smooth(smoothness
 
 def test_a_pixel_is_interpolated_between_its_four_neighbors_and_constant_beyond_the_edge():
     image = jnp.arange(12.0).reshape(1, 3, 4, 1)
-    half = sample(image, jnp.full((1, 2, 1, 1), 0.5))[0, :, :, 0]
+    half = warp(image, jnp.full((1, 2, 1, 1), 0.5))[0, :, :, 0]
     np.testing.assert_allclose(half[0, 0], (0 + 1 + 4 + 5) / 4)
     np.testing.assert_allclose(half[2, 3], 11)
 

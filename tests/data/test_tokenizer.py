@@ -9,7 +9,7 @@ from lab10.data.tokenizer import (
     is_token,
     normalize,
     pad,
-    ranks_for_prediction,
+    ranks_normalizing_unknown,
     ranks_of,
     tokenize,
     words_of,
@@ -147,6 +147,6 @@ RANKS = {word.encode(): rank for rank, word in enumerate(["good", "don't", "“b
     ],
 )
 def test_only_words_that_the_model_does_not_know_are_normalized(text, ranks):
-    known = ranks_for_prediction(text.encode(), RANKS, lambda rank: rank <= 3)
+    known = ranks_normalizing_unknown(text.encode(), RANKS, lambda rank: rank <= 3)
     assert known.tolist() == ranks
     assert known.dtype == np.int32

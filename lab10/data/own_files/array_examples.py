@@ -57,7 +57,7 @@ def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examp
             labels += [] if images.labels is None else [str(images.labels[index])]
             groups += [] if images.groups is None else [str(images.groups[index])]
             splits += [] if images.split is None else [images.split]
-    skipped = problems.settle(sum(len(images.pixels) for images in arrays), options.skip_invalid)
+    skipped = problems.counts_or_raise(sum(len(images.pixels) for images in arrays), options.skip_invalid)
     return survey.examples(pixels.__getitem__, labels or None, groups or None, splits or None, skipped)
 
 

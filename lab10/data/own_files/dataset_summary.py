@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lab10.data.own_files.examples import Examples
-from lab10.data.own_files.problems import counted, some
+from lab10.data.own_files.problems import counted, listed
 
 SHOWN_CLASSES = 20
 
@@ -20,7 +20,7 @@ def summarize(examples: Examples, splits: dict[str, np.ndarray]) -> dict[str, An
         counts = np.bincount(examples.classes[indices], minlength=len(examples.class_names)).tolist()
         classes = dict(zip(examples.class_names, counts, strict=False))
         described[name] = {"rows": len(indices)} | ({"classes": classes} if classes else {})
-    summary = {"modality": examples.modality, "splits": described} | examples.measures | {"skipped": examples.skipped}
+    summary = {"modality": examples.modality, "splits": described} | examples.sizes | {"skipped": examples.skipped}
     if examples.groups is not None:
         summary["groups"] = {
             name: len({examples.groups[index] for index in indices.tolist()}) for name, indices in splits.items()
@@ -67,7 +67,7 @@ def _notes(examples: Examples, splits: dict[str, np.ndarray], summary: dict[str,
     for name, described in summary["splits"].items():
         absent = [repr(label) for label, count in described.get("classes", {}).items() if count == 0]
         if absent:
-            notes.append(f"Classes without {unit}s in {name}: {some(absent)}.")
+            notes.append(f"Classes without {unit}s in {name}: {listed(absent)}.")
     for missing in [name for name in ("train", "test") if name not in splits]:
         notes.append(f"There is no {missing} split.")
     words = summary.get("words", {})

@@ -38,7 +38,7 @@ class Examples:
     Attributes:
       modality: whether they are texts or images.
       features: TFDS features of an example, by name.
-      form: how `read` converts an example, if the digests do not show it; part of the content.
+      conversion: how `read` converts an example, if the digests do not show it; part of the content.
       read: returns the TFDS example of an index, without label and group.
       digests: SHA-256 of the content of each example, without label and group.
       class_names: names of the classes, in order; empty without labels.
@@ -46,13 +46,13 @@ class Examples:
       groups: group of each example; None without groups.
       splits: split of each example; None if they are yet to be split.
       skipped: number of invalid rows or images that were left out, by reason.
-      measures: lengths or sizes, for the summary.
+      sizes: lengths or sizes, for the summary.
       notes: what was decided or looks suspicious, as sentences.
     """
 
     modality: Literal["texts", "images"]
     features: dict[str, Any]
-    form: str = ""
+    conversion: str = ""
     read: Callable[[int], dict[str, Any]]
     digests: list[bytes]
     class_names: tuple[str, ...]
@@ -60,7 +60,7 @@ class Examples:
     groups: list[str] | None
     splits: list[str] | None
     skipped: dict[str, int]
-    measures: dict[str, Any]
+    sizes: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Examples:
 
     def content_sha256(self, splits: dict[str, np.ndarray]) -> str:
         """Returns the SHA-256, hexadecimal, of everything that is written: features, splits, and their examples."""
-        digest = hashlib.sha256(repr((self.modality, self.form, self.class_names)).encode())
+        digest = hashlib.sha256(repr((self.modality, self.conversion, self.class_names)).encode())
         for name, indices in splits.items():
             digest.update(f"{name} {len(indices)} ".encode())
             for index in indices.tolist():

@@ -42,7 +42,7 @@ def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Exam
             except Invalid as reason:
                 problems.add(file.name, str(reason))
             advance(1)
-    skipped = problems.settle(len(files), options.skip_invalid)
+    skipped = problems.counts_or_raise(len(files), options.skip_invalid)
 
     def pixels_of(index: int) -> np.ndarray:
         try:
@@ -148,7 +148,7 @@ class Survey:
         return Examples(
             modality="images",
             features=features,
-            form=f"{height} {width} {channels} {dtype}",
+            conversion=f"{height} {width} {channels} {dtype}",
             read=read,
             digests=self.digests,
             class_names=names,
@@ -156,7 +156,7 @@ class Survey:
             groups=groups,
             splits=splits,
             skipped=skipped,
-            measures={"height": height, "width": width, "channels": channels, "dtype": dtype},
+            sizes={"height": height, "width": width, "channels": channels, "dtype": dtype},
             notes=(*notes, *self._notes(channels)),
         )
 

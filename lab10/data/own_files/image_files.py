@@ -8,7 +8,7 @@ from pathlib import Path
 from lab10.data.own_files.class_names import is_unicode
 from lab10.data.own_files.decoding import SUFFIXES
 from lab10.data.own_files.examples import SPLIT_NAMES, SourceFile
-from lab10.data.own_files.problems import counted, some
+from lab10.data.own_files.problems import counted, listed
 from lab10.errors import UserError
 
 # Left by operating systems.
@@ -43,15 +43,15 @@ def find_images(sources: list[SourceFile]) -> tuple[list[ImageFile], tuple[str, 
         relative = [file.relative_to(source.path) for file in found if file.suffix.lower() in SUFFIXES]
         others += [str(file.relative_to(source.path)) for file in other]
         if not relative:
-            kinds = f"; it has {some([file.name for file in other])}" if other else ""
+            kinds = f"; it has {listed([file.name for file in other])}" if other else ""
             raise UserError(f"{source.path} has no images{kinds}.\nExpected files such as {', '.join(SUFFIXES[:10])}.")
         images += _laid_out(source, relative, notes)
         empty = {path.name for path in source.path.iterdir() if path.is_dir() and not _is_ignored(path)}
         empty -= {path.parts[0] for path in relative}
         if empty:
-            notes.append(f"Folders without images: {some(sorted(empty))}.")
+            notes.append(f"Folders without images: {listed(sorted(empty))}.")
     if others:
-        notes.append(f"{counted(len(others), 'file')} left aside, not images: {some(others)}.")
+        notes.append(f"{counted(len(others), 'file')} left aside, not images: {listed(others)}.")
     if len({image.class_name is None for image in images}) > 1:
         raise UserError(
             "Some of the splits have class folders and others do not; expected a folder per class in each of them."
@@ -92,7 +92,7 @@ def _laid_out(source: SourceFile, relative: list[Path], notes: list[str]) -> Ite
         outside = sorted({path.parts[0] for path in relative} - set(splits))
         raise UserError(
             f"{source.path} has folders of splits ({', '.join(sorted(splits))}) next to other images: "
-            f"{some(outside)}.\nMove them into a split, or name the folders: --from train=FOLDER test=FOLDER"
+            f"{listed(outside)}.\nMove them into a split, or name the folders: --from train=FOLDER test=FOLDER"
         )
     parts = {top: [path for path in relative if path.parts[0] == top] for top in tops} if has_splits else {"": relative}
     for top, paths in sorted(parts.items()):
@@ -103,7 +103,7 @@ def _laid_out(source: SourceFile, relative: list[Path], notes: list[str]) -> Ite
         if classes and loose:
             raise UserError(
                 f"{source.path / top} has {counted(len(loose), 'image')} next to {counted(len(classes), 'folder')} "
-                f"({some(sorted(loose))} next to {some(sorted(classes))}).\n"
+                f"({listed(sorted(loose))} next to {listed(sorted(classes))}).\n"
                 "Move the images into folders, or the folders away."
             )
         if len(classes) == 1 and not has_splits and source.split is None:

@@ -15,7 +15,7 @@ from lab10.data.own_files.dataset_summary import summarize
 from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile, split_name
 from lab10.data.own_files.image_examples import read_folders
 from lab10.data.own_files.options import PrepareOptions
-from lab10.data.own_files.problems import counted, some
+from lab10.data.own_files.problems import counted, listed
 from lab10.data.own_files.splitting import grouped_split, stratified_split
 from lab10.data.own_files.table_examples import read_texts
 from lab10.data.own_files.tables import CSV_SUFFIXES, TEXT_SUFFIXES, suffix_of
@@ -189,7 +189,7 @@ def _require_whole_groups(examples: Examples, splits: dict[str, np.ndarray]) -> 
     if torn:
         group = min(torn)
         raise UserError(
-            f"{counted(len(torn), 'group')} in more than one split: {some([repr(name[:40]) for name in sorted(torn)])} "
+            f"{counted(len(torn), 'group')} in more than one split: {listed([repr(name[:40]) for name in sorted(torn)])} "
             f"({group[:40]!r} is in {torn[group]}).\n"
             "Move each group to one split, leave --group out, or leave out what names the splits."
         )

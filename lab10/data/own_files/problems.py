@@ -23,7 +23,7 @@ class Problems:
         """Records that the row or image at `position` is invalid."""
         self._positions[reason].append(position)
 
-    def settle(self, total: int, skip: bool) -> dict[str, int]:
+    def counts_or_raise(self, total: int, skip: bool) -> dict[str, int]:
         """Returns the number of invalid rows or images by reason, which are left out.
 
         Args:
@@ -37,7 +37,7 @@ class Problems:
         invalid = sum(counts.values())
         if invalid and (not skip or invalid == total):
             reasons = sorted(self._positions, key=lambda reason: -counts[reason])
-            lines = [f"  {reason}: {some(self._positions[reason])}" for reason in reasons[:MAX_REASONS]]
+            lines = [f"  {reason}: {listed(self._positions[reason])}" for reason in reasons[:MAX_REASONS]]
             if len(reasons) > MAX_REASONS:
                 lines.append(f"  and {len(reasons) - MAX_REASONS} other reasons")
             advice = "Correct them, or leave them out with --skip-invalid."
@@ -53,8 +53,8 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else f'{noun}s'}"
 
 
-def some(names: list[str], named: int = MAX_NAMED) -> str:
-    """Returns the first names and the number of the others: `a, b and 7 others`."""
+def listed(names: list[str], named: int = MAX_NAMED) -> str:
+    """Returns the names as a list; of many, the first and the number of the others: `a, b and 7 others`."""
     if len(names) <= named + 1:
         return ", ".join(names)
     return f"{', '.join(names[:named])} and {counted(len(names) - named, 'other')}"

@@ -47,7 +47,7 @@ def read_texts(sources: Sequence[SourceFile], options: PrepareOptions) -> Exampl
                 splits.append(source.split)
     if total == 0:
         raise UserError(f"{', '.join(str(source.path) for source in sources)}: no rows after the header.")
-    skipped = problems.settle(total, options.skip_invalid)
+    skipped = problems.counts_or_raise(total, options.skip_invalid)
     texts = values["text"]
     names, classes = classes_of(values["label"]) if options.label is not None else ((), np.zeros(len(texts), np.int64))
     if options.label is not None:
@@ -69,7 +69,7 @@ def read_texts(sources: Sequence[SourceFile], options: PrepareOptions) -> Exampl
         groups=values.get("group"),
         splits=values.get("split") or (None if splits[0] is None else [str(split) for split in splits]),
         skipped=skipped,
-        measures={"words": lengths},
+        sizes={"words": lengths},
         notes=tuple(_notes(names)),
     )
 

@@ -183,7 +183,7 @@ def _column_indices(path: Path, header: Sequence[str], columns: Sequence[str], o
     for column in columns:
         if header.count(column) > 1:
             raise UserError(f"{path} has {header.count(column)} columns named {column!r}; rename all but one.")
-    require_columns(path, header, columns, headless=options.columns is None)
+    require_columns(path, header, columns, header_optional=options.columns is None)
     return [header.index(column) for column in columns]
 
 
