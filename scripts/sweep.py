@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         directory=str(directory),
         storage=args.storage or f"sqlite:///{directory.absolute() / 'sweep.db'}",
         name=args.name or name,
-        own_code=[own.to_json() for own in own_code.describe_classes(file.own)],
+        own_code=[own.to_json() for own in own_code.describe_classes(file.own_classes)],
     )
     result = run(sweep, args.workers, args.test)
     return result, _as_text(result)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from lab10.config.experiment import BASE_CLASSES, Experiment, own_types
+from lab10.config.experiment import BASE_CLASSES, Experiment, own_component_classes
 from lab10.config.fields import option
 from lab10.config.own_modules import run_file
 from lab10.config.paths import path_of
@@ -30,12 +30,12 @@ class ExperimentFile(NamedTuple):
     Attributes:
       experiment: the experiment that it defines.
       name: the name of the file, without `.py`.
-      own: the component classes that it defines.
+      own_classes: the component classes that it defines.
     """
 
     experiment: Experiment
     name: str
-    own: tuple[type, ...]
+    own_classes: tuple[type, ...]
 
 
 def load_experiment_file(name: str) -> ExperimentFile:
@@ -100,7 +100,7 @@ def parse_training_arguments(arguments: list[str]) -> TrainingCommand:
             sys.exit(0)
         raise UserError(usage)
     file = load_experiment_file(arguments[0])
-    return apply_overrides(file.experiment, file.name, arguments[1:], file.own)
+    return apply_overrides(file.experiment, file.name, arguments[1:], file.own_classes)
 
 
 def apply_overrides(
@@ -126,7 +126,7 @@ def apply_overrides(
         for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])
     ]
     default = _replace_duration(default, arguments)
-    own = list(dict.fromkeys([*own, *own_types(default)]))
+    own = list(dict.fromkeys([*own, *own_component_classes(default)]))
     default, arguments = _replace_components(default, arguments, own)
     arguments = _normalize_booleans({"": default, "distributed.": Distributed()}, arguments)
     with_workdir = dataclasses.make_dataclass(

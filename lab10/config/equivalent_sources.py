@@ -1,9 +1,9 @@
-"""Whether two versions of a Python file compute the same: they may differ in what is there for readers."""
+"""Whether two versions of a Python file compute the same: comments, docstrings and layout may differ."""
 
 import ast
 import hashlib
 
-# Errors that a file causes which is no Python.
+# Errors that `ast` raises for a file that is not valid Python.
 _INVALID = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -13,23 +13,23 @@ def is_equivalent(a: bytes, b: bytes, ignored: str | None = None) -> bool:
     Args:
       a: a file.
       b: another one.
-      ignored: a name of a module whose assignment may differ, too.
+      ignored: a variable of the module whose assignment may differ, too.
     """
     try:
-        return _essence(a, ignored) == _essence(b, ignored)
+        return _syntax_without_docstrings(a, ignored) == _syntax_without_docstrings(b, ignored)
     except _INVALID:
         return False
 
 
-def version_of(source: bytes, ignored: str) -> str:
+def version_digest(source: bytes, ignored: str) -> str:
     """Returns a short digest that two equivalent files have in common, in one version of Python."""
     try:
-        return hashlib.sha256(_essence(source, ignored).encode()).hexdigest()[:8]
+        return hashlib.sha256(_syntax_without_docstrings(source, ignored).encode()).hexdigest()[:8]
     except _INVALID:
         return hashlib.sha256(source).hexdigest()[:8]
 
 
-def first_line(source: bytes) -> str:
+def docstring_first_line(source: bytes) -> str:
     """Returns the first line of a file's docstring, without characters that would control a terminal."""
     try:
         docstring = ast.get_docstring(ast.parse(source)) or ""
@@ -39,7 +39,7 @@ def first_line(source: bytes) -> str:
     return line if len(line) <= 100 else f"{line[:100]}…"
 
 
-def _essence(source: bytes, ignored: str | None) -> str:
+def _syntax_without_docstrings(source: bytes, ignored: str | None) -> str:
     tree = ast.parse(source)
     tree.body = [
         node

@@ -125,7 +125,7 @@ class Experiment:
         return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch(examples)
 
 
-def own_types(*values: Any) -> frozenset[type]:
+def own_component_classes(*values: Any) -> frozenset[type]:
     """Returns the components in the given configs, or specs, whose classes are not defined in lab10."""
     components = {
         type(part) for value in values for part in _nested_configs(value) if isinstance(part, (*BASE_CLASSES, Spec))
@@ -181,7 +181,7 @@ def to_json(value: Any, cls: type) -> dict[str, Any]:
       value: the object to convert.
       cls: `Experiment`, or the base class of `value`, such as `Model`. For a base class, `type` holds the class name.
     """
-    return _converter(own_types(value)).unstructure(value, unstructure_as=cls)
+    return _converter(own_component_classes(value)).unstructure(value, unstructure_as=cls)
 
 
 def from_json(value: Any, cls: type[T], own: Collection[type] = ()) -> T:

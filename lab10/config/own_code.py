@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lab10.config.experiment import own_types
+from lab10.config.experiment import own_component_classes
 from lab10.config.own_modules import module_that_defines, require_distinct_names, sha256_of
 from lab10.errors import UserError
 
@@ -63,7 +63,7 @@ session_classes: dict[str, tuple[type, ...]] = {}
 
 def describe(*configs: Any) -> list[OwnCode]:
     """Returns the code outside lab10 that the given experiment, or spec, is made of; errors as `describe_classes`."""
-    return describe_classes(own_types(*configs))
+    return describe_classes(own_component_classes(*configs))
 
 
 def describe_classes(classes: Iterable[type]) -> list[OwnCode]:
@@ -100,7 +100,7 @@ def _describe(classes: list[type]) -> OwnCode:
 
 def own_classes(*configs: Any) -> set[type]:
     """Returns the component classes of the given configs outside lab10, and the others of the files that have them."""
-    classes = set(own_types(*configs))
+    classes = set(own_component_classes(*configs))
     for own in map(module_that_defines, list(classes)):
         classes |= set(own.classes) if own is not None else set()
     return classes

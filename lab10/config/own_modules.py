@@ -15,7 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
-from lab10.config.equivalent_sources import version_of
+from lab10.config.equivalent_sources import version_digest
 from lab10.config.experiment import BASE_CLASSES
 from lab10.config.registry import VERSION_ATTRIBUTE, all_subclasses, components_of, is_built_in
 from lab10.data.dataset import Spec
@@ -91,7 +91,7 @@ def run_file(path: Path, source: bytes) -> OwnModule:
         if isinstance(error, UserError) or not isinstance(error, Exception):
             raise
         raise UserError(_describe(error, path)) from error
-    vars(module)[VERSION_ATTRIBUTE] = version_of(source, ignored="experiment")
+    vars(module)[VERSION_ATTRIBUTE] = version_digest(source, ignored="experiment")
     own = OwnModule(path, source, module, classes)
     if any(cls.__module__ == name for cls in classes):
         _run[name] = own

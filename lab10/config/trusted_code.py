@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab10.config.equivalent_sources import first_line
+from lab10.config.equivalent_sources import docstring_first_line
 from lab10.config.own_code import HOW_TO_MOVE, OWN_CODE_FOLDER, OwnCode, digest_of_module, session_classes
 from lab10.config.own_copies import read_copy
 from lab10.config.own_modules import already_run, components_in, run_file
@@ -88,7 +88,7 @@ def _explain(workdir: Path, unknown: Sequence[OwnCode]) -> str:
         if own.file is None:
             lines.append(f"  the module {own.module}, for {own.classes_in_words}")
             continue
-        says = first_line(read_copy(workdir, own))
+        says = docstring_first_line(read_copy(workdir, own))
         lines.append(
             f"  {workdir / OWN_CODE_FOLDER / own.file}, for {own.classes_in_words}{f': “{says}”' if says else ''}"
         )

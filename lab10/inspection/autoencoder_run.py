@@ -141,7 +141,7 @@ class AutoencoderRun(Run):
         figure, _ = self.plot_reconstructions(split)
         figure.savefig(directory / "reconstructions.png")
 
-    def _slow_metrics(self, split: str) -> dict[str, float | None]:
+    def _extra_metrics(self, split: str) -> dict[str, float | None]:
         if self.pca is None:
             return {"pca_reconstruction_error": None}
         errors = [self.pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._split(split))]

@@ -116,14 +116,14 @@ class Run:
         # Recorded before the metrics that take long, so that nothing is lost if the process is stopped.
         recorded = self._record(result, columns)
         try:
-            slow_metrics = self._slow_metrics(split)
+            extra_metrics = self._extra_metrics(split)
         except (KeyboardInterrupt, Interrupted):
             console.print(f"{split}, step {self.step}: {evaluation.metrics}", markup=False)
             raise
-        if slow_metrics and recorded["per_example"] is not None:
+        if extra_metrics and recorded["per_example"] is not None:
             path = Path(recorded["per_example"]).with_suffix(".json")
-            write_atomically(path, json.dumps(result | slow_metrics | recorded, indent=1).encode())
-        return result | slow_metrics | recorded, columns
+            write_atomically(path, json.dumps(result | extra_metrics | recorded, indent=1).encode())
+        return result | extra_metrics | recorded, columns
 
     def _split_metrics(self, additional: str | Sequence[str | SplitMetric]) -> list[SplitMetric]:
         """Returns the task's default metrics, those of the experiment and additional ones, each once."""
@@ -156,7 +156,7 @@ class Run:
             )
             return {"read_count": None, "per_example": None}
 
-    def _slow_metrics(self, split: str) -> dict[str, float | None]:
+    def _extra_metrics(self, split: str) -> dict[str, float | None]:
         """Returns metrics that take long, such as a baseline; overridden by subclasses."""
         return {}
 

@@ -109,11 +109,11 @@ class VAERun(AutoencoderRun):
     def save_figures(self, directory: Path) -> None:
         """Writes reconstructions.png, samples.png and latent_grid.png, of the validation split if the run has one."""
         super().save_figures(directory)
-        split = "validation" if self.config.data.validation_fraction > 0 else "train"
+        split = "validation" if self.config.data.has_validation else "train"
         self.plot_samples().savefig(directory / "samples.png")
         self.plot_latent_grid(split).savefig(directory / "latent_grid.png")
 
-    def _slow_metrics(self, split: str) -> dict[str, float | None]:
+    def _extra_metrics(self, split: str) -> dict[str, float | None]:
         bounds = self._bounds(split, EVALUATION_SAMPLES, len(self._split(split)))
         return {f"importance_weighted_bound_{EVALUATION_SAMPLES}": float(bounds.mean())}
 

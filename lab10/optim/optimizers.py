@@ -15,11 +15,11 @@ from optax import contrib
 from lab10.config.fields import is_static_zero, require_at_least, require_fraction, traced_field
 from lab10.errors import UserError
 from lab10.optim.parameter_groups import (
+    freeze_parameters,
     frozen_mask,
     parse_factors,
     require_distinct_factors,
     scale_by_factors,
-    train_others,
 )
 from lab10.optim.schedules import Constant, Schedule
 
@@ -75,7 +75,7 @@ class Optimizer(abc.ABC):
         if self.learning_rate_factors:
             transformations.append(scale_by_factors(parse_factors(self.learning_rate_factors)))
         transformation = optax.chain(*transformations)
-        return train_others(transformation, self.freeze) if self.freeze else transformation
+        return freeze_parameters(transformation, self.freeze) if self.freeze else transformation
 
     def apply_updates(self, params: optax.Params, updates: optax.Updates) -> optax.Params:
         """Adds updates to the parameters, except to frozen ones: adding 0 would change the bits of -0.0."""

@@ -8,7 +8,7 @@ import jax
 import optax
 
 from lab10.errors import UserError
-from lab10.optim.parameter_paths import by_path, path_name, require_matches, selected
+from lab10.optim.parameter_paths import by_path, matches_any, path_name, require_matches
 
 FREEZE, FACTORS = "--optimizer.freeze", "--optimizer.learning-rate-factors"
 
@@ -45,12 +45,12 @@ def frozen_mask(freeze: Sequence[str], params: Any) -> Any:
     """
     paths = by_path(params)
     require_matches(FREEZE, freeze, paths)
-    if all(selected(freeze, path) for path in paths):
+    if all(matches_any(freeze, path) for path in paths):
         raise UserError(f"{FREEZE} {' '.join(freeze)} freezes every parameter, so nothing would be learned.")
-    return jax.tree_util.tree_map_with_path(lambda path, _: selected(freeze, path_name(path)), params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: matches_any(freeze, path_name(path)), params)
 
 
-def train_others(optimizer: optax.GradientTransformation, freeze: Sequence[str]) -> optax.GradientTransformation:
+def freeze_parameters(optimizer: optax.GradientTransformation, freeze: Sequence[str]) -> optax.GradientTransformation:
     """Applies an optimizer to the parameters that are not frozen.
 
     Frozen parameters have an update of 0 and no state, and their gradients do not count for the norm that is clipped.
@@ -67,7 +67,7 @@ def scale_by_factors(factors: Mapping[str, float]) -> optax.GradientTransformati
 
     def factor(path: Any) -> float:
         name = path_name(path)
-        return next((value for pattern, value in factors.items() if selected([pattern], name)), 1.0)
+        return next((value for pattern, value in factors.items() if matches_any([pattern], name)), 1.0)
 
     def init(params: Any) -> optax.EmptyState:
         return optax.EmptyState()
@@ -87,10 +87,10 @@ def require_distinct_factors(factors: Mapping[str, float], freeze: Sequence[str]
     paths = by_path(params)
     require_matches(FACTORS, factors, paths)
     for pattern in factors:
-        if all(selected(freeze, path) for path in paths if selected([pattern], path)):
+        if all(matches_any(freeze, path) for path in paths if matches_any([pattern], path)):
             raise UserError(f"{FACTORS}: all that {pattern!r} matches is frozen by {FREEZE}; drop one of the two.")
     for path in paths:
-        if len(matching := [pattern for pattern in factors if selected([pattern], path)]) > 1:
+        if len(matching := [pattern for pattern in factors if matches_any([pattern], path)]) > 1:
             raise UserError(
                 f"{FACTORS}: {' and '.join(map(repr, matching))} both match {path}. Give each parameter one factor."
             )

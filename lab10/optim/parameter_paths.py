@@ -25,7 +25,7 @@ def path_name(path: Sequence[Any]) -> str:
     return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
 
 
-def selected(patterns: Iterable[str], path: str) -> bool:
+def matches_any(patterns: Iterable[str], path: str) -> bool:
     """Returns whether one of the patterns matches the path."""
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
@@ -38,18 +38,18 @@ def require_matches(option: str, patterns: Iterable[str], paths: Iterable[str]) 
     """
     paths = list(paths)
     for pattern in patterns:
-        if not any(selected([pattern], path) for path in paths):
+        if not any(matches_any([pattern], path) for path in paths):
             parts = {"/".join(path.split("/")[:depth]) for path in paths for depth in range(1, path.count("/") + 2)}
             near = difflib.get_close_matches(pattern.rstrip("/*"), sorted(parts), n=3, cutoff=0.4)
             # A pattern that selects what the closest name holds: a module needs `/*`, a parameter does not.
             near = [part if part in paths else f"{part}/*" for part in near]
             raise UserError(
                 f"{option} {pattern!r} matches no parameter of the model. "
-                + (f"The closest are {', '.join(near)}." if near else f"The parameters are {summary(paths)}.")
+                + (f"The closest are {', '.join(near)}." if near else f"The parameters are {summarize_paths(paths)}.")
             )
 
 
-def summary(paths: Iterable[str], at_most: int = 8) -> str:
+def summarize_paths(paths: Iterable[str], at_most: int = 8) -> str:
     """Returns the paths as one line of text; if they are many, the number in each module and the first few names."""
     paths = list(paths)
     if len(paths) <= at_most:

@@ -77,8 +77,8 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
             f"latents-{name}",
             png(plot_projection(projection, labels, autoencoder.spec.class_names)),
             f"Latent vectors of the {split} split, of size {latents.shape[1]}, on their first two principal "
-            f"components, which explain {100 * sum(projection.share):.0f} % of the variance. Colors are classes, named "
-            "at their medians. Training did not use the labels.",
+            f"components, which explain {100 * sum(projection.explained_variance_ratio):.0f} % of the variance. Colors "
+            "are classes, named at their medians. Training did not use the labels.",
             "The latent space",
         )
     )

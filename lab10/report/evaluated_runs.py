@@ -27,7 +27,7 @@ class EvaluatedRun:
       name: the shortest end of the path that distinguishes the run from the others.
       directory: the workdir, as given by the user.
       run: the restored run.
-      lines: the lines of metrics.jsonl.
+      metric_lines: the lines of metrics.jsonl.
       result: the result of `Run.evaluate`.
       per_example: metrics and predictions, [examples] each, and `example`, their row ids in the TFDS split.
       content_sha256: digest of the dataset that the run was trained on.
@@ -36,13 +36,13 @@ class EvaluatedRun:
     name: str
     directory: str
     run: Run
-    lines: list[dict[str, Any]]
+    metric_lines: list[dict[str, Any]]
     result: dict[str, Any]
     per_example: dict[str, np.ndarray]
     content_sha256: str
 
     @property
-    def metrics(self) -> list[str]:
+    def metric_names(self) -> list[str]:
         """Names of the metrics of the task, without `loss` if another metric has the same values."""
         names = list(self.run.config.task.metrics)
         twins = [name for name in names[1:] if np.array_equal(self.per_example[name], self.per_example["loss"])]
@@ -131,7 +131,7 @@ def require_one_task(experiments: dict[str, Experiment]) -> None:
 def common_metrics(runs: Sequence[EvaluatedRun]) -> list[str]:
     """Returns the metrics that all runs have; without `loss` if their tasks differ, because each minimizes its own."""
     tasks = {type(run.run.config.task) for run in runs}
-    common = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+    common = [name for name in runs[0].metric_names if all(name in run.metric_names for run in runs)]
     return [name for name in common if name != "loss" or len(tasks) == 1]
 
 

@@ -123,7 +123,7 @@ def plot_projection(projection: Projection, labels: Int[np.ndarray, " examples"]
             box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colors(int(label) % colors.N)}
             axes.text(x, y, printable(class_names[label]), bbox=box, ha="center", va="center", fontsize=9)
     for set_label, i in ((axes.set_xlabel, 0), (axes.set_ylabel, 1)):
-        set_label(f"principal component {i + 1} ({100 * projection.share[i]:.0f} % of the variance)")
+        set_label(f"principal component {i + 1} ({100 * projection.explained_variance_ratio[i]:.0f} % of the variance)")
     _clear(axes)
     return figure
 

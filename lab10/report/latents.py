@@ -20,11 +20,11 @@ class Projection:
 
     Attributes:
       points: coordinates; the second is 0 if the latent size is 1.
-      share: fraction of the variance that each coordinate explains.
+      explained_variance_ratio: fraction of the variance that each coordinate explains.
     """
 
     points: Float[np.ndarray, "examples 2"]
-    share: tuple[float, float]
+    explained_variance_ratio: tuple[float, float]
 
 
 def project(latents: Float[np.ndarray, "examples latent"]) -> Projection:

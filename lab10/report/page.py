@@ -20,7 +20,7 @@ class Table:
       rows: cells of each row.
       caption: text below the table.
       first_number_column: index of the first right-aligned column; None: no column is right-aligned.
-      strong: indices of the rows in bold, which summarize the rows before them.
+      bold_rows: indices of the rows in bold, which summarize the rows before them.
     """
 
     template: ClassVar[str] = "table"
@@ -29,7 +29,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str = ""
     first_number_column: int | None = None
-    strong: frozenset[int] = frozenset()
+    bold_rows: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ColoredText:
     note: str
 
     @property
-    def greatest(self) -> float:
+    def max_influence(self) -> float:
         """The largest absolute influence of a word, which gets the full color."""
         return max((abs(word.influence) for word in self.words), default=0.0) or 1.0
 

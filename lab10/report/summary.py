@@ -36,21 +36,21 @@ def figures_section(groups: Sequence[SeedGroup], estimates: Estimates, split: st
         if name not in estimates and isinstance(groups[0].first_run.result[name], float) and name != "loss"
     ]
     rows: list[list[str]] = []
-    strong = set()
+    bold_rows = set()
     for group in groups:
         for i, run in enumerate(group.runs):
             fields = flatten(run.run.config)
             of_run = [run.name, *(str(fields[name]) for name in shown), f"{run.run.step:,}"]
             of_run += [f"{run.result['examples']:,}", f"{count_parameters(run.run.params):,}"]
             of_run += [format_estimate(of_groups[group.name][i]) for of_groups in estimates.values()]
-            rows.append(of_run + [number(run.result.get(name)) for name in references])
+            rows.append(of_run + [format_number(run.result.get(name)) for name in references])
         if len(group.runs) > 1:
-            strong.add(len(rows))
+            bold_rows.add(len(rows))
             over_seeds = [spread([one.value for one in of_groups[group.name]]) for of_groups in estimates.values()]
             rows.append(
                 [f"{group.name}, mean ± deviation of {len(group.runs)} seeds", *("" for _ in range(len(shown) + 3))]
                 + [
-                    f"{number(of_metric.mean)} ± {number(of_metric.deviation, of_metric.mean)}"
+                    f"{format_number(of_metric.mean)} ± {format_number(of_metric.deviation, of_metric.mean)}"
                     for of_metric in over_seeds
                 ]
                 + ["" for _ in references]
@@ -66,7 +66,7 @@ def figures_section(groups: Sequence[SeedGroup], estimates: Estimates, split: st
         f"95 % confidence intervals in parentheses: {'; '.join(intervals[name] for name in sorted(methods))}. "
         "They account for the sample of examples, not for the seed."
     )
-    blocks: list[Block] = [Table(header, rows, caption, first_number_column=1, strong=frozenset(strong))]
+    blocks: list[Block] = [Table(header, rows, caption, first_number_column=1, bold_rows=frozenset(bold_rows))]
     blocks += _recall_tables(_runs(groups))
     if len(_runs(groups)) > 1:
         drawn = f"Results on the {split} split, one line per run, with 95 % confidence intervals."
@@ -79,7 +79,7 @@ def _recall_tables(runs: Sequence[EvaluatedRun]) -> list[Table]:
     classes = list(runs[0].result.get("recall", {}))
     if not 0 < len(classes) <= MAX_RECALL_CLASSES or any(list(run.result.get("recall", {})) != classes for run in runs):
         return []
-    rows = [[run.name, *(number(run.result["recall"][name]) for name in classes)] for run in runs]
+    rows = [[run.name, *(format_number(run.result["recall"][name]) for name in classes)] for run in runs]
     caption = "Recall: the share of the examples of each class that are classified correctly."
     return [Table(["run", *classes], rows, caption, first_number_column=1)]
 
@@ -101,8 +101,8 @@ def differences_section(groups: Sequence[SeedGroup]) -> Section | None:
 def curves_section(groups: Sequence[SeedGroup]) -> Section:
     """Draws the learning curves over epochs."""
     curves = {}
-    for metric in groups[0].first_run.metrics:
-        of_groups = {group.name: mean_curves([run.lines for run in group.runs], metric) for group in groups}
+    for metric in groups[0].first_run.metric_names:
+        of_groups = {group.name: mean_curves([run.metric_lines for run in group.runs], metric) for group in groups}
         if any(of_groups.values()):
             curves[metric] = {name: of_group for name, of_group in of_groups.items() if of_group}
     if not curves:
@@ -167,7 +167,7 @@ def _runs(groups: Sequence[SeedGroup]) -> list[EvaluatedRun]:
     return [run for group in groups for run in group.runs]
 
 
-def number(value: float | None, like: float | None = None, sign: str = "") -> str:
+def format_number(value: float | None, like: float | None = None, sign: str = "") -> str:
     """Formats a number with four decimals below 10 and fewer above: `0.8838`, `7.0974`, `12.353`; empty for None.
 
     Args:
@@ -184,8 +184,9 @@ def number(value: float | None, like: float | None = None, sign: str = "") -> st
 def format_estimate(one: Estimate, sign: str = "") -> str:
     """Formats a mean and its interval: `0.8838 (0.8790 to 0.8885)`."""
     if one.low is None:
-        return number(one.value, sign=sign)
-    return f"{number(one.value, sign=sign)} ({number(one.low, one.value, sign)} to {number(one.high, one.value, sign)})"
+        return format_number(one.value, sign=sign)
+    low, high = (format_number(end, one.value, sign) for end in (one.low, one.high))
+    return f"{format_number(one.value, sign=sign)} ({low} to {high})"
 
 
 def format_p_value(p_value: float) -> str:

@@ -103,7 +103,7 @@ class Sweep:
         arguments = [*self.overrides, *to_arguments(values), "--seed"]
         return [apply_overrides(default, self.experiment, [*arguments, str(seed)], own)[0] for seed in self.seeds]
 
-    def program(self, values: Mapping[str, Value]) -> str:
+    def program_key(self, values: Mapping[str, Value]) -> str:
         """Returns a key that is equal for two trials exactly if their runs can be trained as one program."""
         return repr(static_signature(self.experiments(values)[0]))
 
@@ -115,9 +115,9 @@ class Sweep:
         """
         space = parse_space(self.vary)
         if self.sampler == "grid":
-            return sorted(grid(space), key=self.program)
+            return sorted(grid(space), key=self.program_key)
         drawn = optuna.create_study(sampler=SAMPLERS["random"](0))
-        return sorted((drawn.ask(space).params for _ in range(NUM_CHECKED_TRIALS)), key=self.program)
+        return sorted((drawn.ask(space).params for _ in range(NUM_CHECKED_TRIALS)), key=self.program_key)
 
     def workdirs(self, trial: optuna.Trial | FrozenTrial) -> list[Path]:
         """Returns the workdirs of a trial, one for each seed. Retries of a trial use the same workdirs."""

@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     max_vmapped = sweep.max_vmapped or default_max_vmapped()
     while not all(trial.state.is_finished() for trial in study.trials()):
         with study.claim_trials(max(1, max_vmapped // len(sweep.seeds))) as trials:
-            trials.sort(key=lambda trial: sweep.program(trial.params))
-            for _, group in itertools.groupby(trials, lambda trial: sweep.program(trial.params)):
+            trials.sort(key=lambda trial: sweep.program_key(trial.params))
+            for _, group in itertools.groupby(trials, lambda trial: sweep.program_key(trial.params)):
                 train_trials(sweep, study.study, list(group), max_vmapped)
         if not trials:  # other workers run the last ones, and may be killed
             time.sleep(POLL_SECONDS)

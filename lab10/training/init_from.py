@@ -13,7 +13,7 @@ from lab10.config.experiment import Experiment
 from lab10.data.dataset import OpenDataset
 from lab10.data.texts import TextSpec
 from lab10.errors import UserError
-from lab10.optim.parameter_paths import by_path, require_matches, selected, summary, with_leaves
+from lab10.optim.parameter_paths import by_path, matches_any, require_matches, summarize_paths, with_leaves
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.state import Params, init_params
 from lab10.training.step import StepFunctions
@@ -38,7 +38,7 @@ def load_params(experiment: Experiment, dataset: OpenDataset, steps: StepFunctio
     assert directory is not None
     here = by_path(abstract)
     require_matches("--init-only", patterns, here)
-    wanted = [path for path in here if not patterns or selected(patterns, path)]
+    wanted = [path for path in here if not patterns or matches_any(patterns, path)]
     workdir = Workdir(directory)
     try:
         _require_same_words(workdir, experiment, dataset, wanted, steps)
@@ -48,11 +48,11 @@ def load_params(experiment: Experiment, dataset: OpenDataset, steps: StepFunctio
     taken = {path: there[path] for path in wanted if path in there and _fits(there[path], here[path])}
     left = {path: _reason(there.get(path), here[path], path in wanted) for path in here if path not in taken}
     for pattern in patterns or ("*",):
-        if not any(selected([pattern], path) for path in taken):
-            reasons = [f"{path} ({why})" for path, why in left.items() if selected([pattern], path)]
+        if not any(matches_any([pattern], path) for path in taken):
+            reasons = [f"{path} ({why})" for path, why in left.items() if matches_any([pattern], path)]
             raise UserError(
                 f"--init-from {directory}: nothing fits{f' of --init-only {pattern!r}' if patterns else ''}. Of this "
-                f"model: {', '.join(reasons[:5])}{', …' * (len(reasons) > 5)}. That run has {summary(there)}."
+                f"model: {', '.join(reasons[:5])}{', …' * (len(reasons) > 5)}. That run has {summarize_paths(there)}."
             )
     _report(directory, step, taken, left)
     return taken
@@ -92,10 +92,10 @@ def _reason(there: Any, here: Any, is_wanted: bool) -> str:
 
 def _report(directory: str, step: int, taken: ParamsByPath, left: Mapping[str, str]) -> None:
     count = f"{len(taken)} of {len(taken) + len(left)}" if left else f"all {len(taken)}"
-    lines = [f"From {directory}, step {step}, {count} parameters: {summary(taken)}"]
+    lines = [f"From {directory}, step {step}, {count} parameters: {summarize_paths(taken)}"]
     if left:
         few = len(left) <= 8
-        named = ", ".join(f"{path} ({why})" for path, why in left.items()) if few else summary(left)
+        named = ", ".join(f"{path} ({why})" for path, why in left.items()) if few else summarize_paths(left)
         lines.append(f"Initialized at random: {named}")
     console.print("\n".join(lines), markup=False)
 
@@ -130,7 +130,7 @@ def _require_same_words(
         )
     if of_words := [path for path in wanted if path in word_parameters(steps)]:
         raise UserError(
-            f"that run {what}, and --init-only selects {summary(of_words)}, of which each row means a word. "
+            f"that run {what}, and --init-only selects {summarize_paths(of_words)}, of which each row means a word. "
             "Give patterns without them."
         )
 

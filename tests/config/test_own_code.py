@@ -106,7 +106,7 @@ def test_the_file_is_copied_and_its_digest_recorded(page, workdir, write_config)
 
 def test_a_run_of_classes_of_lab10_has_no_code_of_its_own(page, workdir, write_config):
     unused = page(PAGE.replace(", model=Tied(gain=2.0)", ""))
-    assert unused.own, "a class that the experiment does not use"
+    assert unused.own_classes, "a class that the experiment does not use"
     write_config(unused.experiment)
     assert "own_code" not in json.loads(workdir.config_path.read_text())
     assert not (workdir.path / "own_code").exists()
@@ -267,7 +267,7 @@ class Nothing(NoTransform):
 
 experiment = load_experiment("mnist_pca")[0]
 """
-    (nothing,) = page(transform, "other/page.py").own
+    (nothing,) = page(transform, "other/page.py").own_classes
     experiment = page().experiment
     both = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, transform=nothing()))
     assert "classes of two files named page.py" in refusal(write_config, both)

@@ -31,7 +31,7 @@ def folder(sample_experiment, made_once):
     def make(folder):
         train(RunWriter(sample_experiment(), Workdir(folder / "first")))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(AutoencoderRun, "_slow_metrics", lambda *_: {"pca_reconstruction_error": 7.0})
+            patch.setattr(AutoencoderRun, "_extra_metrics", lambda *_: {"pca_reconstruction_error": 7.0})
             result = load(folder / "first").evaluate("test")
         Workdir(folder / "first").record_evaluation("validation", {"loss": 0.0})
         Workdir(folder / "first").record_evaluation("test", result)

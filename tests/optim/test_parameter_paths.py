@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.errors import UserError
-from lab10.optim.parameter_paths import by_path, require_matches, selected, summary, with_leaves
+from lab10.optim.parameter_paths import by_path, matches_any, require_matches, summarize_paths, with_leaves
 
 PATHS = ("embedding/embedding", "encoder/dense_0/kernel", "encoder/dense_0/bias", "lstm/bias")
 
@@ -32,12 +32,12 @@ def test_the_path_of_a_parameter_is_its_names_with_slashes():
     ],
 )
 def test_a_star_matches_slashes_and_a_pattern_the_whole_path(pattern, matched):
-    assert tuple(path for path in PATHS if selected([pattern], path)) == matched
+    assert tuple(path for path in PATHS if matches_any([pattern], path)) == matched
 
 
 @given(st.lists(st.text(max_size=6), max_size=3), st.sampled_from(PATHS))
 def test_any_text_is_a_pattern(patterns, path):
-    assert selected(patterns, path) == any(selected([pattern], path) for pattern in patterns)
+    assert matches_any(patterns, path) == any(matches_any([pattern], path) for pattern in patterns)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_pattern_that_matches_nothing_suggests_the_closest_path(pattern, near)
 
 
 def test_many_paths_are_counted():
-    assert summary(PATHS) == ", ".join(PATHS)
+    assert summarize_paths(PATHS) == ", ".join(PATHS)
     many = [f"encoder/layer_{i}/kernel" for i in range(20)] + ["dense/bias"]
-    assert summary(many) == (
+    assert summarize_paths(many) == (
         "20 in encoder, 1 in dense (encoder/layer_0/kernel, encoder/layer_1/kernel, encoder/layer_2/kernel, …)"
     )

@@ -15,15 +15,15 @@ def test_the_projection_keeps_the_plane_of_largest_variance():
     found = project(latents)
     distances = np.linalg.norm(found.points[:, None] - found.points[None], axis=-1)
     np.testing.assert_allclose(distances, np.linalg.norm(plane[:, None] - plane[None], axis=-1), atol=0.1)
-    assert 0.999 < sum(found.share) <= 1.0001
-    assert found.share[0] > found.share[1]
+    assert 0.999 < sum(found.explained_variance_ratio) <= 1.0001
+    assert found.explained_variance_ratio[0] > found.explained_variance_ratio[1]
 
 
 def test_a_one_dimensional_latent_space_is_drawn_on_a_line():
     found = project(np.arange(5, dtype=np.float32)[:, None])
     assert np.ptp(found.points[:, 0]) == 4
     np.testing.assert_array_equal(found.points[:, 1], 0)
-    assert project(np.ones((3, 4), np.float32)).share == (0, 0)
+    assert project(np.ones((3, 4), np.float32)).explained_variance_ratio == (0, 0)
 
 
 def test_traversals_pass_through_the_mean_in_standard_deviations():

@@ -27,7 +27,7 @@ def tiny_png():
 def page_of(text):
     """A page with the text wherever there can be one."""
     blocks = [
-        Table([text, text], [[text, text], [text, text]], text, first_number_column=1, strong=frozenset({1})),
+        Table([text, text], [[text, text], [text, text]], text, first_number_column=1, bold_rows=frozenset({1})),
         PageImage(text, tiny_png(), text, text),
         ColoredText(text, [ColoredWord(text, 1.5), ColoredWord(text, -0.5), ColoredWord(text, 0.0)], text),
         Paragraph(text),

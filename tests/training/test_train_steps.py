@@ -59,7 +59,7 @@ def own(tmp_path_factory):
     (sam,) = re.findall(r"```python\n(@dataclasses.*?class SAM.*?)```", DOCUMENT.read_text(), re.S)
     path = tmp_path_factory.mktemp("steps") / "my_steps.py"
     path.write_text(HEAD + sam + ACCUMULATION)
-    return {cls.__name__: cls for cls in load_experiment_file(str(path)).own}
+    return {cls.__name__: cls for cls in load_experiment_file(str(path)).own_classes}
 
 
 @pytest.fixture(scope="module")

@@ -188,8 +188,9 @@ def _require_whole_groups(examples: Examples, splits: dict[str, np.ndarray]) -> 
                 torn[group] = f"{split_of[group]} and {name}"
     if torn:
         group = min(torn)
+        names = listed([repr(name[:40]) for name in sorted(torn)])
         raise UserError(
-            f"{counted(len(torn), 'group')} in more than one split: {listed([repr(name[:40]) for name in sorted(torn)])} "
+            f"{counted(len(torn), 'group')} in more than one split: {names} "
             f"({group[:40]!r} is in {torn[group]}).\n"
             "Move each group to one split, leave --group out, or leave out what names the splits."
         )

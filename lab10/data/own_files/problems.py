@@ -54,7 +54,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def listed(names: list[str], named: int = MAX_NAMED) -> str:
-    """Returns the names as a list; of many, the first and the number of the others: `a, b and 7 others`."""
+    """Returns names as text; of many, the first ones and the number of the others: `a, b and 7 others`."""
     if len(names) <= named + 1:
         return ", ".join(names)
     return f"{', '.join(names[:named])} and {counted(len(names) - named, 'other')}"
