@@ -32,27 +32,27 @@ WARM_UP_LINES = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Load:
+class Workload:
     """A training run to be timed.
 
     Attributes:
       data: the name of an offline sample.
       batch_size: examples in a step.
       log_every: steps between two lines of metrics; whole epochs, so that lines stand for the same work.
-      lines: of metrics in a run.
+      num_lines: number of lines of metrics in a run.
     """
 
     data: str
     batch_size: int
     log_every: int
-    lines: int
+    num_lines: int
 
 
 # About 3.5 s of steps after the warm-up, on two cores.
-TASKS: dict[str, Load] = {
-    "imdb_lstm": Load("synthetic_reviews", batch_size=32, log_every=225, lines=14),
-    "mnist_pca": Load("mnist_sample", batch_size=32, log_every=2260, lines=14),
-    "mnist_autoencoder": Load("mnist_sample", batch_size=128, log_every=290, lines=14),
+TASKS: dict[str, Workload] = {
+    "imdb_lstm": Workload("synthetic_reviews", batch_size=32, log_every=225, num_lines=14),
+    "mnist_pca": Workload("mnist_sample", batch_size=32, log_every=2260, num_lines=14),
+    "mnist_autoencoder": Workload("mnist_sample", batch_size=128, log_every=290, num_lines=14),
 }
 
 
@@ -76,7 +76,7 @@ def run_command(arguments: list[str], description: str | None) -> tuple[dict[str
     return result, markdown(result)
 
 
-def compare(root: Path, revision: str, pairs: int, tasks: Mapping[str, Load]) -> dict[str, Any]:
+def compare(root: Path, revision: str, pairs: int, tasks: Mapping[str, Workload]) -> dict[str, Any]:
     """Times pairs of runs, one of the working tree and one of the revision.
 
     Args:
@@ -101,9 +101,9 @@ def compare(root: Path, revision: str, pairs: int, tasks: Mapping[str, Load]) ->
         with worktree(root, commit, folder / "tree"):
             trees = {BEFORE: folder / "tree", NOW: root}
             rows = []
-            for task, load in tasks.items():
-                raw = take_turns(trees, task, load, pairs, folder)
-                rows.append({"task": task, **dataclasses.asdict(load), **summary(raw), "raw_pairs": raw})
+            for task, workload in tasks.items():
+                raw = take_turns(trees, task, workload, pairs, folder)
+                rows.append({"task": task, **dataclasses.asdict(workload), **summary(raw), "raw_pairs": raw})
     return {
         "before": {"revision": revision, "commit": commit},
         "now": now,
@@ -113,7 +113,9 @@ def compare(root: Path, revision: str, pairs: int, tasks: Mapping[str, Load]) ->
     }
 
 
-def take_turns(trees: Mapping[str, Path], task: str, load: Load, pairs: int, folder: Path) -> list[dict[str, Any]]:
+def take_turns(
+    trees: Mapping[str, Path], task: str, workload: Workload, pairs: int, folder: Path
+) -> list[dict[str, Any]]:
     """Times pairs of runs in the order AB, BA, AB, …, so that neither side profits from coming second.
 
     One run of each side goes first and is not counted; it fills that side's cache of compiled programs.
@@ -124,23 +126,23 @@ def take_turns(trees: Mapping[str, Path], task: str, load: Load, pairs: int, fol
     order = (BEFORE, NOW)
     say(f"{task}: one run of each side to warm up, then {pairs} pairs")
     for side in order:
-        time_a_step(trees[side], task, load, folder / side)
+        time_a_step(trees[side], task, workload, folder / side)
     raw: list[dict[str, Any]] = []
     for number in range(1, pairs + 1):
-        pair = {side: time_a_step(trees[side], task, load, folder / side) for side in order}
+        pair = {side: time_a_step(trees[side], task, workload, folder / side) for side in order}
         raw.append({**pair, "first": order[0]})
         say(f"{task}: pair {number}/{pairs}, now/before {pair[NOW] / pair[BEFORE]:.3f}")
         order = order[::-1]
     return raw
 
 
-def time_a_step(tree: Path, task: str, load: Load, folder: Path) -> float:
+def time_a_step(tree: Path, task: str, workload: Workload, folder: Path) -> float:
     """Trains once with the code of a tree, and returns the seconds that a step took after the warm-up.
 
     Args:
       tree: a checkout of the repository.
       task: the experiment's name.
-      load: how to run it.
+      workload: how to run it.
       folder: where this tree keeps its caches.
 
     Raises:
@@ -149,10 +151,18 @@ def time_a_step(tree: Path, task: str, load: Load, folder: Path) -> float:
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         # Only options that have been there since the first revision.
-        steps = load.log_every * load.lines
-        command = [sys.executable, str(tree / "scripts" / "train.py"), task, "--data.name", load.data]
-        command += ["--batch-size", str(load.batch_size), "--steps", str(steps), "--seed", "0"]
-        command += ["--log-every", str(load.log_every), "--evaluate-every", str(steps), "--workdir", workdir, "--json"]
+        steps = workload.log_every * workload.num_lines
+        command = [sys.executable, str(tree / "scripts" / "train.py"), task, "--data.name", workload.data]
+        command += ["--batch-size", str(workload.batch_size), "--steps", str(steps), "--seed", "0"]
+        command += [
+            "--log-every",
+            str(workload.log_every),
+            "--evaluate-every",
+            str(steps),
+            "--workdir",
+            workdir,
+            "--json",
+        ]
         environment = {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(tree), os.environ.get("PYTHONPATH")))),
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),

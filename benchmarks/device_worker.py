@@ -86,7 +86,7 @@ def peer_of(framework: str, case: Case, arrays: Arrays) -> Peer:
 
 
 def measure(
-    framework: str, case: Case, arrays: Arrays, calls: Callable[[], int], max_steps: int | None
+    framework: str, case: Case, arrays: Arrays, cudnn_calls: Callable[[], int], max_steps: int | None
 ) -> dict[str, Any]:
     """The seconds a step of each repeat, after some that are not counted.
 
@@ -94,7 +94,7 @@ def measure(
       framework: the framework.
       case: what to time.
       arrays: those of its task.
-      calls: counts the calls of cuDNN so far.
+      cudnn_calls: counts the calls of cuDNN so far.
       max_steps: steps of each repeat; None: as many as there is time for.
     """
     if case.members is not None:
@@ -102,7 +102,7 @@ def measure(
         seconds = members_seconds(case, arrays, steps)
         build_seconds = time.perf_counter() - began - sum(seconds) * steps
         return {"seconds_per_step": seconds, "steps": steps, "build_seconds": build_seconds}
-    peer, before = peer_of(framework, case, arrays), calls()
+    peer, before = peer_of(framework, case, arrays), cudnn_calls()
     _, build_seconds = timed(peer.first_step)
     # A whole epoch has all lengths, each of which is a program to compile.
     peer.max_steps = max_steps or (None if case.variant == "buckets" else WARM_UP_STEPS)
@@ -114,16 +114,16 @@ def measure(
     seconds = [timed(peer.epoch)[1] / peer.steps for _ in range(REPEATS)]
     answer = {"seconds_per_step": seconds, "steps": peer.steps, "build_seconds": build_seconds}
     answer["warm_up_seconds"] = warm_up
-    return answer | ({"cudnn_calls_traced": calls() - before} if framework == "keras-jax" else {})
+    return answer | ({"cudnn_calls_traced": cudnn_calls() - before} if framework == "keras-jax" else {})
 
 
 def members_seconds(case: Case, arrays: Arrays, steps: int) -> list[float]:
     """Seconds a step of runs that differ in their seeds, trained together."""
-    from benchmarks.stepping import stand_in, step_seconds
+    from benchmarks.step_times import load_with_random_data, step_seconds
     from lab10.training.ensemble import stack
     from lab10.training.step import StepFunctions
 
-    experiment, spec, split = stand_in(case.task, 4096, arrays["train_inputs"].shape[1])
+    experiment, spec, split = load_with_random_data(case.task, 4096, arrays["train_inputs"].shape[1])
     functions = StepFunctions(experiment, spec, 10_000)
     state = functions.init_state(functions.init_params())
     assert case.members is not None
@@ -163,11 +163,11 @@ def count_cudnn_calls() -> Callable[[], int]:
     return lambda: calls
 
 
-def answers(framework: str, part: str, folder: Path, short: bool, seconds: float) -> Iterator[dict[str, Any]]:
+def measurements(framework: str, part: str, folder: Path, short: bool, seconds: float) -> Iterator[dict[str, Any]]:
     """The device, and then the measurement or the error of each case of a part."""
     end = time.perf_counter() + seconds
     yield device_of(framework)
-    calls = count_cudnn_calls() if framework == "keras-jax" else lambda: 0
+    cudnn_calls = count_cudnn_calls() if framework == "keras-jax" else lambda: 0
     arrays = {task: load_arrays(folder / f"{task}.npz") for task in (LSTM, AUTOENCODER)}
     for case in CASES[framework][part]:
         if short and (case.hidden not in (None, HIDDEN) or (case.members or 0) > 8):
@@ -177,7 +177,7 @@ def answers(framework: str, part: str, folder: Path, short: bool, seconds: float
             yield row | {"error": "no time left"}
             continue
         try:
-            yield row | measure(framework, case, arrays[case.task], calls, 2 if short else None)
+            yield row | measure(framework, case, arrays[case.task], cudnn_calls, 2 if short else None)
         except Exception as error:  # the other cases do not depend on it
             yield row | {"error": f"{type(error).__name__}: {str(error)[:500]}"}
 
@@ -191,5 +191,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=600.0)
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    for answer in answers(options.framework, options.part, options.folder, options.short, options.seconds):
+    for answer in measurements(options.framework, options.part, options.folder, options.short, options.seconds):
         print(json.dumps({"framework": options.framework} | answer), flush=True)

@@ -21,9 +21,9 @@ from worker import (
     Peer,
     batches,
     load_arrays,
-    padding_behind,
     peer_parser,
     pixels_of,
+    right_padded,
     serve,
 )
 
@@ -146,7 +146,7 @@ class FlaxPeer(Peer):
         inputs = self.arrays[f"{split}_inputs"]
         if self.task != "imdb_lstm":
             return {"inputs": pixels_of(inputs)}
-        tokens, lengths = padding_behind(inputs)
+        tokens, lengths = right_padded(inputs)
         return {"inputs": tokens, "lengths": lengths, "labels": self.arrays[f"{split}_labels"].astype(np.float32)}
 
 

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.stepping import STEPS, stand_in, step_seconds
+from benchmarks.step_times import STEPS, load_with_random_data, step_seconds
 from lab10.models.text_classifiers import LSTM
 from lab10.training.step import StepFunctions
 
@@ -26,7 +26,9 @@ def time_a_step(task: str, **setting: int) -> float:
       **setting: one of `length` (ids in every text), `hidden`, `batch_size`, `examples` (rows of the dataset).
     """
     batch_size, steps = setting.get("batch_size", 32), STEPS[task]
-    experiment, spec, split = stand_in(task, setting.get("examples", steps * batch_size), setting.get("length", 250))
+    experiment, spec, split = load_with_random_data(
+        task, setting.get("examples", steps * batch_size), setting.get("length", 250)
+    )
     model = experiment.model
     if isinstance(model, LSTM):
         model = dataclasses.replace(model, hidden_size=setting.get("hidden", model.hidden_size))

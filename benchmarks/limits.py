@@ -37,7 +37,7 @@ def mlp_operations(batch: float, widths: Sequence[int]) -> float:
     return 2 * batch * (3 * sum(products) - products[0])
 
 
-def operations_a_step(task: str, train_inputs: np.ndarray) -> dict[str, float]:
+def operations_per_step(task: str, train_inputs: np.ndarray) -> dict[str, float]:
     """Floating-point operations of an average step of an epoch: on `real` positions, and with the `padded` ones."""
     steps = -(-len(train_inputs) // BATCH_SIZE)
     batch = len(train_inputs) / steps
@@ -48,7 +48,7 @@ def operations_a_step(task: str, train_inputs: np.ndarray) -> dict[str, float]:
     return {"real": operations, "padded": operations}
 
 
-class ProductRate:
+class MatmulRate:
     """Operations a second of a float32 matrix product, measured now and then while a benchmark runs."""
 
     def __init__(self, size: int = PRODUCT_SIZE):
@@ -81,6 +81,6 @@ class ProductRate:
         return product
 
 
-def shares_of_limit(operations: dict[str, float], seconds_a_step: float, rate: float) -> dict[str, float]:
+def shares_of_limit(operations: dict[str, float], seconds_per_step: float, rate: float) -> dict[str, float]:
     """The share of the measured rate that a step reaches, for each way of counting."""
-    return {kind: count / seconds_a_step / rate for kind, count in operations.items()}
+    return {kind: count / seconds_per_step / rate for kind, count in operations.items()}

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from benchmarks.pairs import ratio_of, spread_of
-from benchmarks.stepping import STEPS, stand_in, step_seconds
+from benchmarks.step_times import STEPS, load_with_random_data, step_seconds
 from lab10.parallel.distributed import Distributed, connected
 from lab10.parallel.mesh import DATA, DeviceMesh
 from lab10.training.state import count_parameters
@@ -37,7 +37,7 @@ NUMBERS, REPEATS = (1_000, 435_536, 652_513, 2_837_314), 20
 def measure(task: str, shard_optimizer: bool, distributed: Distributed) -> dict[str, float]:
     """The median seconds of a step of a task on all devices of all processes, and its parameters."""
     with connected(distributed):
-        experiment, spec, split = stand_in(task, EXAMPLES)
+        experiment, spec, split = load_with_random_data(task, EXAMPLES)
         mesh = DeviceMesh(shard_optimizer=shard_optimizer)
         experiment = dataclasses.replace(experiment, batch_size=BATCH_SIZE, mesh=mesh)
         functions = StepFunctions(experiment, spec, 10_000, mesh.build())

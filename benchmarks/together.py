@@ -3,7 +3,7 @@
 import dataclasses
 
 from benchmarks.pairs import ratio_of, spread_of
-from benchmarks.stepping import STEPS, stand_in, step_seconds
+from benchmarks.step_times import STEPS, load_with_random_data, step_seconds
 from lab10.training.ensemble import stack
 from lab10.training.step import StepFunctions
 
@@ -14,7 +14,7 @@ PAIRS = 5
 
 def measure(task: str, members: int) -> str:
     """A row: a step of all members together and of one alone, taken in turns, and what a member gains."""
-    experiment, spec, split = stand_in(task, 4096)
+    experiment, spec, split = load_with_random_data(task, 4096)
     experiment = dataclasses.replace(experiment, batch_size=32)
     rate = experiment.optimizer.learning_rate
     experiments = [

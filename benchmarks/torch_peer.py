@@ -18,9 +18,9 @@ from worker import (
     Peer,
     batches,
     load_arrays,
-    padding_behind,
     peer_parser,
     pixels_of,
+    right_padded,
     serve,
 )
 
@@ -140,7 +140,7 @@ class TorchPeer(Peer):
         if self.task != "imdb_lstm":
             pixels = torch.from_numpy(pixels_of(inputs)).to(DEVICE)
             return {"inputs": pixels}
-        tokens, lengths = padding_behind(inputs)
+        tokens, lengths = right_padded(inputs)
         labels = self.arrays[f"{split}_labels"].astype(np.float32)
         return {
             "inputs": torch.from_numpy(tokens).to(DEVICE),

@@ -91,7 +91,7 @@ def pixels_of(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) / np.float32(255)
 
 
-def padding_behind(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def right_padded(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Moves the zeros in front of each row behind it.
 
     Returns:

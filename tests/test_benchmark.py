@@ -132,9 +132,9 @@ def test_operations_by_hand():
 def test_the_two_flop_counts_differ_only_in_padded_positions():
     tokens = np.zeros((64, 10), np.int32)
     tokens[:, 5:] = 1
-    counted = limits.operations_a_step("imdb_lstm", tokens)
+    counted = limits.operations_per_step("imdb_lstm", tokens)
     assert counted["padded"] - counted["real"] == 2 * 32 * 5 * 4 * 32 * 96 * 3
-    images = limits.operations_a_step("mnist_pca", np.zeros((64, 784), np.uint8))
+    images = limits.operations_per_step("mnist_pca", np.zeros((64, 784), np.uint8))
     assert images["real"] == images["padded"] == 2 * 32 * 784 * 64 * 5
 
 
@@ -143,7 +143,7 @@ def test_shares_of_limit():
 
 
 def test_padding_moves_behind():
-    rows, lengths = worker.padding_behind(np.array([[0, 0, 7, 8], [1, 2, 3, 4]], np.int32))
+    rows, lengths = worker.right_padded(np.array([[0, 0, 7, 8], [1, 2, 3, 4]], np.int32))
     assert rows.tolist() == [[7, 8, 0, 0], [1, 2, 3, 4]]
     assert lengths.tolist() == [2, 4]
 

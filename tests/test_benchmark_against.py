@@ -13,7 +13,7 @@ from benchmarks import against
 from lab10.errors import RunError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-LOAD = against.Load("mnist_sample", batch_size=2, log_every=1, lines=5)
+WORKLOAD = against.Workload("mnist_sample", batch_size=2, log_every=1, num_lines=5)
 
 # Stands for scripts/train.py: notes which tree it is of, and leaves the events that lie there.
 FAKE_TRAIN = """
@@ -72,7 +72,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_sides_take_turns_and_only_steps_after_the_warm_up_count(repository):
-    result = against.compare(repository, "HEAD", 3, {"mnist_pca": LOAD})
+    result = against.compare(repository, "HEAD", 3, {"mnist_pca": WORKLOAD})
     assert (repository.parent / "turns").read_text() == "bn" + "bn" + "nb" + "bn"
     assert result["before"] == {"revision": "HEAD", "commit": git(repository, "rev-parse", "HEAD").strip()}
     assert result["now"]["changed"] is True
@@ -95,13 +95,13 @@ def test_the_interval_is_that_of_students_t():
 def test_the_error_of_a_failing_run_is_reported(repository):
     (repository / "side").write_text("x")
     with pytest.raises(RunError, match=r"mnist_pca in .* ended with status 1:\nthis tree cannot train"):
-        against.compare(repository, "HEAD", 2, {"mnist_pca": LOAD})
+        against.compare(repository, "HEAD", 2, {"mnist_pca": WORKLOAD})
 
 
 def test_a_run_without_enough_lines_is_refused(repository):
     write_events(repository / "events", [100.0, 150.0])
     with pytest.raises(RunError, match="fewer than 3 points of train/loss"):
-        against.compare(repository, "HEAD", 2, {"mnist_pca": LOAD})
+        against.compare(repository, "HEAD", 2, {"mnist_pca": WORKLOAD})
 
 
 def test_an_interrupt_leaves_no_worktree(repository, monkeypatch):
@@ -111,7 +111,7 @@ def test_an_interrupt_leaves_no_worktree(repository, monkeypatch):
 
     monkeypatch.setattr(against, "time_a_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        against.compare(repository, "HEAD", 2, {"mnist_pca": LOAD})
+        against.compare(repository, "HEAD", 2, {"mnist_pca": WORKLOAD})
 
 
 def test_an_unknown_revision_is_refused(repository):
@@ -119,19 +119,19 @@ def test_an_unknown_revision_is_refused(repository):
         with pytest.raises(
             UserError, match=r"has no such revision. Expected a branch, a tag or a commit(.|\n)*git log"
         ):
-            against.compare(repository, revision, 2, {"mnist_pca": LOAD})
+            against.compare(repository, revision, 2, {"mnist_pca": WORKLOAD})
 
 
 def test_outside_a_git_checkout_it_is_refused(repository, tmp_path):
     for folder in (tmp_path, repository / "scripts"):
         with pytest.raises(UserError, match=r"is not a git checkout(.|\n)*Clone it with git"):
-            against.compare(folder, "HEAD", 2, {"mnist_pca": LOAD})
+            against.compare(folder, "HEAD", 2, {"mnist_pca": WORKLOAD})
 
 
 def test_a_missing_git_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="Install git"):
-        against.compare(tmp_path, "HEAD", 2, {"mnist_pca": LOAD})
+        against.compare(tmp_path, "HEAD", 2, {"mnist_pca": WORKLOAD})
 
 
 def test_arguments_that_do_not_fit_are_refused(scripts):
@@ -144,7 +144,7 @@ def test_arguments_that_do_not_fit_are_refused(scripts):
 def test_head_against_itself(scripts, monkeypatch):
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout")
-    monkeypatch.setitem(against.TASKS, "mnist_pca", LOAD)
+    monkeypatch.setitem(against.TASKS, "mnist_pca", WORKLOAD)
     before = git(ROOT, "worktree", "list")
     result = scripts.answer("benchmark", "--against", "HEAD", "--pairs", "2", "--task", "mnist_pca")
     (row,) = result["tasks"]

@@ -6,7 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from any_input import KINDS, PAGES, changed, changed_bytes, json_values, paths, taken, texts
+from any_input import (
+    COMPONENT_NAMES,
+    EXPERIMENT_NAMES,
+    json_values,
+    mutated,
+    mutated_bytes,
+    paths_of_parts,
+    result_or_none,
+    texts,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +33,7 @@ def configs():
     """All experiments, and a spec of each type, as JSON."""
     specs = (ImageSpec(height=3, width=4, largest=255), TextSpec(num_ids=40, class_names=("neg", "pos")))
     return [
-        *((Experiment, to_json(load_experiment(page)[0], Experiment)) for page in PAGES),
+        *((Experiment, to_json(load_experiment(page)[0], Experiment)) for page in EXPERIMENT_NAMES),
         *((Spec, to_json(spec, Spec)) for spec in specs),
     ]
 
@@ -35,7 +44,7 @@ def test_any_json_is_a_config_or_refused(configs, case, cases):
     @settings(max_examples=cases)
     def check(data):
         cls, valid = data.draw(st.sampled_from(configs))
-        config = taken(from_json, data.draw(changed(valid) | json_values), cls)
+        config = result_or_none(from_json, data.draw(mutated(valid) | json_values), cls)
         if config is not None:
             assert isinstance(config, cls)
             assert from_json(json.loads(json.dumps(to_json(config, cls))), cls) == config
@@ -48,17 +57,17 @@ def test_any_json_is_a_config_or_refused(configs, case, cases):
 def test_any_config_file_is_read_or_refused(made_runs, tmp_path, case, cases):
     content = (made_runs("texts") / "config.json").read_bytes()
     config, workdir = json.loads(content), Workdir(tmp_path)
-    as_bytes = changed(config).map(lambda value: json.dumps(value).encode())
+    as_bytes = mutated(config).map(lambda value: json.dumps(value).encode())
     deep = st.sampled_from((b"[" * 100_000, b'{"a":' * 100_000, b'{"format": 2' + b"0" * 5000 + b"}"))
 
-    @given(st.one_of(as_bytes, as_bytes, changed_bytes(content), st.binary(max_size=30), deep))
+    @given(st.one_of(as_bytes, as_bytes, mutated_bytes(content), st.binary(max_size=30), deep))
     @settings(max_examples=cases)
     def check(content):
         workdir.config_path.write_bytes(content)
         for read, cls in ((workdir.read_experiment, Experiment), (workdir.read_spec, Spec)):
-            found = taken(read)
+            found = result_or_none(read)
             assert found is None or isinstance(found, cls)
-        taken(workdir.read_content_sha256)
+        result_or_none(workdir.read_content_sha256)
         case()
 
     check()
@@ -72,14 +81,14 @@ def test_any_config_of_a_run_is_loaded_or_refused(task, made_runs, copy_of, tmp_
     workdir = copy_of(made_runs(task), tmp_path / "run")
     config = json.loads((workdir / "config.json").read_bytes())
 
-    @given(changed(config))
+    @given(mutated(config))
     @settings(max_examples=cases)
     def check(value):
         (workdir / "config.json").write_text(json.dumps(value))
-        run = taken(load, workdir)
+        run = result_or_none(load, workdir)
         if run is not None:
-            taken(run.predict, ["a text"])
-            taken(run.reconstruct, np.zeros((1, 784)))
+            result_or_none(run.predict, ["a text"])
+            result_or_none(run.reconstruct, np.zeros((1, 784)))
         case()
 
     check()
@@ -92,8 +101,10 @@ def test_a_config_that_mixes_tasks_is_refused(made_runs, experiments, copy_of, t
     for part in ("data", "model", "task"):
         mixed = config | {"experiment": config["experiment"] | {part: other[part]}}
         (workdir / "config.json").write_text(json.dumps(mixed))
-        run = taken(load, workdir)
-        assert run is None or (taken(run.predict, ["a text"]), taken(run.evaluate)) == (None, None), part
+        run = result_or_none(load, workdir)
+        assert run is None or (result_or_none(run.predict, ["a text"]), result_or_none(run.evaluate)) == (None, None), (
+            part
+        )
 
 
 numbers = st.one_of(
@@ -109,7 +120,9 @@ def command_lines(draw, fields):
     parts = []
     for _ in range(draw(st.integers(0, 4))):
         name = draw(st.one_of(st.sampled_from(fields), st.sampled_from(fields), texts, st.text("-.=abd", max_size=6)))
-        value = draw(st.one_of(numbers, st.sampled_from((*KINDS, "adam", "cosine", "", "--", "-h", "true")), texts))
+        value = draw(
+            st.one_of(numbers, st.sampled_from((*COMPONENT_NAMES, "adam", "cosine", "", "--", "-h", "true")), texts)
+        )
         form = draw(st.sampled_from(("two", "two", "one", "alone", "bare", "many")))
         parts += {
             "two": [f"--{name}", value],
@@ -125,21 +138,22 @@ def command_lines(draw, fields):
 def test_any_command_line_is_an_experiment_or_refused(configs, case, cases):
     fields = {
         ".".join(path).replace("_", draw)
-        for _, config in configs[: len(PAGES)]
-        for path in paths(config)
+        for _, config in configs[: len(EXPERIMENT_NAMES)]
+        for path in paths_of_parts(config)
         if path and "type" not in path and all(isinstance(name, str) for name in path)
         for draw in "_-"
     }
 
     @given(
-        st.sampled_from((*PAGES, *PAGES, "")) | texts, command_lines([*sorted(fields), "workdir", "model", "optimizer"])
+        st.sampled_from((*EXPERIMENT_NAMES, *EXPERIMENT_NAMES, "")) | texts,
+        command_lines([*sorted(fields), "workdir", "model", "optimizer"]),
     )
     @settings(max_examples=cases)
     def check(page, arguments):
         said, parsed, status = io.StringIO(), None, None
         try:
             with contextlib.redirect_stdout(said):
-                parsed = taken(parse_training_arguments, [page, *arguments])
+                parsed = result_or_none(parse_training_arguments, [page, *arguments])
         except SystemExit as end:
             status = end.code
         if status is not None or said.getvalue():

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from any_input import changed, changed_bytes, json_values, plain, taken
+from any_input import json_values, mutated, mutated_bytes, plain, result_or_none
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +70,7 @@ def test_any_event_file_is_truncated_at_a_step(tmp_path, case, cases):
     content = next((tmp_path / "written").iterdir()).read_bytes()
     path = tmp_path / f"{PREFIX}0000000000"
 
-    @given(changed_bytes(content) | st.binary(max_size=60), st.integers(-1, 4))
+    @given(mutated_bytes(content) | st.binary(max_size=60), st.integers(-1, 4))
     @settings(max_examples=cases)
     def check(content, step):
         path.write_bytes(content)
@@ -90,7 +90,7 @@ def test_any_checkpoint_metadata_is_read_or_refused(made_runs, copy_of, tmp_path
     path = workdir / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
     metadata = json.loads(path.read_text())
 
-    @given(changed(metadata["custom_metadata"]), st.booleans())
+    @given(mutated(metadata["custom_metadata"]), st.booleans())
     @settings(max_examples=cases)
     def check(custom, consistent):
         if consistent and isinstance(custom, dict):  # as whoever means harm would make it
@@ -98,8 +98,8 @@ def test_any_checkpoint_metadata_is_read_or_refused(made_runs, copy_of, tmp_path
             custom["own_sha256"] = digest_of_json(custom)
         path.write_text(json.dumps(metadata | {"custom_metadata": custom}))
         checkpoints = Checkpoints(workdir / "checkpoints", "loss", False)
-        assert taken(checkpoints.best_step) in (1, 2, None)
-        found = taken(checkpoints.validation, 2)
+        assert result_or_none(checkpoints.best_step) in (1, 2, None)
+        found = result_or_none(checkpoints.validation, 2)
         assert found is None or all(isinstance(value, float) for value in found.values())
         case()
 
@@ -112,9 +112,9 @@ def test_any_manifest_is_valid_or_the_entry_is_rebuilt(tmp_path, case, cases):
     _, digest = open_entry(tmp_path, "few", {}, lambda writer: writer.append("x", built))
     (path,) = tmp_path.glob("few-*/manifest.json")
     manifest = json.loads(path.read_text())
-    as_bytes = changed(manifest).map(lambda value: json.dumps(value).encode())
+    as_bytes = mutated(manifest).map(lambda value: json.dumps(value).encode())
 
-    @given(st.one_of(as_bytes, changed_bytes(path.read_bytes()), st.just(b"[" * 100_000)))
+    @given(st.one_of(as_bytes, mutated_bytes(path.read_bytes()), st.just(b"[" * 100_000)))
     @settings(max_examples=cases)
     def check(content):
         path.write_bytes(content)

@@ -8,7 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
-from any_input import changed, changed_bytes
+from any_input import mutated, mutated_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,10 +222,10 @@ def test_damaged_runs_still_have_a_row_each(folder, damaged, data):
     name = data.draw(st.sampled_from(FILES))
     content = (folder[0] / "first" / name).read_bytes()
     if data.draw(st.booleans()):
-        changed_content = data.draw(changed_bytes(content))
+        changed_content = data.draw(mutated_bytes(content))
     else:
-        lines = [data.draw(changed(json.loads(line))) for line in [content] if name.endswith(("json", "METADATA"))]
-        lines = lines or [data.draw(changed(json.loads(line))) for line in content.splitlines()[-2:]]
+        lines = [data.draw(mutated(json.loads(line))) for line in [content] if name.endswith(("json", "METADATA"))]
+        lines = lines or [data.draw(mutated(json.loads(line))) for line in content.splitlines()[-2:]]
         changed_content = "\n".join(map(json.dumps, lines)).encode()
     (damaged / "first" / name).write_bytes(changed_content)
     table = runs(damaged)

@@ -45,19 +45,19 @@ class Switch:
     def under_root(self, path, folder=None):
         return self.faults.under_root(path, folder) if self.faults else None
 
-    def due(self, *arguments):
-        return self.faults is not None and self.faults.due(*arguments)
+    def announce(self, *arguments):
+        return self.faults is not None and self.faults.announce(*arguments)
 
-    def act(self, path):
-        self.faults.act(path)
+    def inject_fault(self, path):
+        self.faults.inject_fault(path)
 
-    def before(self, *arguments):
+    def before_write(self, *arguments):
         if self.faults:
-            self.faults.before(*arguments)
+            self.faults.before_write(*arguments)
 
-    def hook(self, *arguments):
+    def audit_hook(self, *arguments):
         if self.faults:
-            self.faults.hook(*arguments)
+            self.faults.audit_hook(*arguments)
 
 
 class Lives:

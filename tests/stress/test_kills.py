@@ -19,7 +19,7 @@ from pathlib import Path
 
 import preloaded
 import pytest
-from metric_lines import timeless
+from metric_lines import without_times
 from outcome import outcome, require_same
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,7 +148,7 @@ class Campaign:
         """A checkpoint may only be there if every line up to its step is."""
         saved = [int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()]
         expected = b"".join(line for line in self._lines if json.loads(line)["step"] <= max(saved, default=0))
-        found = timeless((workdir / "metrics.jsonl").read_bytes()) if expected else b""
+        found = without_times((workdir / "metrics.jsonl").read_bytes()) if expected else b""
         assert found.startswith(expected), f"{workdir}: a checkpoint of step {max(saved)} without its lines"
 
     def _new_workdir(self):

@@ -51,7 +51,7 @@ _ON_TWO_PATHS = {"os.rename": "rename", "os.link": "link", "os.symlink": "link"}
 
 
 class Faults:
-    """Counts the writes of this process and acts where it was told to."""
+    """Counts the writes of this process, and injects a fault at the one that was chosen."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class Faults:
         self._log = None if log is None else os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._count, self._count_of_name, self._failing = 0, 0, False
         self._lock = threading.RLock()
-        self._kill_later = None if delay is None else _killer(delay)
+        self._kill_later = None if delay is None else _start_killer(delay)
         if at == 0:
-            self.act("")
+            self.inject_fault("")
 
     def under_root(self, path: Any, folder: int | None = None) -> str | None:
         """The absolute path, where it is under the root; `folder` is the descriptor that it is relative to."""
@@ -82,8 +82,8 @@ class Faults:
         path = os.path.abspath(path)
         return path if path == self._root or path.startswith(self._root + os.sep) else None
 
-    def due(self, operation: str, *paths: str) -> bool:
-        """Announces a write; whether it is the one to act at."""
+    def announce(self, operation: str, *paths: str) -> bool:
+        """Announces a write; returns whether the fault is due at it."""
         relative = " > ".join(os.path.relpath(path, self._root) for path in paths)
         name = f"{operation} " + re.sub(r"[0-9a-f]{32}|\d+", "N", relative)
         with self._lock:
@@ -99,7 +99,7 @@ class Faults:
             self._count_of_name += 1
             return self._count_of_name == self._at[1]
 
-    def act(self, path: str) -> None:
+    def inject_fault(self, path: str) -> None:
         """Kills the process, sends it a signal, or raises the error."""
         if self._kill_later is not None:
             os.write(self._kill_later, b"!")
@@ -112,27 +112,29 @@ class Faults:
             number = getattr(errno, self._do)
             raise OSError(number, os.strerror(number), path)
 
-    def before(self, operation: str, *paths: str | None) -> None:
-        """Announces a write to these paths, of which one is under the root, and acts if it is due."""
-        if any(path is not None for path in paths) and self.due(operation, *(path or "elsewhere" for path in paths)):
-            self.act(next(path for path in paths if path is not None))
+    def before_write(self, operation: str, *paths: str | None) -> None:
+        """Announces a write to these paths, of which one is under the root, and injects the fault if it is due."""
+        if any(path is not None for path in paths) and self.announce(
+            operation, *(path or "elsewhere" for path in paths)
+        ):
+            self.inject_fault(next(path for path in paths if path is not None))
 
-    def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def audit_hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Python's audit hook."""
         if event == "open":
             path, _, flags = arguments
             if flags & _WRITING and not isinstance(path, int):
-                self.before("open", self.under_root(path))
+                self.before_write("open", self.under_root(path))
         elif event in _ON_A_PATH:
             operation, i = _ON_A_PATH[event]
-            self.before(operation, self.under_root(arguments[0], None if i is None else arguments[i]))
+            self.before_write(operation, self.under_root(arguments[0], None if i is None else arguments[i]))
         elif event in _ON_TWO_PATHS:
             folders = (arguments[2], arguments[3]) if event != "os.symlink" else (None, arguments[2])
             paths = [self.under_root(path, folder) for path, folder in zip(arguments[:2], folders, strict=True)]
-            self.before(_ON_TWO_PATHS[event], *paths)
+            self.before_write(_ON_TWO_PATHS[event], *paths)
 
 
-def _killer(delay: float) -> int:
+def _start_killer(delay: float) -> int:
     """Starts a process that kills this one `delay` seconds after a byte is written to the descriptor it returns."""
     reading, writing = os.pipe()
     victim = os.getpid()
@@ -158,10 +160,10 @@ def install(faults: Faults) -> None:
             super().__init__(*arguments, **named)
 
         def write(self, data: Any) -> int:
-            if faults.due("write", self._announced):
+            if faults.announce("write", self._announced):
                 if faults.torn:
                     super().write(memoryview(data).cast("B")[: memoryview(data).nbytes // 2])
-                faults.act(self._announced)
+                faults.inject_fault(self._announced)
             return super().write(data)
 
     def announcing_open(
@@ -189,12 +191,12 @@ def install(faults: Faults) -> None:
 
     def announcing_fsync(file: Any) -> None:
         descriptor = file if isinstance(file, int) else file.fileno()
-        faults.before("fsync", faults.under_root(descriptor))
+        faults.before_write("fsync", faults.under_root(descriptor))
         fsync(descriptor)
 
     builtins.open = io.open = announcing_open
     os.fsync = announcing_fsync
-    sys.addaudithook(faults.hook)
+    sys.addaudithook(faults.audit_hook)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 import re
 
 
-def timeless(content):
+def without_times(content):
     """The bytes or the text of a metrics.jsonl, without the values whose names say that they are times."""
     pattern, nothing = r', "\w+_per_second": [^,}]+', ""
     if isinstance(content, bytes):
@@ -14,4 +14,4 @@ def timeless(content):
 
 def metric_lines(workdir):
     """The lines of a workdir's metrics.jsonl, without times."""
-    return [json.loads(line) for line in timeless((workdir / "metrics.jsonl").read_text()).splitlines()]
+    return [json.loads(line) for line in without_times((workdir / "metrics.jsonl").read_text()).splitlines()]

@@ -5,10 +5,10 @@ import struct
 import warnings
 
 import numpy as np
-from metric_lines import timeless
+from metric_lines import without_times
 
 
-def events(workdir):
+def read_events(workdir):
     """(tag, step, value) of every event of all files but times, in TensorBoard's order; any byte out of place fails."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
@@ -33,7 +33,7 @@ def events(workdir):
     return found
 
 
-def checkpoint(folder):
+def read_checkpoint(folder):
     """The bytes of every array of a checkpoint, and the metadata saved with them."""
     import jax
     from orbax.checkpoint import v1 as ocp
@@ -59,11 +59,11 @@ def outcome(workdir, answer):
     del answered["workdir"], answered["train_seconds"]
     return {
         **files,
-        "metrics.jsonl": timeless(files["metrics.jsonl"]),
+        "metrics.jsonl": without_times(files["metrics.jsonl"]),
         "config.json": config,
         "answer": answered,
-        "events": [event for event in events(workdir) if not event[0].endswith("_per_second")],
-        "checkpoints": {path.name: checkpoint(path) for path in sorted((workdir / "checkpoints").iterdir())},
+        "events": [event for event in read_events(workdir) if not event[0].endswith("_per_second")],
+        "checkpoints": {path.name: read_checkpoint(path) for path in sorted((workdir / "checkpoints").iterdir())},
     }
 
 

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from outcome import events
+from outcome import read_events
 from PIL import Image
 from tensorboardX.proto.summary_pb2 import Summary
 
@@ -38,7 +38,7 @@ def shown(workdir, name):
     """The summary of each step by this name."""
     return {
         step: Summary.Value.FromString(content)
-        for tag, step, content in events(workdir)
+        for tag, step, content in read_events(workdir)
         if tag.startswith(f"validation/{name}")
     }
 
@@ -97,7 +97,7 @@ def test_a_killed_run_shows_each_step_once_and_unchanged(images, tmp_path, monke
             train(RunWriter(images, Workdir(tmp_path / "killed")))
     assert list(shown(tmp_path / "killed", "examples")) == [3, 6]
     train(RunWriter(images, Workdir(tmp_path / "killed")))
-    assert events(tmp_path / "killed") == events(tmp_path / "uninterrupted")
+    assert read_events(tmp_path / "killed") == read_events(tmp_path / "uninterrupted")
 
 
 def test_each_run_of_an_ensemble_shows_its_own_reconstructions(images, tmp_path):
@@ -111,12 +111,12 @@ def test_each_run_of_an_ensemble_shows_its_own_reconstructions(images, tmp_path)
 def test_a_run_without_validation_shows_nothing(images, tmp_path):
     data = dataclasses.replace(images.data, validation_fraction=0.0)
     train(RunWriter(dataclasses.replace(images, data=data), Workdir(tmp_path)))
-    assert {tag.split("/")[0] for tag, *_ in events(tmp_path)} == {"train"}
+    assert {tag.split("/")[0] for tag, *_ in read_events(tmp_path)} == {"train"}
 
 
-def test_few_examples_and_any_text_are_shown(texts, text_spec, texts_of):
+def test_few_examples_and_any_text_are_shown(texts, text_spec, random_texts):
     words = [b"<b>bold</b>", b"a|b", b"\xff"] * 12
-    split = texts_of(3)
+    split = random_texts(3)
     dataset = OpenDataset(text_spec, "few/1.0.0", "0", lambda _: split, words)
     summaries = ExampleSummaries(StepFunctions(texts, text_spec), dataset, split)
     columns = {"label": np.array([0, 1, 1]), "predicted": np.array([1, 1, 0]), "probability": np.array([0.5, 0.6, 0.7])}

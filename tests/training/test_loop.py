@@ -6,7 +6,7 @@ import re
 
 import jax
 import pytest
-from metric_lines import timeless
+from metric_lines import without_times
 
 from lab10.config.experiment import Experiment
 from lab10.data.images import ImageDataset
@@ -61,7 +61,7 @@ def left_behind(experiment, path):
         for folder in path.glob("checkpoints/*/_CHECKPOINT_METADATA")
     }
     answer = {name: value for name, value in answer.items() if name not in ("workdir", "train_seconds")}
-    return answer, timeless((path / "metrics.jsonl").read_text()), digests
+    return answer, without_times((path / "metrics.jsonl").read_text()), digests
 
 
 @pytest.fixture(scope="module")

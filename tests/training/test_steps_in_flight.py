@@ -17,7 +17,7 @@ EXAMPLES, BATCH_SIZE, STEPS = 41, 6, 12  # the seventh step has five examples an
 
 
 @pytest.fixture(scope="module", params=["images", "texts left", pytest.param("texts right", marks=pytest.mark.slow)])
-def task(request, image_experiment, image_spec, text_experiment, text_spec, split_of, texts_of):
+def task(request, image_experiment, image_spec, text_experiment, text_spec, split_of, random_texts):
     """Makes an experiment; its spec; its train split. Images have noise, so that each step's randomness counts."""
     if request.param == "images":
         pixels = np.random.default_rng(0).integers(0, 256, (EXAMPLES, 12), np.uint8)
@@ -31,7 +31,7 @@ def task(request, image_experiment, image_spec, text_experiment, text_spec, spli
     def make(**fields):
         return text_experiment(batch_size=BATCH_SIZE, **fields)
 
-    return make, dataclasses.replace(text_spec, padding_side=padding_side), texts_of(EXAMPLES, padding_side)
+    return make, dataclasses.replace(text_spec, padding_side=padding_side), random_texts(EXAMPLES, padding_side)
 
 
 def host(tree):
@@ -144,10 +144,12 @@ def test_there_are_no_implicit_transfers(task, device_dataset_max_mib):
 
 
 @pytest.mark.parametrize("steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 5])
-def test_a_split_smaller_than_a_batch_is_one_step_per_epoch(text_experiment, text_spec, texts_of, steps_per_execution):
+def test_a_split_smaller_than_a_batch_is_one_step_per_epoch(
+    text_experiment, text_spec, random_texts, steps_per_execution
+):
     experiment = text_experiment(batch_size=50, steps_per_execution=steps_per_execution)
     functions = StepFunctions(experiment, text_spec, 3)
-    stepper, state, step = Stepper(functions, texts_of(7)), functions.init_state(functions.init_params()), 0
+    stepper, state, step = Stepper(functions, random_texts(7)), functions.init_state(functions.init_params()), 0
     assert stepper.steps_per_epoch == 1
     while step < 3:
         state, step = stepper.advance(state, step, 3)

@@ -22,7 +22,7 @@ STEPS = {"imdb_lstm": 16, "mnist_pca": 100, "mnist_autoencoder": 100, "mnist_dee
 REPEATS = 5
 
 
-def stand_in(task: str, examples: int, length: int = 250) -> tuple[Experiment, Spec, Split]:
+def load_with_random_data(task: str, examples: int, length: int = 250) -> tuple[Experiment, Spec, Split]:
     """An experiment with random examples in place of its dataset.
 
     Args:
