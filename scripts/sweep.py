@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab10.cli.arguments import Parser
-from lab10.cli.script import describe, run_script
+from lab10.cli.script import format_metrics, run_script
 from lab10.errors import UserError
 
 
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         directory=str(directory),
         storage=args.storage or f"sqlite:///{directory.absolute() / 'sweep.db'}",
         name=args.name or name,
-        own_code=[own.to_json() for own in own_code.describe_classes(file.own_classes)],
+        own_code=[own.to_json() for own in own_code.find_code_of_classes(file.own_classes)],
     )
     result = run(sweep, args.workers, args.test)
     return result, _as_text(result)
@@ -103,11 +103,11 @@ def _require_fitting(args: Any) -> None:
 def _as_text(result: dict[str, Any]) -> str:
     chosen = result["chosen"]
     values = " ".join(f"--{name} {value}" for name, value in chosen["values"].items())
-    text = f"Chosen of {result['finished']} trials by validation ({describe(chosen['validation'])}): {values}"
+    text = f"Chosen of {result['finished']} trials by validation ({format_metrics(chosen['validation'])}): {values}"
     if "test" in result:
         test = result["test"]
         text += (
-            f"\ntest, mean of {len(chosen['workdirs'])} seed(s): {describe(test['mean'])}"
+            f"\ntest, mean of {len(chosen['workdirs'])} seed(s): {format_metrics(test['mean'])}"
             f"\nThis sweep's runs have read test {test['sweep_read_count']} time(s), "
             f"the chosen trial's {test['chosen_read_count']}."
         )

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from lab10.cli.overrides import parse_training_arguments
-from lab10.cli.script import describe, run_script
+from lab10.cli.script import format_metrics, run_script
 from lab10.errors import Interrupted
 
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     except Interrupted as error:
         command = shlex.join(["python", sys.argv[0], *arguments])
         raise Interrupted(f"{error} To resume, run:\n  {command}", error.signal_number) from None
-    validation = f", validation {describe(result['validation'])}" if result["validation"] else ""
+    validation = f", validation {format_metrics(result['validation'])}" if result["validation"] else ""
     text = f"{directory}: step {result['step']}{validation}; best at step {result['best']['step']}"
     if is_lead_process():
         try:

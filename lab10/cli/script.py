@@ -142,6 +142,6 @@ def _exit(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def describe(metrics: dict[str, float]) -> str:
+def format_metrics(metrics: dict[str, float]) -> str:
     """Formats metrics as one line of text: `loss 0.3126, accuracy 0.8712`."""
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

@@ -126,7 +126,7 @@ class Experiment:
 
 
 def own_component_classes(*values: Any) -> frozenset[type]:
-    """Returns the components in the given configs, or specs, whose classes are not defined in lab10."""
+    """Returns the classes of the components in the given configs or specs that are not defined in lab10."""
     components = {
         type(part) for value in values for part in _nested_configs(value) if isinstance(part, (*BASE_CLASSES, Spec))
     }

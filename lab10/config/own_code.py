@@ -61,12 +61,12 @@ class OwnCode:
 session_classes: dict[str, tuple[type, ...]] = {}
 
 
-def describe(*configs: Any) -> list[OwnCode]:
-    """Returns the code outside lab10 that the given experiment, or spec, is made of; errors as `describe_classes`."""
-    return describe_classes(own_component_classes(*configs))
+def find_own_code(*configs: Any) -> list[OwnCode]:
+    """Returns the code outside lab10 that an experiment or a spec is made of; errors as for `find_code_of_classes`."""
+    return find_code_of_classes(own_component_classes(*configs))
 
 
-def describe_classes(classes: Iterable[type]) -> list[OwnCode]:
+def find_code_of_classes(classes: Iterable[type]) -> list[OwnCode]:
     """Returns the code that defines the given classes, a module each.
 
     Raises:
@@ -77,14 +77,14 @@ def describe_classes(classes: Iterable[type]) -> list[OwnCode]:
     by_module: dict[str, list[type]] = {}
     for cls in sorted(classes, key=lambda cls: cls.__qualname__):
         by_module.setdefault(cls.__module__, []).append(cls)
-    code = [_describe(classes) for _, classes in sorted(by_module.items())]
+    code = [_of_module(classes) for _, classes in sorted(by_module.items())]
     files = [own.file for own in code if own.file is not None]
     if len(set(files)) < len(files):
         raise UserError(f"The experiment has classes of two files named {max(files, key=files.count)}. Rename one.")
     return code
 
 
-def _describe(classes: list[type]) -> OwnCode:
+def _of_module(classes: list[type]) -> OwnCode:
     names, module = tuple(cls.__name__ for cls in classes), sys.modules.get(classes[0].__module__)
     if (own := module_that_defines(classes[0])) is not None:
         name = own.path.name if _is_file_name(own.path.name) else "experiment.py"
@@ -99,7 +99,7 @@ def _describe(classes: list[type]) -> OwnCode:
 
 
 def own_classes(*configs: Any) -> set[type]:
-    """Returns the component classes of the given configs outside lab10, and the others of the files that have them."""
+    """Returns the component classes of configs that are defined outside lab10, and all others of the same files."""
     classes = set(own_component_classes(*configs))
     for own in map(module_that_defines, list(classes)):
         classes |= set(own.classes) if own is not None else set()

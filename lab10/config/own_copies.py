@@ -33,7 +33,7 @@ def write_copies(workdir: Path, current: Sequence[OwnCode]) -> None:
 
 
 def copy_into(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
-    """Copies the files of code that this process has run into a folder, for other processes of the same work.
+    """Copies files whose code this process has run to a folder, for the other processes of a sweep.
 
     A copy that is there already, and differs only in comments and docstrings, stays.
 

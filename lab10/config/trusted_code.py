@@ -35,7 +35,7 @@ def restore(workdir: Path, recorded: Sequence[OwnCode], trust: bool) -> set[type
 
 
 def restore_trusted(folder: Path, recorded: Sequence[OwnCode]) -> set[type]:
-    """Returns the classes of own code, of which copies are in a folder that this process trusts.
+    """Returns the classes of own code that is copied to a folder which this process trusts.
 
     Raises:
       UserError: the code cannot be found, or has changed.

@@ -41,16 +41,16 @@ def choose_feature(
             f"Choose a feature with {option}, or another dataset with --data.name."
         )
     others = f" Its {kind} features are {', '.join(candidates)}." if candidates else ""
-    raise UserError(f"The feature {name!r} of {dataset} is {describe(features[name])}; expected {kind}.{others}")
+    raise UserError(f"The feature {name!r} of {dataset} is {describe_type(features[name])}; expected {kind}.{others}")
 
 
 def describe_features(features: Mapping[str, Any]) -> str:
     """Returns the features of a dataset as `image (Image of uint8), label (ClassLabel)`."""
-    shown = [f"{name} ({describe(feature)})" for name, feature in sorted(features.items())]
+    shown = [f"{name} ({describe_type(feature)})" for name, feature in sorted(features.items())]
     return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
 
 
-def describe(feature: Any) -> str:
+def describe_type(feature: Any) -> str:
     """Returns the type of a feature, with its dtype if it has one."""
     name = type(feature).__name__
     dtype = getattr(feature, "np_dtype", None)

@@ -11,7 +11,7 @@ import numpy as np
 from lab10.config.fields import require_at_least, require_at_most
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
-from lab10.data.features import choose_feature, describe
+from lab10.data.features import choose_feature, describe_type
 from lab10.data.image_decoding import decode_image, decoding_loses_bits, is_8_bit_gray
 from lab10.data.labels import Labels, find_labels
 from lab10.data.sources import Source
@@ -131,7 +131,7 @@ class ImageDataset(Dataset):
         feature = features[name]
         if len(feature.shape) != 3 or np.dtype(feature.np_dtype) not in (np.uint8, np.uint16):
             raise UserError(
-                f"The feature {name!r} of {self.name} is {describe(feature)} with shape {feature.shape}; expected "
+                f"The feature {name!r} of {self.name} is {describe_type(feature)} with shape {feature.shape}; expected "
                 "[height, width, channels] of uint8 or uint16.\nStore images of floats as PNG files of 16 bits."
             )
         return name

@@ -1,4 +1,4 @@
-"""Class labels: names, integers, booleans and whole numbers of a TFDS feature, as class indices."""
+"""Class labels of a TFDS feature, whether names, booleans or whole numbers, as class indices."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from lab10.data.features import describe
+from lab10.data.features import describe_type
 from lab10.data.tfds_import import import_tfds
 from lab10.errors import UserError
 
@@ -122,6 +122,7 @@ def find_labels(dataset: str, features: Mapping[str, Any], requested: str | None
             "Name the feature of the class labels with --data.label-feature."
         )
     raise UserError(
-        f"The feature {name!r} of {dataset} is {describe(feature)}; expected a class label: a ClassLabel, a boolean or "
-        "a whole number per example.\nName another with --data.label-feature, or prepare the dataset with a ClassLabel."
+        f"The feature {name!r} of {dataset} is {describe_type(feature)}; expected a class label: a ClassLabel, "
+        "a boolean or a whole number per example.\n"
+        "Name another with --data.label-feature, or prepare the dataset with a ClassLabel."
     )

@@ -54,7 +54,7 @@ class AutoencoderRun(Run):
         self._methods = {"encode": jax.jit(encode), "decode": jax.jit(decode), "reconstruct": jax.jit(reconstruct)}
 
     def encode(self, x: ArrayLike) -> Latents:
-        """Encodes pixels [rows, pixels] in [0, 1] to latent vectors, float32 [rows, latent].
+        """Encodes pixels [rows, pixels] in [0, 1] to latent vectors, float32 [rows, latent_dim].
 
         Raises:
           UserError: `x` does not have the shape [rows, pixels], or is not scaled to [0, 1].
@@ -62,12 +62,12 @@ class AutoencoderRun(Run):
         return self._apply("encode", self._pixels(x))
 
     def decode(self, z: ArrayLike) -> Pixels:
-        """Decodes latent vectors [rows, latent] to pixels, float32 [rows, pixels].
+        """Decodes latent vectors [rows, latent_dim] to pixels, float32 [rows, pixels].
 
         With a linear output activation, pixels may be outside [0, 1].
 
         Raises:
-          UserError: `z` does not have the shape [rows, latent].
+          UserError: `z` does not have the shape [rows, latent_dim].
         """
         return self._apply("decode", _as_rows(z, self._model.latent_dim, "latent vectors"))
 
@@ -96,7 +96,7 @@ class AutoencoderRun(Run):
         """Encodes a whole split.
 
         Returns:
-          `latents` float32 [examples, latent], `labels` int32 [examples] and `examples` (row ids) int64 [examples].
+          `latents` float32 [examples, latent_dim], `labels` int32 [examples] and `examples` (row ids) int64 [examples].
         """
         examples = self._split(split)
         latents, labels = [], []

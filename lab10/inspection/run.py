@@ -25,7 +25,7 @@ from lab10.training.step import StepFunctions
 from lab10.training.workdir import Workdir
 
 Pixels = Float[np.ndarray, "rows pixels"]
-Latents = Float[np.ndarray, "rows latent"]
+Latents = Float[np.ndarray, "rows latent_dim"]
 # The probability of each class is written for at most so many; the CSV file would be large and hardly readable.
 MAX_CSV_CLASSES = 20
 
@@ -113,7 +113,7 @@ class Run:
         if any(isinstance(value, list) for value in evaluation.split_metrics.values()):
             result["class_names"] = list(self.spec.class_names)
         columns = {"example": examples.rows, **evaluation.per_example}
-        # Recorded before the metrics that take long, so that nothing is lost if the process is stopped.
+        # Recorded before the further metrics, which may take long, so that nothing is lost if the process is stopped.
         recorded = self._record(result, columns)
         try:
             extra_metrics = self._extra_metrics(split)
@@ -157,7 +157,7 @@ class Run:
             return {"read_count": None, "per_example": None}
 
     def _extra_metrics(self, split: str) -> dict[str, float | None]:
-        """Returns metrics that take long, such as a baseline; overridden by subclasses."""
+        """Returns further metrics of this type of run, which may take long; overridden by subclasses."""
         return {}
 
     def save_figures(self, directory: Path) -> None:

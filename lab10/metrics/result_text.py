@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab10.cli.script import describe
+from lab10.cli.script import format_metrics
 from lab10.metrics.split_metric import RESERVED
 
 # Classes of which a metric per class is shown; of more, these with the lowest values.
@@ -14,7 +14,7 @@ def result_text(result: Mapping[str, Any]) -> str:
     """Formats the result of `Run.evaluate`: a line of numbers, then metrics per class, then tables."""
     metrics = {name: value for name, value in result.items() if name not in RESERVED}
     scalars = {name: value for name, value in metrics.items() if isinstance(value, float)}
-    lines = [f"{result['split']}, {result['examples']} examples, step {result['step']}: {describe(scalars)}"]
+    lines = [f"{result['split']}, {result['examples']} examples, step {result['step']}: {format_metrics(scalars)}"]
     lines += [f"{name}: undefined" for name, value in metrics.items() if value is None]
     for name, value in metrics.items():
         if isinstance(value, dict):

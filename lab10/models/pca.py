@@ -31,14 +31,14 @@ class PCA:
     """An orthonormal basis of the subspace with the least squared error.
 
     Attributes:
-      components: float64 [latent, features], rows orthonormal, in order of decreasing variance.
+      components: float64 [latent_dim, features], rows orthonormal, in order of decreasing variance.
       mean: float64 [features]; zeros if the data are not centered.
     """
 
-    components: Float[np.ndarray, "latent features"]
+    components: Float[np.ndarray, "latent_dim features"]
     mean: Float[np.ndarray, " features"]
 
-    def encode(self, x: Float[np.ndarray, "batch features"]) -> Float[np.ndarray, "batch latent"]:
+    def encode(self, x: Float[np.ndarray, "batch features"]) -> Float[np.ndarray, "batch latent_dim"]:
         """Returns coordinates in the basis."""
         return (x - self.mean) @ self.components.T
 
@@ -52,7 +52,7 @@ class PCA:
 
 
 def fit_pca(
-    chunks: Iterable[Float[np.ndarray, "_ features"]], latent: int, *, center: bool, max_seconds: float = math.inf
+    chunks: Iterable[Float[np.ndarray, "_ features"]], latent_dim: int, *, center: bool, max_seconds: float = math.inf
 ) -> PCA:
     """Fits the subspace of least squared error (Eckart and Young 1936).
 
@@ -63,7 +63,7 @@ def fit_pca(
 
     Args:
       chunks: chunks of rows, float64 or exactly convertible to float64; iterated once for each pass.
-      latent: dimension of the subspace; at most the number of features, or of few rows, is used.
+      latent_dim: dimension of the subspace; at most the number of features, or of few rows, is used.
       center: whether to subtract the mean first.
       max_seconds: time limit, checked between two chunks.
 
@@ -79,8 +79,8 @@ def fit_pca(
     if first.shape[1] > MAX_MOMENTS_FEATURES:
         rows = _few_rows(itertools.chain([first], chunks_of_pass), check_time)
         if rows is not None:
-            return _fit_few_rows(rows, latent, center)
-        return _subspace_iteration(chunks, first.shape[1], latent, center, max_seconds)
+            return _fit_few_rows(rows, latent_dim, center)
+        return _subspace_iteration(chunks, first.shape[1], latent_dim, center, max_seconds)
     count, total, moments = 0, 0.0, 0.0
     for chunk in itertools.chain([first], chunks_of_pass):
         check_time()
@@ -90,7 +90,7 @@ def fit_pca(
         raise ValueError("PCA has no rows to fit; expected at least one")
     mean = np.asarray(total) / count if center else np.zeros_like(np.asarray(total))
     _, vectors = np.linalg.eigh(np.asarray(moments) / count - np.outer(mean, mean))
-    return PCA(vectors[:, ::-1].T[:latent], mean)
+    return PCA(vectors[:, ::-1].T[:latent_dim], mean)
 
 
 def _few_rows(
@@ -108,28 +108,29 @@ def _few_rows(
     return np.concatenate(rows) if count else None
 
 
-def _fit_few_rows(x: Float[np.ndarray, "rows features"], latent: int, center: bool) -> PCA:
+def _fit_few_rows(x: Float[np.ndarray, "rows features"], latent_dim: int, center: bool) -> PCA:
     """Fits through the matrix of the products of all rows (Gram), whose eigenvectors combine rows to components."""
     mean = x.mean(axis=0) if center else np.zeros(x.shape[1])
     x = x - mean if center else x
     _, vectors = np.linalg.eigh(x @ x.T)
     # Orthonormal also where directions have no variance.
-    return PCA(np.linalg.qr(x.T @ vectors[:, ::-1][:, :latent])[0].T, mean)
+    return PCA(np.linalg.qr(x.T @ vectors[:, ::-1][:, :latent_dim])[0].T, mean)
 
 
 def _subspace_iteration(
-    chunks: Iterable[Float[np.ndarray, "_ features"]], features: int, latent: int, center: bool, max_seconds: float
+    chunks: Iterable[Float[np.ndarray, "_ features"]], features: int, latent_dim: int, center: bool, max_seconds: float
 ) -> PCA:
     """Fits by subspace iteration on the second moments (Halko, Martinsson and Tropp 2011, algorithm 4.4).
 
-    A pass multiplies the second moments, which are never computed, with a basis of `latent` and some more directions.
-    The best rotation of the basis (Rayleigh and Ritz) gives the components and the variance that they explain.
+    A pass multiplies the second moments, which are never computed, with a basis of `latent_dim` and some more
+    directions. The best rotation of the basis (Rayleigh and Ritz) gives the components and the variance that they
+    explain.
     """
-    latent = min(latent, features)
-    size = min(latent + min(latent, MAX_OVERSAMPLING), features)
+    latent_dim = min(latent_dim, features)
+    size = min(latent_dim + min(latent_dim, MAX_OVERSAMPLING), features)
     if (needed := 4 * 8 * features * size) > MAX_BYTES:
         raise TooExpensive(
-            f"{features:,} features and {latent} components need {needed / 2**30:.1f} GiB of memory, "
+            f"{features:,} features and {latent_dim} components need {needed / 2**30:.1f} GiB of memory, "
             f"more than {MAX_BYTES / 2**30:.1f} GiB"
         )
     check_time, began = _time_limit(max_seconds), time.monotonic()
@@ -138,9 +139,9 @@ def _subspace_iteration(
     while len(explained) < MAX_PASSES:
         product, variance, mean = _multiply(chunks, basis, center, check_time)
         values, rotation = np.linalg.eigh(basis.T @ product)
-        explained.append(float(values[-latent:].sum()))
+        explained.append(float(values[-latent_dim:].sum()))
         if _has_converged(explained, variance):
-            return PCA((basis @ rotation[:, ::-1][:, :latent]).T, mean)
+            return PCA((basis @ rotation[:, ::-1][:, :latent_dim]).T, mean)
         if len(explained) == 1 and MIN_PASSES * (seconds := time.monotonic() - began) > max_seconds:
             raise TooExpensive(
                 f"one pass over the data takes {seconds:.0f} s and at least {MIN_PASSES} are needed, "

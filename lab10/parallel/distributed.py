@@ -84,7 +84,7 @@ class Distributed:
             return f"Kubernetes (JOB_COMPLETION_INDEX={environ['JOB_COMPLETION_INDEX']})"
         return None
 
-    def describe(self) -> str:
+    def waiting_message(self) -> str:
         """Returns which processes are waited for, and how to run without them."""
         if self.coordinator_address is not None:
             return (
@@ -173,13 +173,13 @@ def _initialize(settings: Distributed) -> None:
     try:
         with contextlib.suppress(TimeoutError):
             return connection.result(min(QUIET_SECONDS, settings.connect_timeout_seconds))
-        console.print(settings.describe(), markup=False)
+        console.print(settings.waiting_message(), markup=False)
         connection.result(max(0, settings.connect_timeout_seconds - QUIET_SECONDS))
     except TimeoutError as error:
         _leave_without_jax(2)
         raise UserError(
             f"Not all processes of this run have connected within {settings.connect_timeout_seconds} s "
-            f"(--distributed.connect-timeout-seconds).\n{settings.describe()}"
+            f"(--distributed.connect-timeout-seconds).\n{settings.waiting_message()}"
         ) from error
     except KeyboardInterrupt:
         _leave_without_jax(128 + signal.SIGINT)

@@ -55,7 +55,7 @@ def raise_on_all(message: str) -> None:
     """
     # Usually no process has a message; this costs one collective of fixed shape, which is compiled once.
     if all_max(len(message)) > 0:
-        raise UserError(next(filter(None, gather_texts(message))))
+        raise UserError(next(filter(None, gather_strings(message))))
 
 
 def require_same_on_all(describe: Callable[[], dict[str, Any]]) -> None:
@@ -71,7 +71,7 @@ def require_same_on_all(describe: Callable[[], dict[str, Any]]) -> None:
     """
     if jax.process_count() == 1:
         return
-    lead, *others = map(json.loads, gather_texts(json.dumps(describe(), sort_keys=True, default=str)))
+    lead, *others = map(json.loads, gather_strings(json.dumps(describe(), sort_keys=True, default=str)))
     for index, description in enumerate(others, start=1):
         names = sorted(lead.keys() | description.keys())
         differing = [name for name in names if lead.get(name) != description.get(name)]
@@ -89,7 +89,7 @@ def all_max(number: int) -> int:
     return number if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.int32(number)).max())
 
 
-def gather_texts(text: str) -> list[str]:
+def gather_strings(text: str) -> list[str]:
     """Returns the texts that the processes pass, ordered by process index."""
     encoded = text.encode()
     size = max(1, all_max(len(encoded)))  # collectives need arrays of equal, nonzero size

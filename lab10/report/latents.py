@@ -27,7 +27,7 @@ class Projection:
     explained_variance_ratio: tuple[float, float]
 
 
-def project(latents: Float[np.ndarray, "examples latent"]) -> Projection:
+def project(latents: Float[np.ndarray, "examples latent_dim"]) -> Projection:
     """Projects latent vectors onto their first two principal components."""
     pca = fit_pca([latents], 2, center=True)
     points = np.zeros((len(latents), 2))
@@ -38,14 +38,14 @@ def project(latents: Float[np.ndarray, "examples latent"]) -> Projection:
 
 def traverse(
     decode: Callable[[np.ndarray], np.ndarray],
-    latents: Float[np.ndarray, "examples latent"],
+    latents: Float[np.ndarray, "examples latent_dim"],
     directions: int,
     deviations: Float[np.ndarray, " steps"],
 ) -> Float[np.ndarray, "directions steps pixels"]:
     """Decodes latent vectors on straight lines through their mean, along their principal components.
 
     Args:
-      decode: maps latent vectors [rows, latent] to images [rows, pixels].
+      decode: maps latent vectors [rows, latent_dim] to images [rows, pixels].
       latents: latent vectors of a split.
       directions: number of lines, in order of decreasing variance; at most the number of latent dimensions.
       deviations: positions on each line, as distances from the mean in standard deviations along that line.

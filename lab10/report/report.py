@@ -20,7 +20,7 @@ from lab10.report.summary import (
     curves_section,
     differences_section,
     estimate_metrics,
-    figures_section,
+    results_section,
 )
 from lab10.report.text_sections import text_section
 
@@ -94,7 +94,7 @@ def _sections(
     split: str,
 ) -> list[Section]:
     sections: list[Section | None] = [
-        figures_section(groups, estimates, split),
+        results_section(groups, estimates, split),
         differences_section(groups),
         curves_section(groups),
         comparison_section(comparisons),

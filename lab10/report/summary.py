@@ -26,7 +26,7 @@ def estimate_metrics(groups: Sequence[SeedGroup]) -> Estimates:
     }
 
 
-def figures_section(groups: Sequence[SeedGroup], estimates: Estimates, split: str) -> Section:
+def results_section(groups: Sequence[SeedGroup], estimates: Estimates, split: str) -> Section:
     """Makes the first table: every run with its metrics, their confidence intervals, and the spread over seeds."""
     varying = [name for i, name in enumerate(SEED_FIELDS) if len({run.seeds[i] for run in _runs(groups)}) > 1]
     shown = varying or ["seed"]

@@ -107,8 +107,8 @@ class Sweep:
         """Returns a key that is equal for two trials exactly if their runs can be trained as one program."""
         return repr(static_signature(self.experiments(values)[0]))
 
-    def combinations(self) -> list[dict[str, Value]]:
-        """Returns the values of all trials of a grid, or of some random trials for other samplers, sorted by program.
+    def trial_values(self) -> list[dict[str, Value]]:
+        """Returns the values of all trials of a grid, or of a few random trials for other samplers, sorted by program.
 
         Raises:
           UserError: a field does not exist, or cannot have one of its values.

@@ -40,17 +40,17 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
       UserError: a field or a value is invalid, or the storage holds another sweep.
       RunError: a run could not be saved, workers keep being killed, or every trial failed.
     """
-    # Checks all combinations first, so that a mistake in the last one is found before anything runs.
-    combinations = sweep.combinations()
-    experiment = sweep.experiments(combinations[0])[0]
+    # Checks all values first, so that a mistake in the last one is found before anything runs.
+    trial_values = sweep.trial_values()
+    experiment = sweep.experiments(trial_values[0])[0]
     if not experiment.data.has_validation:
         raise UserError("A sweep chooses by validation, and --data.validation-fraction is 0; expected above 0.")
     if test:
-        _require_test_splits(sweep, combinations)
+        _require_test_splits(sweep, trial_values)
     Path(sweep.directory, "logs").mkdir(parents=True, exist_ok=True)
     study = SweepStudy(sweep, "maximize" if experiment.higher_is_better else "minimize")
     sweep = _share_own_code(sweep)
-    study.enqueue(combinations if sweep.trials is None else [{}] * sweep.trials)
+    study.enqueue(trial_values if sweep.trials is None else [{}] * sweep.trials)
     _run_workers(sweep, study, workers)
     trials = study.trials()
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
@@ -87,9 +87,9 @@ def _share_own_code(sweep: Sweep) -> Sweep:
     return sweep
 
 
-def _require_test_splits(sweep: Sweep, combinations: list[dict[str, Value]]) -> None:
+def _require_test_splits(sweep: Sweep, trial_values: list[dict[str, Value]]) -> None:
     """Checks that the test splits exist, without reading them, before anything is trained."""
-    datasets = {experiment.data for values in combinations for experiment in sweep.experiments(values)}
+    datasets = {experiment.data for values in trial_values for experiment in sweep.experiments(values)}
     for data in {(data.name, data.train_split, data.test_split): data for data in datasets}.values():
         try:
             data.require_test_split()

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab10.cli.console import console
-from lab10.cli.script import describe
+from lab10.cli.script import format_metrics
 from lab10.training.state import Params, count_parameters
 
 # In a notebook: lines of validation metrics that remain under the bar, and seconds between two updates.
@@ -59,7 +59,7 @@ class Progress:
         """Prints a line of metrics. In a terminal or a notebook, training metrics only update the bar."""
         if split == "train":
             self._bar.update(self._task, loss=f"loss {metrics['loss']:.4f}")
-        text = f"step {step}/{self._total}  {split}: {describe(metrics)}"
+        text = f"step {step}/{self._total}  {split}: {format_metrics(metrics)}"
         if self._cell is not None:
             if split != "train":
                 self._cell.lines.append(Text(text))

@@ -14,7 +14,7 @@ from lab10.training.state import Params, TrainState
 
 @runtime_checkable
 class TrainingFunctions(Protocol):
-    """What a step is made of, as `StepFunctions` (`lab10.training.step`) has it."""
+    """The functions that a step is composed of; `StepFunctions` (`lab10.training.step`) has them."""
 
     def loss(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Scalar, Metrics]]:
         """Returns the function from parameters to the mean loss over the batch, and its metrics."""

@@ -117,7 +117,7 @@ class Workdir:
         Raises:
           UserError: the folder holds a run with another config, or files that are not from a run.
         """
-        code = own_code.describe(experiment, dataset.spec)
+        code = own_code.find_own_code(experiment, dataset.spec)
         if self.config_path.exists():
             self._require_same(experiment, dataset, code)
         elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name not in _OWN_BEFORE_CONFIG):

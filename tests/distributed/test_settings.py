@@ -47,11 +47,11 @@ def test_waiting_for_other_processes_is_reported(monkeypatch, environment, words
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    said = Distributed(connect_timeout_seconds=7).describe()
+    said = Distributed(connect_timeout_seconds=7).waiting_message()
     assert words in said
     assert "at most 7 s" in said
     assert "--distributed.detect False and its own --workdir" in said
-    assert Distributed(**COMPLETE).describe().startswith("This is process 0 of 2")
+    assert Distributed(**COMPLETE).waiting_message().startswith("This is process 0 of 2")
 
 
 COMPLETE = {"coordinator_address": "host:80", "num_processes": 2, "process_id": 0}

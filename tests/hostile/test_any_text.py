@@ -57,10 +57,10 @@ def test_each_of_any_texts_has_its_own_prediction(predictors, way, case, cases):
             text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts
         ]
         for answer in answers:
-            of_classes = answer["probabilities"]
-            assert all(0 <= value <= 1 for value in of_classes.values())
-            assert abs(sum(of_classes.values()) - 1) < 1e-6
-            assert answer["probability"] == of_classes[answer["label"]] == max(of_classes.values())
+            find_code_of_classes = answer["probabilities"]
+            assert all(0 <= value <= 1 for value in find_code_of_classes.values())
+            assert abs(sum(find_code_of_classes.values()) - 1) < 1e-6
+            assert answer["probability"] == find_code_of_classes[answer["label"]] == max(find_code_of_classes.values())
         if texts:
             i = random.randrange(len(texts))
             (alone,) = run.predict([texts[i]])

@@ -67,13 +67,14 @@ def test_workers_run_the_sweeps_copy_of_own_code(scripts, page, tmp_path, monkey
 def test_the_sweep_knows_every_class_of_the_file(page, tmp_path):
     from lab10.cli.overrides import load_experiment_file
     from lab10.config.experiment import Experiment, to_json
-    from lab10.config.own_code import describe_classes
+    from lab10.config.own_code import find_code_of_classes
     from lab10.sweeps.study import Sweep
 
     loaded = load_experiment_file(str(page))
+    code = find_code_of_classes(loaded.own_classes)
     of_sweep = (loaded.name, to_json(loaded.experiment, Experiment), [], [], [0], "grid", 0, "none", None, None, 60)
     sweep = Sweep(
-        *of_sweep, str(tmp_path), "sqlite://", "name", [own.to_json() for own in describe_classes(loaded.own_classes)]
+        *of_sweep, str(tmp_path), "sqlite://", "name", [own.to_json() for own in code]
     )
     (experiment,) = sweep.experiments({"model": "smaller"})
     assert type(experiment.model).__name__ == "Smaller"

@@ -101,7 +101,7 @@ def test_booleans_are_choices(sweep):
     default = to_json(default, Experiment)
     vary = ["model.bidirectional=True,false"]
     sweep = dataclasses.replace(sweep, experiment=name, default=default, overrides=[], vary=vary)
-    combinations = sweep.combinations()
+    combinations = sweep.trial_values()
     assert len(combinations) == 2
     for values in combinations:
         expected = values["model.bidirectional"] == "True"
@@ -129,8 +129,8 @@ def test_retries_of_a_trial_share_its_workdirs(sweep):
     assert retried == first
 
 
-def test_combinations_are_sorted_by_program(sweep):
-    combinations = sweep.combinations()
+def test_the_values_of_trials_are_sorted_by_program(sweep):
+    combinations = sweep.trial_values()
     rates = [values["optimizer.learning-rate"] for values in combinations]
     widths = [values["model.encoder-widths"] for values in combinations]
     assert rates == ["1e-3", "1e-2"] * 2, "trained together"

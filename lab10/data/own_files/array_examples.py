@@ -9,7 +9,7 @@ from lab10.config.registry import closest
 from lab10.data.own_files.class_names import group_text, label_text
 from lab10.data.own_files.decoding import DecodedImage
 from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
-from lab10.data.own_files.image_examples import Survey
+from lab10.data.own_files.image_examples import ImageSurvey
 from lab10.data.own_files.options import PrepareOptions
 from lab10.data.own_files.problems import Invalid, Problems
 from lab10.errors import UserError
@@ -40,7 +40,7 @@ def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examp
     if len({images.split is None for images in arrays}) > 1:
         raise UserError("Some of the arrays name a split and others do not; name a split for each: --from train=…")
     problems = Problems("image")
-    survey = Survey(options)
+    survey = ImageSurvey(options)
     pixels: list[np.ndarray] = []
     labels: list[str] = []
     groups: list[str] = []
@@ -58,7 +58,7 @@ def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examp
             groups += [] if images.groups is None else [str(images.groups[index])]
             splits += [] if images.split is None else [images.split]
     skipped = problems.counts_or_raise(sum(len(images.pixels) for images in arrays), options.skip_invalid)
-    return survey.examples(pixels.__getitem__, labels or None, groups or None, splits or None, skipped)
+    return survey.to_examples(pixels.__getitem__, labels or None, groups or None, splits or None, skipped)
 
 
 def _load(source: SourceFile, group: str | None) -> list[_Images]:

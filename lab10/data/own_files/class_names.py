@@ -65,7 +65,7 @@ def group_text(value: object) -> str:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can encode a text: lone surrogates, which JSON and file names may contain, it cannot."""
+    """Whether UTF-8 can encode a text: not lone surrogates, which JSON and file names may contain."""
     try:
         text.encode()
     except UnicodeEncodeError:

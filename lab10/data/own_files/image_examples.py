@@ -31,7 +31,7 @@ def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Exam
     problems = Problems("image")
     valid: list[ImageFile] = []
     groups: list[str] = []
-    survey = Survey(options)
+    survey = ImageSurvey(options)
     with progress("checking", len(files), every=1) as advance:
         for file in files:
             try:
@@ -55,7 +55,7 @@ def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Exam
 
     labels = None if files[0].class_name is None else [_class_name(file) for file in valid]
     splits = None if files[0].split is None else [str(file.split) for file in valid]
-    return survey.examples(pixels_of, labels, None if pattern is None else groups, splits, skipped, notes)
+    return survey.to_examples(pixels_of, labels, None if pattern is None else groups, splits, skipped, notes)
 
 
 def _pattern(group: str) -> re.Pattern[str]:
@@ -87,7 +87,7 @@ def _digest(pixels: np.ndarray) -> bytes:
     return hashlib.sha256(f"{pixels.dtype} {pixels.shape}".encode() + pixels.tobytes()).digest()
 
 
-class Survey:
+class ImageSurvey:
     """What is known of all images after each was seen once: sizes, channels, types, and what was changed."""
 
     def __init__(self, options: PrepareOptions):
@@ -105,7 +105,7 @@ class Survey:
         self._changes.update(image.changes)
         self.digests.append(_digest(image.pixels))
 
-    def examples(
+    def to_examples(
         self,
         pixels_of: Callable[[int], np.ndarray],
         labels: Sequence[str] | None,

@@ -77,9 +77,9 @@ def _require_options(files: Sequence[SourceFile], options: PrepareOptions) -> No
     """Raises UserError if options contradict each other or do not apply to these files."""
     if len({file.split is None for file in files}) > 1:
         raise UserError("Some of the files after --from have a split and others do not: name all of them (train=FILE).")
-    if len({_kind(file.path) for file in files}) > 1:
+    if len({_source_type(file.path) for file in files}) > 1:
         raise UserError("--from mixes tables, folders and .npz files; expected files of one kind.")
-    is_table = _kind(files[0].path) == "table"
+    is_table = _source_type(files[0].path) == "table"
     foreign = _IMAGE_OPTIONS if is_table else _TABLE_OPTIONS
     given = [name for name in foreign if getattr(options, name) != getattr(PrepareOptions(), name)]
     if given:
@@ -112,13 +112,13 @@ def _option(name: str) -> str:
     return {"quotes": "--no-quotes"}.get(name, f"--{name.replace('_', '-')}")
 
 
-def _kind(path: Path) -> str:
+def _source_type(path: Path) -> str:
     return "folder" if path.is_dir() else "arrays" if path.suffix.lower() == ".npz" else "table"
 
 
 def _read(files: list[SourceFile], options: PrepareOptions) -> Examples:
     readers = {"folder": read_folders, "arrays": read_arrays, "table": read_texts}
-    examples = readers[_kind(files[0].path)](files, options)
+    examples = readers[_source_type(files[0].path)](files, options)
     named = [_split_in_name(file.path) for file in files]
     if examples.splits is None and len({*named} - {None}) > 1:
         sources = " ".join(f"{split or 'SPLIT'}={file.path}" for split, file in zip(named, files, strict=True))
