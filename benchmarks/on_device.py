@@ -48,8 +48,8 @@ def run_command(arguments: list[str], description: str | None) -> tuple[dict[str
     with tempfile.TemporaryDirectory() as folder, (args.output / "device.jsonl").open("w") as lines:
         for task in TASKS:
             write_arrays(task, args.short, Path(folder))
-        for framework, part, end in processes(began + args.seconds):
-            for row in rows_of(framework, part, Path(folder), args.short, end):
+        for framework, part, end in divide_time(began + args.seconds):
+            for row in measure_in_process(framework, part, Path(folder), args.short, end):
                 result["rows"].append(row)
                 lines.write(json.dumps(row) + "\n")
                 lines.flush()
@@ -59,7 +59,7 @@ def run_command(arguments: list[str], description: str | None) -> tuple[dict[str
     return result, markdown(result)
 
 
-def processes(end: float) -> Iterator[tuple[str, str, float]]:
+def divide_time(end: float) -> Iterator[tuple[str, str, float]]:
     """Divides the time until `end` among processes: in each round, what is left in equal parts.
 
     Yields:
@@ -75,7 +75,7 @@ def processes(end: float) -> Iterator[tuple[str, str, float]]:
             yield framework, part, now + (end - now) / (len(frameworks) - i)
 
 
-def rows_of(framework: str, part: str, folder: Path, short: bool, end: float) -> Iterator[dict[str, Any]]:
+def measure_in_process(framework: str, part: str, folder: Path, short: bool, end: float) -> Iterator[dict[str, Any]]:
     """What the framework's process measures until the monotonic time `end`, and an error if it failed or was ended."""
     seconds = end - time.monotonic()
     if seconds <= LAST_SECONDS:

@@ -49,7 +49,7 @@ class Run:
         """Bytes of the parameters and the optimizer's state."""
         return BYTES * self.parameters * (1 + self.optimizer_copies)
 
-    def times(self, factor: int) -> "Run":
+    def scaled(self, factor: int) -> "Run":
         """The same with so many times the parameters, and the arithmetic that they take."""
         larger = dataclasses.replace(self, parameters=factor * self.parameters, step_seconds=factor * self.step_seconds)
         return dataclasses.replace(larger, name=f"{self.name} × {factor:,}")
@@ -82,7 +82,7 @@ HOSTS = (8, 64, 1024)
 
 
 def main() -> None:
-    runs = [larger for run in RUNS for larger in (run, run.times(1000))]
+    runs = [larger for run in RUNS for larger in (run, run.scaled(1000))]
     print("| run | parameters | batch | gradients summed | checkpoint |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for run in runs:

@@ -223,7 +223,7 @@ def test_all_frameworks_measure_their_essential_cases_first(monkeypatch):
     monkeypatch.setattr(on_device.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(on_device, "installed", lambda framework: framework == "torch")
     taken = []
-    for framework, part, end in on_device.processes(100.0):
+    for framework, part, end in on_device.divide_time(100.0):
         taken.append((framework, part, end))
         now[0] = min(end, now[0] + 30)
     assert taken == [
@@ -232,7 +232,7 @@ def test_all_frameworks_measure_their_essential_cases_first(monkeypatch):
         ("lab10", "other", 80.0),
         ("torch", "other", 100.0),
     ]
-    (row,) = on_device.rows_of("torch", "other", Path(), False, now[0] + 12)
+    (row,) = on_device.measure_in_process("torch", "other", Path(), False, now[0] + 12)
     assert row["error"] == "no time left for its other cases"
 
 

@@ -159,7 +159,7 @@ def _to_frame(rows: list[_Row], all_fields: bool) -> pd.DataFrame:
     columns = {name: [row.results.get(name) for row in rows] for name in results}
     # A damaged run has no fields, and differs in none.
     configs = [row.fields for row in rows if row.fields]
-    names = _in_order(dict.fromkeys(name for fields in configs for name in fields))
+    names = _grouped_by_component(dict.fromkeys(name for fields in configs for name in fields))
     differing = [name for name in names if len({repr(fields.get(name, "")) for fields in configs}) > 1]
     shown = [*differing, *(name for name in names if all_fields and name not in differing)]
     columns |= {name: [row.fields.get(name) for row in rows] for name in shown}
@@ -167,7 +167,7 @@ def _to_frame(rows: list[_Row], all_fields: bool) -> pd.DataFrame:
     return pd.DataFrame({name: _series(values) for name, values in columns.items()})
 
 
-def _in_order(paths: Collection[str]) -> list[str]:
+def _grouped_by_component(paths: Collection[str]) -> list[str]:
     """Returns the fields of several configs with those of each part, such as the model, next to each other."""
     parts = list(dict.fromkeys(path.partition(".")[0] for path in paths))
     return sorted(paths, key=lambda path: parts.index(path.partition(".")[0]))

@@ -74,7 +74,7 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
     output = Path(sweep.directory, "result.json")
     output.write_text(json.dumps(result, indent=1))
     if test:
-        result["test"] = _test(workdirs, sweep.experiments(chosen.params)[0].data.test_split)
+        result["test"] = _evaluate_on_test(workdirs, sweep.experiments(chosen.params)[0].data.test_split)
         output.write_text(json.dumps(result, indent=1))
     return result
 
@@ -118,7 +118,7 @@ def _run_workers(sweep: Sweep, study: SweepStudy, count: int) -> None:
                 return
             for worker in [worker for worker in workers if worker.poll() not in (None, 0)]:
                 workers.remove(worker)
-                _require_killed(worker, log)
+                _raise_unless_killed(worker, log)
                 killed += 1
             if killed > count * (MAX_RETRIES + 1):  # a single bad trial would have failed by now
                 raise RunError(f"Workers are killed again and again; their output is in {log}.")
@@ -142,7 +142,7 @@ def _start_worker(sweep: Sweep, log: Path) -> "subprocess.Popen[str]":
         )
 
 
-def _require_killed(worker: "subprocess.Popen[str]", log: Path) -> None:
+def _raise_unless_killed(worker: "subprocess.Popen[str]", log: Path) -> None:
     """Raises the error of a worker that failed, unless it was killed."""
     answer, status = worker.communicate()[0], worker.returncode
     message = f"A worker ended with status {status}; its output is in {log}."
@@ -163,7 +163,7 @@ def _describe(trial: FrozenTrial) -> str:
     return " ".join(f"{name}={value}" for name, value in values.items()) + f": {ending}"
 
 
-def _test(workdirs: list[Path], test_split: str) -> dict[str, Any]:
+def _evaluate_on_test(workdirs: list[Path], test_split: str) -> dict[str, Any]:
     """Returns the metrics of the chosen trial on the test split. A second call reads the result of the first."""
     results = [_evaluate_once(workdir, test_split) for workdir in workdirs]
     # A metric that is undefined for a run is None.

@@ -81,7 +81,7 @@ def test_a_row_has_the_results_and_the_fields_that_differ(folder):
 
 def test_fields_of_one_part_are_next_to_each_other():
     paths = ["data", "model", "model.widths", "seed", "model.hidden_size"]
-    assert runs_table._in_order(paths) == ["data", "model", "model.widths", "model.hidden_size", "seed"]
+    assert runs_table._grouped_by_component(paths) == ["data", "model", "model.widths", "model.hidden_size", "seed"]
 
 
 def test_all_fields_follow_those_that_differ(folder):

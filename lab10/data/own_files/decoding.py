@@ -49,7 +49,7 @@ def decode(path: Path, options: PrepareOptions) -> DecodedImage:
                 _require_supported(image, options)
                 image.load()
                 changes = ("turned by EXIF",) if _is_turned(image) else ()
-                return _to_decoded(ImageOps.exif_transpose(image), str(image.format), options, changes)
+                return _convert(ImageOps.exif_transpose(image), str(image.format), options, changes)
     except UnidentifiedImageError as error:
         raise Invalid("not an image, or damaged") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -86,7 +86,7 @@ def _has_deep_colors(image: Any) -> bool:
     return False
 
 
-def _to_decoded(image: Any, file_format: str, options: PrepareOptions, changes: tuple[str, ...]) -> DecodedImage:
+def _convert(image: Any, file_format: str, options: PrepareOptions, changes: tuple[str, ...]) -> DecodedImage:
     is_palette = image.mode in ("P", "PA")
     # Pillow reads a 16-bit PGM file as mode I.
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):

@@ -38,7 +38,7 @@ def read_texts(sources: Sequence[SourceFile], options: PrepareOptions) -> Exampl
                 try:
                     if isinstance(row, Invalid):
                         raise row
-                    checked = {use: _check(use, value, options) for use, value in zip(columns, row, strict=True)}
+                    checked = {use: _column_text(use, value, options) for use, value in zip(columns, row, strict=True)}
                 except Invalid as reason:
                     problems.add(f"{source.path.name} {position}" if len(sources) > 1 else position, str(reason))
                     continue
@@ -86,7 +86,7 @@ def require_different_columns(columns: Mapping[str, str | None]) -> None:
             raise UserError(f"{' and '.join(options)} both name the column {column!r}; expected different columns.")
 
 
-def _check(use: str, value: object, options: PrepareOptions) -> str:
+def _column_text(use: str, value: object, options: PrepareOptions) -> str:
     """Returns the value of a column as text.
 
     Raises:
