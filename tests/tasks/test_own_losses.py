@@ -1,4 +1,4 @@
-"""The example in docs/objectives.md does what the page says."""
+"""The example in docs/losses.md does what the page says."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "objectives.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "losses.md"
 
 
 def test_the_example_of_a_loss_with_two_terms_trains(scripts, tmp_path):
