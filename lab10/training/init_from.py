@@ -130,7 +130,7 @@ def _require_same_words(
         )
     if of_words := [path for path in wanted if path in word_parameters(steps)]:
         raise UserError(
-            f"that run {what}, and --init-only selects {summarize_paths(of_words)}, of which each row means a word. "
+            f"that run {what}, and --init-only selects {summarize_paths(of_words)}, whose rows are words. "
             "Give patterns without them."
         )
 

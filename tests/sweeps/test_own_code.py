@@ -73,9 +73,7 @@ def test_the_sweep_knows_every_class_of_the_file(page, tmp_path):
     loaded = load_experiment_file(str(page))
     code = find_code_of_classes(loaded.own_classes)
     of_sweep = (loaded.name, to_json(loaded.experiment, Experiment), [], [], [0], "grid", 0, "none", None, None, 60)
-    sweep = Sweep(
-        *of_sweep, str(tmp_path), "sqlite://", "name", [own.to_json() for own in code]
-    )
+    sweep = Sweep(*of_sweep, str(tmp_path), "sqlite://", "name", [own.to_json() for own in code])
     (experiment,) = sweep.experiments({"model": "smaller"})
     assert type(experiment.model).__name__ == "Smaller"
     assert Sweep(**json.loads(json.dumps(dataclasses.asdict(sweep)))) == sweep

@@ -179,7 +179,7 @@ def test_an_embedding_of_other_words_is_not_taken(other_meaning, first_on_texts,
     with pytest.raises(UserError, match=rf"that run has {said}, so its embedding means other words"):
         train(RunWriter(experiment, Workdir(tmp_path / "run")))
     for patterns in (("*",), ("lstm/*", "embedding/*")):
-        with pytest.raises(UserError, match="selects embedding/embedding, of which each row means a word"):
+        with pytest.raises(UserError, match="selects embedding/embedding, whose rows are words"):
             train(RunWriter(dataclasses.replace(experiment, init_only=patterns), Workdir(tmp_path / "run")))
     train(RunWriter(dataclasses.replace(experiment, init_only=("lstm/*",)), Workdir(tmp_path / "run")))
     found, there = (by_path(load(path).params) for path in (tmp_path / "run", first_on_texts))

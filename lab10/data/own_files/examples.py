@@ -25,7 +25,7 @@ SPLIT_NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class SourceFile:
-    """A file or folder, and the split that its examples belong to; None if they are yet to be split."""
+    """A file or folder, and the split that its examples belong to; None if they are not split yet."""
 
     path: Path
     split: str | None
@@ -44,7 +44,7 @@ class Examples:
       class_names: names of the classes, in order; empty without labels.
       classes: class id of each example, int64 [examples]; zeros without labels.
       groups: group of each example; None without groups.
-      splits: split of each example; None if they are yet to be split.
+      splits: split of each example; None if they are not split yet.
       skipped: number of invalid rows or images that were left out, by reason.
       sizes: lengths or sizes, for the summary.
       notes: what was decided or looks suspicious, as sentences.

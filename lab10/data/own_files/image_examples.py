@@ -120,7 +120,7 @@ class ImageSurvey:
           pixels_of: returns the pixels of an image, as they were given to `add`.
           labels: class of each image; None without classes.
           groups: group of each image; None without groups.
-          splits: split of each image; None if they are yet to be split.
+          splits: split of each image; None if they are not split yet.
           skipped: number of invalid images by reason.
           notes: notes to which these examples add their own.
 
