@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lab10.data.batching import NO_EXAMPLE, BatchIndices
 from lab10.data.dataset import Batch, HostBatch, Spec, Split
 
-# Of a split that is streamed, one call of `load` sends at most so much; but two batches, however large.
+# Limit on what one call of `load` sends of a streamed split, unless two batches are larger.
 MAX_STREAMED_BYTES = 2**26
 
 

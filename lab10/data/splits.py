@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 
 from lab10.errors import UserError
 
-# Draws of whole groups, of which the one is taken that leaves the fewest classes out.
+# Number of draws of whole groups; the draw that leaves out the fewest classes is taken.
 GROUP_DRAWS = 20
 
 

@@ -24,7 +24,7 @@ from lab10.models.autoencoder import AutoencoderModel, LinearAutoencoder
 from lab10.models.pca import MAX_MOMENTS_FEATURES, PCA, TooExpensive, fit_pca
 from lab10.training.workdir import Workdir
 
-# Images that are read and encoded at a time: at most so many, and so many pixels.
+# Limits on the images that are read and encoded at a time: their number, and their pixels together.
 CHUNK_SIZE, CHUNK_PIXELS = 5000, 2**22
 # Time limit of exact PCA, which is only a reference.
 MAX_PCA_SECONDS = 120.0

@@ -26,7 +26,7 @@ from lab10.training.workdir import Workdir
 
 Pixels = Float[np.ndarray, "rows pixels"]
 Latents = Float[np.ndarray, "rows latent_dim"]
-# The probability of each class is written for at most so many; the CSV file would be large and hardly readable.
+# With more classes, the CSV file leaves out their probabilities: it would be large and hardly readable.
 MAX_CSV_CLASSES = 20
 
 

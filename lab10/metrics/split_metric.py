@@ -16,7 +16,7 @@ from lab10.errors import UserError
 from lab10.tasks.task import Task
 
 Columns = Mapping[str, np.ndarray]
-# Keys that the result of an evaluation or a line of metrics has besides its metrics.
+# Keys that the result of an evaluation or a line of metrics has in addition to its metrics.
 RESERVED = ("split", "examples", "step", "epoch", "example", "read_count", "per_example", "class_names")
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 # With more features, the matrix of second moments takes too long to decompose, in one call that no signal can stop.
 MAX_MOMENTS_FEATURES = 2048
-# Few rows of many features, up to so many bytes, are decomposed through the products of the rows instead.
+# Few rows of many features, up to this many bytes, are decomposed through the products of the rows instead.
 MAX_ROWS_BYTES = 2**29
 # With further directions next to those wanted, the iteration needs fewer passes over the data (Halko et al. 2011).
 MAX_OVERSAMPLING = 100

@@ -24,7 +24,8 @@ from lab10.errors import Diverged, Interrupted, UserError
 from lab10.parallel.multihost import is_lead_process
 
 MANUAL_OPTIONS = "--distributed.coordinator-address, --distributed.num-processes and --distributed.process-id"
-# Time after which the others are said to be waited for, and by which JAX's timeout is longer than ours.
+# Time after which a message says that other processes are awaited, and the time by which JAX's timeout exceeds ours, so
+# that ours comes first.
 QUIET_SECONDS, JAX_MARGIN_SECONDS = 2.0, 60
 RUN_ALONE_HINT = "To run this process alone, give it --distributed.detect False and its own --workdir."
 

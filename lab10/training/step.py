@@ -76,7 +76,7 @@ class StepFunctions:
         Returns:
           The state after the step, and the metrics of the batch before it.
         """
-        # Also here: with the end alone, XLA may carry the parameters from step to step sharded like the optimizer.
+        # Not only at the end: XLA might then carry the parameters from step to step sharded like the optimizer's state.
         state = jax.lax.with_sharding_constraint(state, self._shardings(state))
         train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
         functions = dataclasses.replace(self, is_logged=is_logged, previous_params=previous_params)
@@ -230,7 +230,7 @@ class LoopBody:
         state, metrics, previous_params = carry
         train_step, step = self.steps.train_step, state.step + 1
         if self.num_members is not None:
-            # One condition for all members: of several, `jax.vmap` would compute both sides.
+            # One condition for all members: `jax.vmap` would compute both branches of a condition per member.
             train_step, step = jax.vmap(train_step, in_axes=(0, None, None, 0)), step[0]
         is_logged = (step % self.steps.experiment.log_every == 0) | (step == self.steps.total_steps)
         previous_params, batch_index = copy_params_if_logged(is_logged, previous_params, state.params, i)

@@ -1,4 +1,4 @@
-"""What is logged besides a task's metrics: sizes of gradients and updates, and examples per second."""
+"""What is logged in addition to a task's metrics: sizes of gradients and updates, and examples per second."""
 
 import contextlib
 import time
@@ -63,7 +63,7 @@ def step_statistics(
             "update_ratio": optax.tree.norm(jax.tree.map(jnp.subtract, after, before)) / parameter_norm,
         }
         stacked = jnp.stack([jnp.asarray(statistics[name], jnp.float32) for name in STATISTICS])
-        # Without the barrier, XLA takes both branches for cheap, and computes both at every step.
+        # Without the barrier, XLA considers both branches cheap, and computes both at every step.
         return jax.lax.optimization_barrier(stacked)
 
     # One vector: a GPU starts a kernel for each array that a branch returns.
