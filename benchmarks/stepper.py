@@ -18,17 +18,17 @@ class Stepper:
     """Runs training steps on a split as `lab10.training.loop.train` does, without logs and checkpoints.
 
     Args:
-      steps: the functions of the experiment.
+      functions: the step functions of the experiment.
       split: the examples.
       num_members: number of runs trained together; None for a single run.
     """
 
-    def __init__(self, steps: StepFunctions, split: Split, num_members: int | None = None):
-        experiment = steps.experiment
-        self._body = LoopBody(steps, num_members)
+    def __init__(self, functions: StepFunctions, split: Split, num_members: int | None = None):
+        experiment = functions.experiment
+        self._body = LoopBody(functions, num_members)
         self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.shuffle_seed)
         self._in_flight = StepsInFlight(experiment.steps_per_execution, multi_process=False)
-        self._loader = steps.device_loader(split, self._in_flight.tuner.capacity)
+        self._loader = functions.device_loader(split, self._in_flight.tuner.capacity)
         self._capacity = self._loader.capacity_for(experiment.batch_size)
         self._empty_metrics = jax.jit(functools.partial(self._body.empty_metrics, self._capacity))
         self._previous_params: Params | None = None

@@ -42,12 +42,12 @@ class Run:
 
     def __init__(self, workdir: Workdir, experiment: Experiment, spec: Spec, checkpoint: str):
         self._workdir, self.config, self.spec = workdir, experiment, spec
-        self._steps = StepFunctions(experiment, spec)
+        self._functions = StepFunctions(experiment, spec)
         checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, experiment.higher_is_better, alone=True)
         self.step = checkpoints.find(checkpoint)
-        trees = checkpoints.restore(self.step, {"eval_params": self._steps.abstract_params()}).trees
+        trees = checkpoints.restore(self.step, {"eval_params": self._functions.abstract_params()}).trees
         self.params = trees["eval_params"]
-        self._module = self._steps.module
+        self._module = self._functions.module
         self._opened: OpenDataset | None = None
 
     @staticmethod
@@ -98,10 +98,10 @@ class Run:
           The result of `evaluate`, and the columns of its CSV file by name, each [examples, …].
         """
         all_metrics, examples = self._split_metrics(metrics), self._split(split)
-        loader = self._steps.device_loader(examples)
+        loader = self._functions.device_loader(examples)
         if metrics:  # those of training were checked then
-            require_split_metrics(self._steps, all_metrics, loader)
-        evaluation = evaluate(self._steps, self.params, loader, all_metrics)
+            require_split_metrics(self._functions, all_metrics, loader)
+        evaluation = evaluate(self._functions, self.params, loader, all_metrics)
         tfds_split = self.config.data.tfds_split(split)
         result: dict[str, Any] = {
             "split": split,

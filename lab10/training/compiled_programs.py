@@ -70,28 +70,30 @@ def lower_programs(
     dataset = experiment.data.open_dataset()
     split = dataset.open_split("train")
     validation = dataset.open_split("validation") if experiment.data.has_validation else split
-    steps = StepFunctions(experiment, dataset.spec, experiment.total_steps(len(split)), experiment.mesh.build(devices))
-    in_flight = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process)
-    loader = steps.device_loader(split, in_flight.tuner.capacity)
+    functions = StepFunctions(
+        experiment, dataset.spec, experiment.total_steps(len(split)), experiment.mesh.build(devices)
+    )
+    in_flight = StepsInFlight(experiment.steps_per_execution, functions.mesh.is_multi_process)
+    loader = functions.device_loader(split, in_flight.tuner.capacity)
     batches = loader.abstract_batches(experiment.batch_size, split.padded_lengths[-1])
-    body, replicated = LoopBody(steps, num_members), NamedSharding(steps.mesh, PartitionSpec())
+    body, replicated = LoopBody(functions, num_members), NamedSharding(functions.mesh, PartitionSpec())
     metrics = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
         jax.eval_shape(functools.partial(body.empty_metrics, batches.capacity)),
     )
-    validation_batches = steps.device_loader(validation).abstract_batches(
+    validation_batches = functions.device_loader(validation).abstract_batches(
         experiment.evaluation_batch_size, validation.padded_lengths[-1]
     )
-    state = steps.abstract_state()
+    state = functions.abstract_state()
     if num_members is not None:
         state = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype, sharding=replicated), state
         )
     carry = (state, metrics, state.params)
-    with jax.sharding.set_mesh(steps.mesh):  # Pallas reads the type of the devices from it
+    with jax.sharding.set_mesh(functions.mesh):  # Pallas reads the type of the devices from it
         return {
             "train_step": run_steps.lower(0, batches.num_batches, body.with_batches(batches), carry),
-            "eval_step": eval_steps.lower(steps, steps.abstract_params(), validation_batches),
+            "eval_step": eval_steps.lower(functions, functions.abstract_params(), validation_batches),
         }
 
 

@@ -1,6 +1,7 @@
 """Runs that are trained together, as one program on the same batches."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -66,23 +67,23 @@ class Ensemble:
         for run in self.runs:
             run.write_config(dataset)
 
-    def restore(self, steps: StepFunctions, start: ParamsByPath) -> TrainState:
+    def restore(self, functions: StepFunctions, start: ParamsByPath) -> TrainState:
         """Restores the runs that are not finished, at the latest step of which all of them have a checkpoint."""
-        functions = [StepFunctions(run.experiment, steps.spec, steps.total_steps, steps.mesh) for run in self.runs]
-        states = [run.restore(run_functions, start) for run, run_functions in zip(self.runs, functions, strict=True)]
+        members = [dataclasses.replace(functions, experiment=run.experiment) for run in self.runs]
+        states = [run.restore(member, start) for run, member in zip(self.runs, members, strict=True)]
         while True:
-            ongoing = [i for i, run in enumerate(self.runs) if not (run.finished or run.step >= steps.total_steps)]
+            ongoing = [i for i, run in enumerate(self.runs) if not (run.finished or run.step >= functions.total_steps)]
             common = min((self.runs[i].step for i in ongoing), default=0)
             ahead = [i for i in ongoing if self.runs[i].step > common]
             if not ahead:
                 break
             for i in ahead:
-                states[i] = self.runs[i].restore(functions[i], start, at_most=common)
+                states[i] = self.runs[i].restore(members[i], start, at_most=common)
         self._members = [self.runs[i] for i in ongoing]
         if not ongoing:
             return states[0]
         stacked = stack([run.experiment for run in self._members], [states[i] for i in ongoing])
-        return jax.device_put(stacked, NamedSharding(steps.mesh, PartitionSpec()))
+        return jax.device_put(stacked, NamedSharding(functions.mesh, PartitionSpec()))
 
     def show_examples(self, examples: ExampleSummaries) -> None:
         """Shows these examples in TensorBoard after each evaluation of each run."""

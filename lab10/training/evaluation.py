@@ -36,12 +36,12 @@ class Evaluation(struct.PyTreeNode):
 
 
 def evaluate(
-    steps: StepFunctions, params: Params, loader: DeviceLoader, split_metrics: Sequence[SplitMetric] | None = None
+    functions: StepFunctions, params: Params, loader: DeviceLoader, split_metrics: Sequence[SplitMetric] | None = None
 ) -> Evaluation:
     """Evaluates parameters on every example of a split.
 
     Args:
-      steps: the functions of the experiment.
+      functions: the step functions of the experiment.
       params: the parameters.
       loader: loads the split.
       split_metrics: metrics of the whole split; None: those of the experiment.
@@ -49,30 +49,30 @@ def evaluate(
     Raises:
       UserError: a metric of the whole split fails.
     """
-    experiment, split = steps.experiment, loader.split
+    experiment, split = functions.experiment, loader.split
     batch_size = experiment.evaluation_batch_size
     split_metrics = experiment.metrics if split_metrics is None else split_metrics
     batches = evaluation_batches(split, batch_size, loader.capacity_for(batch_size))
     per_example: dict[str, np.ndarray] = {}
 
     def run(indices: BatchIndices) -> dict[str, np.ndarray]:
-        return jax.device_get(eval_steps(steps, params, loader.load(indices)))
+        return jax.device_get(eval_steps(functions, params, loader.load(indices)))
 
     # A scan keeps one core busy, so two calls at a time use two. Programs that span devices must start in the same
     # order on all of them.
-    with concurrent.futures.ThreadPoolExecutor(2 if steps.mesh.size == 1 else 1) as threads:
+    with concurrent.futures.ThreadPoolExecutor(2 if functions.mesh.size == 1 else 1) as threads:
         for indices, outputs in zip(batches, threads.map(run, batches), strict=True):
             real = indices.examples != NO_EXAMPLE
             for name, values in outputs.items():
                 column = per_example.setdefault(name, np.empty((len(split), *values.shape[2:]), values.dtype))
                 column[indices.examples[real]] = values[: len(indices)][real]
     metrics = {name: float(np.mean(per_example[name], dtype=np.float64)) for name in experiment.task.metrics}
-    class_names = steps.spec.class_names
+    class_names = functions.spec.class_names
     of_split = compute_metrics(split_metrics, per_example, class_names)
     return Evaluation(metrics, per_example, of_split, scalars_of(split_metrics, of_split, class_names))
 
 
-def require_split_metrics(steps: StepFunctions, metrics: Sequence[SplitMetric], loader: DeviceLoader) -> None:
+def require_split_metrics(functions: StepFunctions, metrics: Sequence[SplitMetric], loader: DeviceLoader) -> None:
     """Checks, without evaluating, that an evaluation can compute metrics of the whole split, and has --monitor.
 
     Raises:
@@ -80,20 +80,20 @@ def require_split_metrics(steps: StepFunctions, metrics: Sequence[SplitMetric], 
     """
     if not metrics:
         return
-    batches = loader.abstract_batches(steps.experiment.evaluation_batch_size, loader.split.padded_lengths[-1])
-    columns = jax.eval_shape(functools.partial(eval_steps, steps), steps.abstract_params(), batches)
+    batches = loader.abstract_batches(functions.experiment.evaluation_batch_size, loader.split.padded_lengths[-1])
+    columns = jax.eval_shape(functools.partial(eval_steps, functions), functions.abstract_params(), batches)
     require_columns(metrics, columns.keys())
-    require_monitored_class(steps.experiment.monitor, metrics, steps.spec.class_names)
+    require_monitored_class(functions.experiment.monitor, metrics, functions.spec.class_names)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def eval_steps(steps: StepFunctions, params: Params, batches: DeviceBatches) -> dict[str, Any]:
+def eval_steps(functions: StepFunctions, params: Params, batches: DeviceBatches) -> dict[str, Any]:
     """Runs `eval_step` on every batch; the outputs are [capacity, rows], and blank after the last batch."""
 
     def eval_step(i: jax.Array | int) -> dict[str, jax.Array]:
         # The first row of a batch is in no other batch, so its id gives a unique key.
-        key = random_key(steps.experiment.seed, EVALUATION, batches.row_ids[i, 0])
-        return steps.eval_step(params, batches[i], key)
+        key = random_key(functions.experiment.seed, EVALUATION, batches.row_ids[i, 0])
+        return functions.eval_step(params, batches[i], key)
 
     def body(i: jax.Array, outputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
         return jax.tree.map(lambda stored, values: stored.at[i].set(values), outputs, eval_step(i))
@@ -102,4 +102,4 @@ def eval_steps(steps: StepFunctions, params: Params, batches: DeviceBatches) -> 
     blank = {name: jnp.zeros((batches.capacity, *leaf.shape), leaf.dtype) for name, leaf in shapes.items()}
     outputs = jax.lax.fori_loop(0, batches.num_batches, body, blank)
     # Replicated, so that every process has the values of every example.
-    return jax.lax.with_sharding_constraint(outputs, NamedSharding(steps.mesh, PartitionSpec()))
+    return jax.lax.with_sharding_constraint(outputs, NamedSharding(functions.mesh, PartitionSpec()))

@@ -29,13 +29,13 @@ class ExampleSummaries:
     """Shows the first examples of the validation split. Only the lead process uses it; it communicates with no other.
 
     Args:
-      steps: the functions of the experiment.
+      functions: the step functions of the experiment.
       dataset: the open dataset.
       split: the validation split.
     """
 
-    def __init__(self, steps: StepFunctions, dataset: OpenDataset, split: Split):
-        self._steps, self._dataset, self._split = steps, dataset, split
+    def __init__(self, functions: StepFunctions, dataset: OpenDataset, split: Split):
+        self._functions, self._dataset, self._split = functions, dataset, split
         self._count = min(NUM_EXAMPLES, len(split))
 
     def render(self, params: Params, per_example: dict[str, np.ndarray]) -> dict[str, Summary]:
@@ -50,9 +50,9 @@ class ExampleSummaries:
           `predictions`, a table of the classes. Each is missing if there is nothing of the kind.
         """
         summaries: dict[str, Summary] = {}
-        if isinstance(self._steps.spec, ImageSpec):
-            summaries["examples"] = self._image(params, self._steps.spec)
-        if self._steps.spec.class_names and per_example.keys() >= {"label", "predicted", "probability"}:
+        if isinstance(self._functions.spec, ImageSpec):
+            summaries["examples"] = self._image(params, self._functions.spec)
+        if self._functions.spec.class_names and per_example.keys() >= {"label", "predicted", "probability"}:
             summaries["predictions"] = self._table(per_example)
         return summaries
 
@@ -63,7 +63,7 @@ class ExampleSummaries:
     @functools.cached_property
     def _texts(self) -> list[str]:
         """The beginnings of the texts; blank if the examples are no texts."""
-        data, vocabulary = self._steps.experiment.data, self._dataset.vocabulary
+        data, vocabulary = self._functions.experiment.data, self._dataset.vocabulary
         if not isinstance(data, TextDataset) or vocabulary is None:
             return [""] * self._count
         inputs = self._batch["inputs"].astype(np.int32)
@@ -80,7 +80,7 @@ class ExampleSummaries:
         return [" ".join(words[:SHOWN_WORDS]) + " …" * (len(words) > SHOWN_WORDS) for words in texts]
 
     def _table(self, per_example: dict[str, np.ndarray]) -> str:
-        names = self._steps.spec.class_names
+        names = self._functions.spec.class_names
         rows = ["| label | predicted | probability | text |", "| --- | --- | --- | --- |"]
         for i, text in enumerate(self._texts):
             label, predicted = (names[per_example[column][i]] for column in ("label", "predicted"))
@@ -94,17 +94,17 @@ class ExampleSummaries:
         params = jax.tree.map(lambda leaf: leaf.addressable_data(0), params)
         (device,) = jax.tree.leaves(params)[0].devices()
         batch = jax.device_put(self._batch, device)
-        rows = jax.device_get(_images_and_reconstructions(self._steps, params, batch))
+        rows = jax.device_get(_images_and_reconstructions(self._functions, params, batch))
         return np.concatenate([_side_by_side(images, spec) for images in rows])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _images_and_reconstructions(steps: StepFunctions, params: Params, batch: Any) -> list[Any]:
+def _images_and_reconstructions(functions: StepFunctions, params: Params, batch: Any) -> list[Any]:
     """Returns pixels in [0, 1], [images, pixels], and if the model is an autoencoder, their reconstructions."""
-    pixels = steps.spec.preprocess(batch)["inputs"]
-    if not isinstance(steps.experiment.model, AutoencoderModel):
+    pixels = functions.spec.preprocess(batch)["inputs"]
+    if not isinstance(functions.experiment.model, AutoencoderModel):
         return [pixels]
-    apply = functools.partial(steps.module.apply, {"params": params})
+    apply = functools.partial(functions.module.apply, {"params": params})
     reconstructions: Any = apply(apply(pixels, method="encode"), method="decode")
     return [pixels, reconstructions.astype(pixels.dtype)]
 

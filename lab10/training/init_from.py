@@ -25,7 +25,7 @@ ID_FIELDS = ("index_from", "start_id", "unknown_id")
 ParamsByPath = Mapping[str, jax.Array]
 
 
-def load_params(experiment: Experiment, dataset: OpenDataset, steps: StepFunctions) -> ParamsByPath:
+def load_params(experiment: Experiment, dataset: OpenDataset, functions: StepFunctions) -> ParamsByPath:
     """Loads the best parameters of the run `init_from` that fit the model, and prints which these are.
 
     Runs no code of that run: its config is read as JSON. With another vocabulary, only what `init_only` names is taken,
@@ -34,14 +34,14 @@ def load_params(experiment: Experiment, dataset: OpenDataset, steps: StepFunctio
     Raises:
       UserError: there is no such run, nothing fits, a pattern selects nothing, or the vocabulary differs.
     """
-    directory, patterns, abstract = experiment.init_from, experiment.init_only, steps.abstract_params()
+    directory, patterns, abstract = experiment.init_from, experiment.init_only, functions.abstract_params()
     assert directory is not None
     here = by_path(abstract)
     require_matches("--init-only", patterns, here)
     wanted = [path for path in here if not patterns or matches_any(patterns, path)]
     workdir = Workdir(directory)
     try:
-        _require_same_words(workdir, experiment, dataset, wanted, steps)
+        _require_same_words(workdir, experiment, dataset, wanted, functions)
         step, there = _restore(workdir, next(iter(here.values())).sharding)
     except UserError as error:
         raise UserError(f"--init-from {directory}: {error}") from error
@@ -58,12 +58,12 @@ def load_params(experiment: Experiment, dataset: OpenDataset, steps: StepFunctio
     return taken
 
 
-def starting_params(steps: StepFunctions, start: ParamsByPath) -> Params:
+def starting_params(functions: StepFunctions, start: ParamsByPath) -> Params:
     """Returns the initial parameters, with those of `start` in place of their own."""
     if not start:
-        return steps.init_params()
-    abstract = steps.abstract_params()
-    return with_leaves(abstract if len(start) == len(by_path(abstract)) else steps.init_params(), start)
+        return functions.init_params()
+    abstract = functions.abstract_params()
+    return with_leaves(abstract if len(start) == len(by_path(abstract)) else functions.init_params(), start)
 
 
 def _restore(workdir: Workdir, sharding: jax.sharding.Sharding) -> tuple[int, dict[str, Any]]:
@@ -101,7 +101,7 @@ def _report(directory: str, step: int, taken: ParamsByPath, left: Mapping[str, s
 
 
 def _require_same_words(
-    workdir: Workdir, experiment: Experiment, dataset: OpenDataset, wanted: list[str], steps: StepFunctions
+    workdir: Workdir, experiment: Experiment, dataset: OpenDataset, wanted: list[str], functions: StepFunctions
 ) -> None:
     """Checks that the ids of both runs are the same words, or that no parameter to take has a row for each word."""
     if dataset.vocabulary is None:
@@ -128,16 +128,16 @@ def _require_same_words(
             f"that run {what}, so its embedding means other words. "
             "Name what to take, without the embedding, with --init-only PATTERN."
         )
-    if of_words := [path for path in wanted if path in word_parameters(steps)]:
+    if of_words := [path for path in wanted if path in word_parameters(functions)]:
         raise UserError(
             f"that run {what}, and --init-only selects {summarize_paths(of_words)}, whose rows are words. "
             "Give patterns without them."
         )
 
 
-def word_parameters(steps: StepFunctions) -> set[str]:
+def word_parameters(functions: StepFunctions) -> set[str]:
     """Returns the paths of parameters with rows for words: tables of `nn.Embed`, and shapes that follow `num_ids`."""
-    spec = steps.spec
+    spec = functions.spec
     tables: set[str] = set()
 
     def note(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
@@ -146,11 +146,11 @@ def word_parameters(steps: StepFunctions) -> set[str]:
         return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
-        shapes = by_path(jax.eval_shape(lambda: init_params(steps.module, spec, 0)))
+        shapes = by_path(jax.eval_shape(lambda: init_params(functions.module, spec, 0)))
     if isinstance(spec, TextSpec):
         more_ngrams = spec.num_ngrams + 1 if spec.num_ngrams else 0
         larger = dataclasses.replace(spec, num_ids=spec.num_ids + 1, num_ngrams=more_ngrams)
-        module = steps.experiment.model.build(larger)
+        module = functions.experiment.model.build(larger)
         others = by_path(jax.eval_shape(lambda: init_params(module, larger, 0)))
         tables |= {path for path, leaf in shapes.items() if path in others and others[path].shape != leaf.shape}
     return tables

@@ -42,17 +42,17 @@ def train(run: RunWriter | Ensemble) -> Any:
     use_compilation_cache()
     experiment = run.experiment
     with run.locked():
-        steps, state, train_split, validation_split = set_up(run)
-        body, step, total = LoopBody(steps, run.num_members), run.step, steps.total_steps
+        functions, state, train_split, validation_split = set_up(run)
+        body, step, total = LoopBody(functions, run.num_members), run.step, functions.total_steps
         batches = TrainingBatches(train_split, experiment.batch_size, experiment.data.shuffle_seed)
         due = Due(experiment, batches.steps_per_epoch, total)
-        in_flight = StepsInFlight(experiment.steps_per_execution, steps.mesh.is_multi_process)
+        in_flight = StepsInFlight(experiment.steps_per_execution, functions.mesh.is_multi_process)
         throughput = Throughput()
-        loader = steps.device_loader(train_split, in_flight.tuner.capacity)
+        loader = functions.device_loader(train_split, in_flight.tuner.capacity)
         capacity = loader.capacity_for(experiment.batch_size)
         empty_metrics = jax.jit(functools.partial(body.empty_metrics, capacity))
         previous_params = jax.tree.map(jnp.copy, state.params)
-        validation = steps.device_loader(validation_split) if validation_split is not None else None
+        validation = functions.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
         with (
             Progress(total, step) as progress,
@@ -77,18 +77,18 @@ def train(run: RunWriter | Ensemble) -> Any:
                     run.log_train(step, throughput.read())
                 with throughput.paused():
                     if due.evaluation(step) and validation is not None:
-                        run.evaluate(step, state, lambda params: evaluate(steps, params, validation))
+                        run.evaluate(step, state, lambda params: evaluate(functions, params, validation))
                     elif signal_number or due.evaluation(step) or due.checkpoint(step):
                         run.save(step, state)
                 if signal_number and step < total:
                     raise Interrupted(f"Stopped at step {step} of {total}; saved.", signal_number)
-        return run.summary(count_parameters(steps.abstract_params()), time.monotonic() - began)
+        return run.summary(count_parameters(functions.abstract_params()), time.monotonic() - began)
 
 
 class TrainingSetup(NamedTuple):
     """What a run starts from: the step functions, the train state, and the splits of the dataset."""
 
-    steps: StepFunctions
+    functions: StepFunctions
     state: TrainState
     train_split: Split
     validation_split: Split | None
@@ -106,24 +106,24 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
     train_split = dataset.open_split("train")
     validation_split = dataset.open_split("validation") if experiment.data.has_validation else None
     total = experiment.total_steps(len(train_split))
-    steps = StepFunctions(experiment, dataset.spec, total, experiment.mesh.build())
+    functions = StepFunctions(experiment, dataset.spec, total, experiment.mesh.build())
     # Before the config is written, so that what is refused leaves no run behind.
-    module = steps.module
+    module = functions.module
     if experiment.optimizer.has_patterns:
-        experiment.optimizer.require_patterns_match(steps.abstract_params())
+        experiment.optimizer.require_patterns_match(functions.abstract_params())
     if validation_split is not None:
-        require_split_metrics(steps, experiment.metrics, steps.device_loader(validation_split))
-        run.show_examples(ExampleSummaries(steps, dataset, validation_split))
+        require_split_metrics(functions, experiment.metrics, functions.device_loader(validation_split))
+        run.show_examples(ExampleSummaries(functions, dataset, validation_split))
     start: ParamsByPath = {}
     if run.needs_params:
         start = experiment.model.params_from_data(dataset.spec, train_split)
         if experiment.init_from is not None:
-            start = {**start, **load_params(experiment, dataset, steps)}
+            start = {**start, **load_params(experiment, dataset, functions)}
     run.write_config(dataset)
-    state = run.restore(steps, start)
+    state = run.restore(functions, start)
     if run.step < total and not run.finished:
         print_layers(module, state.params)
-    return TrainingSetup(steps, state, train_split, validation_split)
+    return TrainingSetup(functions, state, train_split, validation_split)
 
 
 class Due:

@@ -81,21 +81,21 @@ class RunWriter:
         """Whether there is no checkpoint to resume from."""
         return not self.checkpoints.steps()
 
-    def restore(self, steps: StepFunctions, start: ParamsByPath, at_most: int | None = None) -> TrainState:
+    def restore(self, functions: StepFunctions, start: ParamsByPath, at_most: int | None = None) -> TrainState:
         """Restores the latest checkpoint, or starts from the initial parameters if there is none.
 
         Args:
-          steps: the functions of the experiment.
+          functions: the step functions of the experiment.
           start: parameters to start from in place of the initial ones.
           at_most: the latest step to restore, if not the last.
         """
-        restored = self.checkpoints.restore_latest(steps.abstract_state().to_checkpoint(), at_most)
+        restored = self.checkpoints.restore_latest(functions.abstract_state().to_checkpoint(), at_most)
         if restored is None:
             self._use_checkpoint(RestoredCheckpoint(0, {}, Metrics.empty(), {}, EarlyStopping()))
-            return steps.init_state(starting_params(steps, start))
+            return functions.init_state(starting_params(functions, start))
         self._use_checkpoint(restored)
         console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
-        return steps.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
+        return functions.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
 
     def _use_checkpoint(self, restored: RestoredCheckpoint) -> None:
         self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation

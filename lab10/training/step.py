@@ -213,11 +213,11 @@ class LoopBody:
     """One iteration of the loop over training steps that runs on the device.
 
     Attributes:
-      steps: the functions of the experiment.
+      functions: the step functions of the experiment.
       num_members: number of runs that are trained together; None for a single run without a dimension of members.
     """
 
-    steps: StepFunctions
+    functions: StepFunctions
     num_members: int | None = None
 
     def __call__(
@@ -228,11 +228,11 @@ class LoopBody:
         The carry ends with the parameters before the last step that was logged.
         """
         state, metrics, previous_params = carry
-        train_step, step = self.steps.train_step, state.step + 1
+        train_step, step = self.functions.train_step, state.step + 1
         if self.num_members is not None:
             # One condition for all members: `jax.vmap` would compute both branches of a condition per member.
             train_step, step = jax.vmap(train_step, in_axes=(0, None, None, 0)), step[0]
-        is_logged = (step % self.steps.experiment.log_every == 0) | (step == self.steps.total_steps)
+        is_logged = (step % self.functions.experiment.log_every == 0) | (step == self.functions.total_steps)
         previous_params, batch_index = copy_params_if_logged(is_logged, previous_params, state.params, i)
         state, step_metrics = train_step(state, batches[batch_index], is_logged, previous_params)
         metrics = jax.tree.map(lambda stored, value: stored.at[i].set(value), metrics, step_metrics)
@@ -245,9 +245,9 @@ class LoopBody:
     def empty_metrics(self, capacity: int) -> Metrics:
         """Zeros for the metrics of `capacity` steps, [capacity] or [capacity, members]."""
         shape = (capacity,) if self.num_members is None else (capacity, self.num_members)
-        totals = {name: jnp.zeros(shape) for name in self.steps.experiment.task.metrics}
+        totals = {name: jnp.zeros(shape) for name in self.functions.experiment.task.metrics}
         metrics = Metrics(totals, jnp.zeros(shape), {name: jnp.zeros(shape) for name in STATISTICS})
-        return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.steps.mesh, PartitionSpec()))
+        return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.functions.mesh, PartitionSpec()))
 
 
 # Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), carry)` with the carry
@@ -262,9 +262,9 @@ def random_key(seed: int | jax.Array, stream: int, step: jax.Array | np.ndarray 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _init_params(steps: StepFunctions, seed: jax.Array) -> Params:
-    params = init_params(steps.module, steps.spec, seed)
-    return jax.lax.with_sharding_constraint(params, NamedSharding(steps.mesh, PartitionSpec()))
+def _init_params(functions: StepFunctions, seed: jax.Array) -> Params:
+    params = init_params(functions.module, functions.spec, seed)
+    return jax.lax.with_sharding_constraint(params, NamedSharding(functions.mesh, PartitionSpec()))
 
 
 def _with_shardings(tree: Any, shardings: Any) -> Any:

@@ -31,11 +31,11 @@ class TrainStep(abc.ABC):
     """A pure function from a state and a batch to the next state. Its fields are options of the command line."""
 
     @abc.abstractmethod
-    def __call__(self, steps: TrainingFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def __call__(self, functions: TrainingFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Takes one step, within a compiled program.
 
         Args:
-          steps: the functions of the experiment.
+          functions: the step functions of the experiment.
           state: the state before the step.
           batch: raw rows of the dataset, with `mask`.
 
@@ -48,6 +48,6 @@ class TrainStep(abc.ABC):
 class PlainStep(TrainStep):
     """One gradient of the batch, and one update."""
 
-    def __call__(self, steps: TrainingFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        grads, metrics = jax.grad(steps.loss(state, batch), has_aux=True)(state.params)
-        return steps.apply_gradients(state, grads, metrics)
+    def __call__(self, functions: TrainingFunctions, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        grads, metrics = jax.grad(functions.loss(state, batch), has_aux=True)(state.params)
+        return functions.apply_gradients(state, grads, metrics)

@@ -42,12 +42,12 @@ class InParts(TrainStep):
     parts: int = 2
     """Parts of a batch."""
 
-    def __call__(self, steps, state, batch):
+    def __call__(self, functions, state, batch):
         parts = {name: rows.reshape(self.parts, -1, *rows.shape[1:]) for name, rows in batch.items()}
-        mean_grads, metrics = jax.lax.map(lambda part: steps.grad(state, part)(state.params), parts)
+        mean_grads, metrics = jax.lax.map(lambda part: functions.grad(state, part)(state.params), parts)
         weights = metrics.count / jnp.sum(metrics.count)
         grads = jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), mean_grads)
-        return steps.apply_gradients(state, grads, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), metrics))
+        return functions.apply_gradients(state, grads, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), metrics))
 
 experiment = load_experiment("mnist_pca")[0]
 '''
