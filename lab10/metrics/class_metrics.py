@@ -48,7 +48,7 @@ class Recall(SplitMetric):
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> np.ndarray:
         # Without scikit-learn, whose import would take most of the time of an evaluation.
-        return _correct_of_each(columns["label"], columns["label"] == columns["predicted"], len(class_names))
+        return _correct_share_per_class(columns["label"], columns["label"] == columns["predicted"], len(class_names))
 
 
 class Precision(SplitMetric):
@@ -59,7 +59,9 @@ class Precision(SplitMetric):
     columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> np.ndarray:
-        return _correct_of_each(columns["predicted"], columns["label"] == columns["predicted"], len(class_names))
+        return _correct_share_per_class(
+            columns["predicted"], columns["label"] == columns["predicted"], len(class_names)
+        )
 
 
 class ConfusionMatrix(SplitMetric):
@@ -89,7 +91,7 @@ def _scores(probabilities: Float[np.ndarray, "examples classes"], i: int) -> Flo
     return np.where(own < others, own, 1 - others)
 
 
-def _correct_of_each(
+def _correct_share_per_class(
     classes: Int[np.ndarray, " examples"], correct: np.ndarray, num_classes: int
 ) -> Float[np.ndarray, " classes"]:
     """Returns the share of correct examples in each class, [classes]; NaN for a class without examples."""

@@ -180,7 +180,7 @@ def _num_devices() -> int:
     return 1 if mesh.empty else mesh.size
 
 
-def _merged(rows: Float[Array, "time batch columns"]) -> Float[Array, "rows columns"]:
+def _merge_time_and_batch(rows: Float[Array, "time batch columns"]) -> Float[Array, "rows columns"]:
     return rows.reshape(-1, rows.shape[-1])
 
 
@@ -243,7 +243,7 @@ def _backward(recurrence, residuals, cotangents):
 
     def kernel_gradient(states: jax.Array) -> jax.Array:
         if _num_devices() == 1:  # on a CPU, merging time and batch saves a fifth of a training step
-            return _matmul(_merged(states).T, _merged(d_gates), features.dtype) * scale
+            return _matmul(_merge_time_and_batch(states).T, _merge_time_and_batch(d_gates), features.dtype) * scale
         # To merge rows that are sharded over devices, XLA would gather them.
         states, rows = states.astype(features.dtype), d_gates.astype(features.dtype)
         return jnp.einsum("tbi,tbg->ig", states, rows, preferred_element_type=jnp.float32) * scale

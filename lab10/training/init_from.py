@@ -67,7 +67,7 @@ def starting_params(functions: StepFunctions, start: ParamsByPath) -> Params:
 
 
 def _restore(workdir: Workdir, sharding: jax.sharding.Sharding) -> tuple[int, dict[str, Any]]:
-    metrics, monitor = workdir.read_metrics(), workdir.read_experiment_json().get("monitor", "loss")
+    metrics, monitor = workdir.read_metric_directions(), workdir.read_experiment_json().get("monitor", "loss")
     if monitor not in metrics:
         raise UserError(f"{workdir.config_path} is damaged: its monitor {monitor!r} is none of its metrics.")
     checkpoints = Checkpoints(workdir.checkpoints_path, monitor, metrics[monitor])

@@ -214,8 +214,8 @@ class Workdir:
             raise UserError(f"{self.config_path} is damaged: its experiment is missing.")
         return fields
 
-    def read_metrics(self) -> dict[str, bool]:
-        """Reads the metrics of the recorded task, and whether higher is better.
+    def read_metric_directions(self) -> dict[str, bool]:
+        """Reads, for each metric of the recorded run, whether higher is better.
 
         Raises:
           UserError: the folder is not a run of this version of lab10, or has code that is not trusted.

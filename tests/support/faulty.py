@@ -152,7 +152,7 @@ def install(faults: Faults) -> None:
     """Announces all writes from here on to `faults`."""
     open_of_python, fsync = builtins.open, os.fsync
 
-    class Raw(io.FileIO):
+    class AnnouncedFile(io.FileIO):
         """A file of which every write is announced."""
 
         def __init__(self, *arguments: Any, announced: str, **named: Any):
@@ -179,7 +179,7 @@ def install(faults: Faults) -> None:
         path = None if isinstance(file, int) or not set(mode) & set("wax+") else faults.under_root(file)
         if path is None:
             return open_of_python(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        raw = Raw(file, mode.replace("b", "").replace("t", ""), closefd, opener, announced=path)
+        raw = AnnouncedFile(file, mode.replace("b", "").replace("t", ""), closefd, opener, announced=path)
         if buffering == 0:
             return raw
         buffered = (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw)
