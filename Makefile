@@ -33,8 +33,9 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Look at runs/demo_*/history.png and runs/demo_*/reconstructions*.png"
 
-# At most four workers, each pinned to its own core (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# One worker more than cores, at most four, each pinned to a core (tests/conftest.py). Without compiled modules,
+# importing the tests takes twice as long.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test: $(VENV)/.installed
 	$(PYTEST)

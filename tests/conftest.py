@@ -3,13 +3,10 @@
 Nothing of `lab10` is imported here at the top: `--jaxtyping-packages` has to see its first import.
 """
 
-import dataclasses
 import gc
-import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
+import shared_results
 
 # Compilation makes first examples slow, and shared machines make any example slow.
 # Most random configs are refused; the ones left are what a test wants.
@@ -56,7 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # Compiling takes most of the time of `make test`; `make test-slow` compiles as users do.
         "jax_disable_most_optimizations": config.getoption("--hypothesis-profile") != "thorough",
     }
-    # JAX starts as many threads as a process may use cores: workers that share them wait for each other.
+    # JAX starts as many threads as a process may use cores: workers that share them wait for each other. Their number
+    # also changes the last bits, and workers compare their runs.
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
@@ -70,6 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # What Orbax leaves unfinished when it meets a damaged checkpoint, whenever the garbage is collected.
     config.addinivalue_line("filterwarnings", "ignore:coroutine '.*' was never awaited:RuntimeWarning")
     config.addinivalue_line("filterwarnings", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores, because some tests wait for timeouts and for processes."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pytest_collection_finish() -> None:
@@ -116,57 +120,22 @@ def cache_dir(session_dir: Path) -> Iterator[Path]:
         yield directory
 
 
-@pytest.fixture(scope="module", autouse=True)
-def exact_pca_once() -> Iterator[None]:
-    """Computes the exact PCA of a set of images once in each worker: of 784 pixels it takes most of a second."""
-    autoencoder_run = sys.modules.get("lab10.inspection.autoencoder_run")
-    if autoencoder_run is None:  # importing it takes longer than the tests of some modules
-        yield
-        return
-    fit_pca = sys.modules["lab10.models.pca"].fit_pca
-
-    def fit(chunks: Any, latent: int, *, center: bool, max_seconds: float) -> Any:
-        x = np.concatenate([*chunks])
-        key = hashlib.sha256(x).digest(), x.shape, center
-        if key not in _PCAS:
-            _PCAS[key] = fit_pca([x], x.shape[1], center=center)
-        return dataclasses.replace(_PCAS[key], components=_PCAS[key].components[:latent])
-
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(session_dir: Path) -> Iterator[None]:
+    """Tells this process and those that it starts where to share results."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autoencoder_run, "fit_pca", fit)
+        patch.setenv(shared_results.FOLDER, str(session_dir / "shared"))
         yield
-
-
-_PCAS: dict[tuple[Any, ...], Any] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def figures_of_runs_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Draws the figures that every training saves once in each worker: drawing takes half of a short training.
-
-    Modules that look at the figures of their runs say `DRAWS_FIGURES = True`.
-    """
-    figure = sys.modules.get("matplotlib.figure")
-    if figure is None or getattr(request.module, "DRAWS_FIGURES", False):
-        yield
-        return
-    draw = figure.Figure.savefig
-
-    def savefig(self: Any, file: Any, **options: Any) -> None:
-        name = os.path.basename(file) if isinstance(file, Path) else ""
-        if name in _FIGURES:
-            file.write_bytes(_FIGURES[name])
-        else:
-            draw(self, file, **options)
-        if name in ("history.png", "reconstructions.png"):
-            _FIGURES[name] = file.read_bytes()
-
+def shared(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Computes exact PCA and draws the figures of runs once, here and in processes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figure.Figure, "savefig", savefig)
+        if not getattr(request.module, "DRAWS_FIGURES", False):
+            patch.setenv(shared_results.FIGURES, "1")
+        shared_results.share(patch.setattr)
         yield
-
-
-_FIGURES: dict[str, bytes] = {}
 
 
 @pytest.fixture(scope="session")

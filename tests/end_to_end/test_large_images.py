@@ -9,6 +9,8 @@ import pytest
 from lab10.errors import Interrupted
 from lab10.inspection import autoencoder_run, load
 
+DRAWS_FIGURES = True
+
 
 @pytest.fixture
 def run(linear_run, tmp_path):

@@ -12,6 +12,7 @@ import preloaded
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+DRAWS_FIGURES = True
 SEED = int(os.environ.get("LAB10_STRESS_SEED", "0"))
 TASKS = {
     "images": ("mnist_autoencoder_lab", "--data.name", "mnist_sample"),

@@ -24,6 +24,7 @@ from outcome import outcome, require_same
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = ROOT / "tests" / "support" / "faulty.py"
+DRAWS_FIGURES = True
 SEED = int(os.environ.get("LAB10_STRESS_SEED", "0"))
 # At these learning rates the best checkpoint is none of the latest two, and a bit that differs soon is a number.
 TASKS = {

@@ -24,6 +24,8 @@ import subprocess
 import sys
 import types
 
+import shared_results
+
 # Imported by lab10 where they are first used; without the optional ones, some tests are skipped.
 IMPORTED_LATER = (
     *("matplotlib.pyplot", "mlxtend.data", "optuna.storages", "orbax.checkpoint.v1", "psycopg", "rich.table"),
@@ -149,6 +151,8 @@ def _answer(request, *descriptors):
     sys.path[:] = [path for path in sys.path if path not in python_path]
     sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     _configure_jax()
+    if shared_results.FOLDER in os.environ:
+        shared_results.share(setattr)
     _run_program(request["argv"])
 
 

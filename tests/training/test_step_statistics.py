@@ -21,6 +21,8 @@ from lab10.training.step import LoopBody, StepFunctions
 from lab10.training.step_statistics import STATISTICS, Throughput
 from lab10.training.workdir import Workdir
 
+DRAWS_FIGURES = True
+
 
 def pixels(rows):
     return np.random.default_rng(0).integers(0, 256, (rows, 12), np.uint8)
@@ -77,7 +79,7 @@ def test_members_have_separate_statistics(image_experiment, image_spec):
                 np.testing.assert_allclose(metrics.statistics[name][member], alone.statistics[name], rtol=1e-4)
 
 
-@pytest.mark.parametrize("num_members", [None, 2])
+@pytest.mark.parametrize("num_members", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_program_of_several_members_has_two_conditions_too(image_experiment, image_spec, split_of, num_members):
     """`jax.vmap` turns a condition that differs between members into a choice between both sides."""
     experiments = [image_experiment(seed=seed, log_every=3, optimizer=Adam()) for seed in range(2)]
