@@ -14,7 +14,8 @@ from lab10.data.images import ImageSpec
 from lab10.errors import UserError
 
 keys = st.integers(0, 2**31 - 1).map(jax.random.key)
-SHAPES = [(7, 7, 1), (4, 9, 3), (1, 5, 2)]
+# Not square, and in color; each shape is compiled.
+SHAPES = [(4, 9, 3), *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((7, 7, 1), (1, 5, 2)))]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
@@ -39,7 +40,7 @@ def shifted(image, down, right):
     return padded[limit - down : limit - down + height, limit - right : limit - right + width]
 
 
-@pytest.mark.parametrize("max_shift", [0, 1, 2])
+@pytest.mark.parametrize("max_shift", [2, *(pytest.param(shift, marks=pytest.mark.slow) for shift in (0, 1))])
 @pytest.mark.parametrize("shape", SHAPES)
 @given(key=keys)
 def test_each_image_is_one_of_the_possible_shifts_in_all_channels_and_in_inputs_and_targets(shape, key, max_shift):
@@ -100,7 +101,7 @@ def test_a_transform_is_a_function_of_batch_and_key(key):
         assert np.any(np.asarray(once) != np.asarray(other))
 
 
-@pytest.mark.parametrize("rate", [0.25, 1.0])
+@pytest.mark.parametrize("rate", [0.25, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_the_rates_are_the_shares_of_images_that_change(rate):
     batch, spec = rows((8, 8, 1), count=2000)
     for transform, expected in (
@@ -112,7 +113,7 @@ def test_the_rates_are_the_shares_of_images_that_change(rate):
         assert abs(changed.mean() - expected) < 0.04
 
 
-@pytest.mark.parametrize("smoothness", [1.0, 4.0])
+@pytest.mark.parametrize("smoothness", [pytest.param(1.0, marks=pytest.mark.slow), 4.0])
 def test_displacements_have_their_deviation_everywhere_and_are_smooth(smoothness):
     transform = ElasticDeformation(shift_rate=0.0, deviation=1.5, smoothness=smoothness, deformation_rate=1.0)
     drawn = np.asarray(transform.displacements(jax.random.key(0), 4000, 12, 10))

@@ -62,6 +62,7 @@ def test_different_configs_are_refused_and_the_fields_named(processes, reviews_r
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # test_leaving.py refuses in one process
 def test_a_workdir_refused_by_one_process_is_refused_by_both(processes, reviews_run, alone, tmp_path):
     shutil.copytree(alone, tmp_path / "run")
     ends = processes.run(2, *reviews_run, "--workdir", tmp_path / "run", "--seed", 1)

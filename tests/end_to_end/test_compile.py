@@ -30,6 +30,7 @@ def test_the_programs_of_an_experiment_are_compiled_and_counted(scripts):
     assert "kernel launches" not in text
 
 
+@pytest.mark.slow  # compiles another program
 def test_a_program_that_does_not_fit_reports_the_missing_memory(scripts, monkeypatch):
     small = dataclasses.replace(targets.find_target("cpu"), capacity_bytes=2**20)
     monkeypatch.setattr(targets, "find_target", lambda name: small)

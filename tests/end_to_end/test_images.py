@@ -133,6 +133,7 @@ def test_latent_vectors_that_are_not_finite_are_refused(linear_run):
             run.images("test", [0, index])
 
 
+@pytest.mark.slow  # tests/training/test_init_from.py
 def test_a_run_starts_from_the_parameters_of_another(scripts, linear_run, tmp_path):
     workdir, _ = linear_run
     arguments = (
@@ -156,6 +157,7 @@ def test_a_run_starts_from_the_parameters_of_another(scripts, linear_run, tmp_pa
     scripts.answer("train", *third, workdir)  # a refusal has not claimed the workdir
 
 
+@pytest.mark.slow  # tests/cli/test_overrides.py parses the options
 def test_a_transform_and_another_optimizer_are_chosen_on_the_command_line(scripts, tmp_path):
     arguments = ("--data.name", "mnist_sample", "--steps", 3, "--workdir", tmp_path / "run", "--profile-steps", 2)
     scripts.answer(

@@ -32,6 +32,7 @@ def language_model_run(scripts, made_once):
     return made_once("language_model", lambda workdir: scripts.answer("train", *arguments, "--workdir", workdir))
 
 
+@pytest.mark.slow  # tests/models/test_language_model.py and tests/tasks/test_language_modeling.py
 def test_it_learns_and_reports_its_perplexity(language_model_run, scripts):
     workdir, answer = language_model_run
     assert answer["validation"]["loss"] < 0.95 * np.log(300)
@@ -42,6 +43,7 @@ def test_it_learns_and_reports_its_perplexity(language_model_run, scripts):
     assert evaluation["perplexity"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow  # needs a trained run
 def test_its_validation_texts_are_those_of_the_classifier(language_model_run):
     run = lab10.load(language_model_run[0])
     data = run.config.data
@@ -54,6 +56,7 @@ def test_its_validation_texts_are_those_of_the_classifier(language_model_run):
     assert set(range(3200, 4800)) <= set(train)
 
 
+@pytest.mark.slow  # tests/models/test_language_model.py finds the same parameters in both
 def test_a_classifier_starts_from_it(language_model_run, scripts, tmp_path):
     start = ("--init-from", language_model_run[0], "--data.vocabulary-from", language_model_run[0])
     train = ("--data.train-split", "train[:40%]")
@@ -63,6 +66,7 @@ def test_a_classifier_starts_from_it(language_model_run, scripts, tmp_path):
     assert lab10.load(workdir).predict("good")[0]["label"] in ("neg", "pos")
 
 
+@pytest.mark.slow  # needs a trained run
 def test_it_cannot_classify(language_model_run, scripts):
     assert "cannot classify texts: it is a LanguageModel" in scripts.refusal("predict", language_model_run[0], "good")
 

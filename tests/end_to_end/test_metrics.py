@@ -66,6 +66,7 @@ def test_the_probability_of_each_class_is_written(bag, scripts):
     assert "class_names" not in result
 
 
+@pytest.mark.slow  # tests/training/test_workdir.py compares configs
 def test_metrics_may_change_when_a_run_is_resumed_and_the_monitored_one_may_not(bag, scripts, tmp_path):
     arguments = (*BAG, "--workdir", tmp_path, "--monitor", "recall_pos")
     scripts.answer("train", *arguments, "--steps", 8, "--metrics", "recall")

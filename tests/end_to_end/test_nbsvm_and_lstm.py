@@ -9,6 +9,7 @@ import lab10
 from lab10.report.report import write_report
 
 DATA = ("--data.name", "synthetic_reviews", "--data.length-buckets", 1, "--data.max-length", 40)
+DATA += ("--data.train-split", "train[:25%]", "--data.test-split", "test[:10%]")
 SMALL = ("--model.hidden-size", 4, "--model.embedding-dim", 4, "--model.ngram-buckets", 64, "--model.num-lstms", 2)
 
 
@@ -39,6 +40,7 @@ def test_typed_texts_get_the_probability_of_the_combined_logits(ensemble_run):
     np.testing.assert_allclose(typed, evaluated, rtol=1e-4)
 
 
+@pytest.mark.slow  # tests/training/test_init_from.py and tests/optim/test_parameter_groups.py
 def test_another_run_starts_from_the_lstms(ensemble_run, scripts, tmp_path):
     start = ("--init-from", ensemble_run[0], "--init-only", "lstms/*", "--optimizer.freeze", "lstms/*")
     workdir = tmp_path / "run"
@@ -48,6 +50,7 @@ def test_another_run_starts_from_the_lstms(ensemble_run, scripts, tmp_path):
     assert not np.array_equal(before["nbsvm"]["weights"], after["nbsvm"]["weights"])
 
 
+@pytest.mark.slow  # tests/report compares classifiers, and reads mistakes
 def test_a_report_compares_the_accuracy_with_nbsvms_and_explains_mistakes(ensemble_run, scripts, tmp_path):
     nbsvm = tmp_path / "nbsvm"
     scripts.answer("train", "imdb_nbsvm", *DATA, "--steps", 30, "--workdir", nbsvm)

@@ -86,7 +86,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_texts_of_four_classes(scripts, folder, tmp_path):
+@pytest.mark.parametrize("experiment", ["imdb_bag_of_words", pytest.param("imdb_lstm", marks=pytest.mark.slow)])
+def test_texts_of_four_classes(scripts, folder, tmp_path, experiment):
     fields = (
         "--data.name",
         "tiny_topics",
@@ -101,25 +102,11 @@ def test_texts_of_four_classes(scripts, folder, tmp_path):
     assert "body, title" in said
     assert "--data.text-feature" in said
     fields = (*fields, "--data.text-feature", "body", "--data.max-length", 10, "--data.length-buckets", 1)
-    for experiment in ("imdb_bag_of_words", "imdb_lstm"):
-        workdir = tmp_path / experiment
-        scripts.answer(
-            "train",
-            experiment,
-            *fields,
-            "--epochs",
-            30,
-            "--evaluate-every",
-            1000,
-            "--batch-size",
-            16,
-            "--optimizer.learning-rate",
-            0.01,
-            "--workdir",
-            workdir,
-        )
-        evaluated = scripts.answer("evaluate", workdir)
-        assert (evaluated["examples"], evaluated["accuracy"]) == (400, 1.0)
+    training = ("--epochs", 30, "--evaluate-every", 1000, "--batch-size", 16, "--optimizer.learning-rate", 0.01)
+    workdir = tmp_path / experiment
+    scripts.answer("train", experiment, *fields, *training, "--workdir", workdir)
+    evaluated = scripts.answer("evaluate", workdir)
+    assert (evaluated["examples"], evaluated["accuracy"]) == (400, 1.0)
     prediction = scripts.answer("predict", workdir, "tree moss tree")["predictions"][0]
     assert prediction["label"] == "wood"
     assert prediction["probabilities"].keys() == TOPICS.keys()

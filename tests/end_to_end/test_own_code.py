@@ -24,6 +24,7 @@ def page(tmp_path):
     return path
 
 
+@pytest.mark.slow  # its parts are in tests/config/test_own_code.py and tests/hostile/test_own_code.py
 def test_an_own_model_is_trained_moved_and_loaded(scripts, page, tmp_path):
     workdir = tmp_path / "run"
     arguments = (page, *OPTIONS, "--workdir", workdir)

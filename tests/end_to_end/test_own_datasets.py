@@ -115,6 +115,7 @@ def test_training_on_the_test_split_is_refused(scripts, folder, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.slow  # tests/hostile/test_names.py evaluates splits of any name
 def test_any_split_can_be_evaluated_by_its_name(scripts, flags):
     workdir, _, _ = flags
     evaluated = scripts.answer("evaluate", workdir, "--split", "train[80:90]+train[95%:]")
@@ -168,6 +169,7 @@ def test_texts_without_labels_cannot_be_classified(scripts, polarity, tmp_path):
     )
 
 
+@pytest.mark.slow  # tests/data/test_texts.py reads the words of another run
 def test_a_run_with_the_vocabulary_of_another_needs_it_only_once(scripts, polarity, tmp_path):
     first, fields, _ = polarity
     other = shutil.copytree(first, tmp_path / "other")

@@ -191,6 +191,7 @@ def test_the_summary_is_readable(scripts, topics, tmp_path):
     assert text.splitlines()[-1] == f"Train on it: {command}"
 
 
+@pytest.mark.slow  # tests/data/test_own_images.py
 def test_the_summary_names_an_experiment_for_color_images(scripts, tmp_path):
     colors = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), dtype=np.uint8)
     np.savez(tmp_path / "colors.npz", images=colors)

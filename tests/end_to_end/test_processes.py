@@ -31,6 +31,7 @@ def test_prepare_data():
     assert SCRIPTS.process_answer("prepare_data", "mnist_sample")["prepared"].keys() == {"mnist_sample"}
 
 
+@pytest.mark.slow  # tests/sweeps/test_shared.py starts the script in a preloaded process
 def test_sweep(tmp_path):
     varied = ("--vary", "optimizer.learning-rate=1e-3", "--no-test", "--workdir", tmp_path)
     answer = SCRIPTS.process_answer("sweep", *SAMPLE, *varied)

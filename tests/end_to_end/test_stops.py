@@ -209,6 +209,7 @@ def test_a_second_run_on_a_workdir_is_refused(scripts, tmp_path):
     process.wait()
 
 
+@pytest.mark.slow  # tests/training/test_checkpoints.py damages every file
 def test_a_damaged_latest_checkpoint_is_skipped_for_the_previous_one(scripts, linear_run, linear_arguments, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(linear_run[0], workdir)

@@ -96,13 +96,14 @@ def test_data_that_differs_from_training_is_refused(lstm_run):
 
 
 def test_long_texts_are_truncated_in_evaluation_on_request(scripts, tmp_path):
-    arguments = ("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 20, "--steps", 2)
+    arguments = ("imdb_bag_of_words", "--data.name", "synthetic_reviews", "--data.max-length", 20, "--steps", 2)
     arguments += ("--data.length-buckets", 1)
     scripts.answer("train", *arguments, "--workdir", tmp_path / "run")
     assert scripts.answer("evaluate", tmp_path / "run")["examples"] < 2000
     assert scripts.answer("evaluate", tmp_path / "run", "--data.overlong", "truncate")["examples"] == 2000
 
 
+@pytest.mark.slow  # tests/data/test_texts.py reads complete texts and all words
 def test_reading_complete_texts_and_all_words(scripts, tmp_path):
     arguments = (
         "--data.name",
@@ -116,7 +117,8 @@ def test_reading_complete_texts_and_all_words(scripts, tmp_path):
         "--data.length-buckets",
         1,
     )
-    scripts.answer("train", "imdb_lstm", *arguments, "--steps", 2, "--workdir", tmp_path / "run")
+    small = ("--model.embedding-dim", 4, "--model.hidden-size", 3)
+    scripts.answer("train", "imdb_lstm", *arguments, *small, "--steps", 2, "--workdir", tmp_path / "run")
     prediction = scripts.answer("predict", tmp_path / "run", "word " * 300)["predictions"][0]
     assert prediction["truncated"] is False
 
@@ -212,6 +214,7 @@ def test_known_words_are_counted_among_those_that_the_model_reads(scripts, lstm_
     assert lab10.load(tmp_path / "run").predict(["dull zzz", ""])[0]["known_words"] == 0.5
 
 
+@pytest.mark.slow  # tests/data/test_tokenizer.py asks which words a model knows
 def test_a_word_that_is_too_rare_to_have_an_id_is_not_known(scripts, tmp_path):
     arguments = ("imdb_bag_of_words", "--data.name", "synthetic_reviews", "--data.num-words", 10, "--steps", 1)
     scripts.answer("train", *arguments, "--workdir", tmp_path / "run")

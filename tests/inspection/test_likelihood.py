@@ -41,7 +41,9 @@ def test_with_many_samples_the_bound_is_the_exact_log_likelihood():
     np.testing.assert_allclose(log_likelihoods([0, 1, 2], 200_000), exact(), atol=0.005)
 
 
-@pytest.mark.parametrize("k", [1, 7, SAMPLES_AT_A_TIME, SAMPLES_AT_A_TIME + 1])
+@pytest.mark.parametrize(
+    "k", [7, SAMPLES_AT_A_TIME + 1, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, SAMPLES_AT_A_TIME))]
+)
 def test_a_mean_over_any_number_of_samples_is_unbiased(k):
     """The mean weight, not its logarithm, over many images that are the same except for their row ids."""
     posterior = Posterior(jnp.full((20_000, 1), 0.6), jnp.full((20_000, 1), 0.1))

@@ -76,9 +76,14 @@ def test_an_mlp_equals_its_layers_written_out():
 @pytest.mark.parametrize(
     ("activation", "output_activation"),
     [
-        *((activation, "linear") for activation in sorted(ACTIVATIONS)),
         ("relu", "sigmoid"),
-        *(pytest.param(name, "sigmoid", marks=pytest.mark.slow) for name in sorted(ACTIVATIONS) if name != "relu"),
+        ("tanh", "linear"),
+        *(
+            pytest.param(name, output, marks=pytest.mark.slow)
+            for output in ("linear", "sigmoid")
+            for name in sorted(ACTIVATIONS)
+            if (name, output) not in (("relu", "sigmoid"), ("tanh", "linear"))
+        ),
     ],
 )
 def test_any_depth_width_and_activation_reconstructs_images(activation, output_activation):
@@ -96,7 +101,7 @@ def test_any_depth_width_and_activation_reconstructs_images(activation, output_a
         assert np.all((reconstruction > 0) & (reconstruction < 1))
 
 
-@pytest.mark.parametrize("kind", [LinearAutoencoder, MLPAutoencoder])
+@pytest.mark.parametrize("kind", [pytest.param(LinearAutoencoder, marks=pytest.mark.slow), MLPAutoencoder])
 def test_bfloat16_keeps_parameters_latents_and_images_float32(kind):
     x = jax.random.uniform(jax.random.key(1), (2, 12))
     module = kind(latent_dim=3, dtype="bfloat16").build(SMALL)

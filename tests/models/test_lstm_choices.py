@@ -91,7 +91,7 @@ def test_the_reference_scan_equals_the_fused_one(pooling, bidirectional):
 DROPOUTS = [
     {"embedding_dropout": 0.5},
     {"input_dropout": 0.5},
-    {"input_dropout": 0.5, "shared_dropout_mask": False},
+    pytest.param({"input_dropout": 0.5, "shared_dropout_mask": False}, marks=pytest.mark.slow),
     {"output_dropout": 0.5},
 ]
 

@@ -117,6 +117,7 @@ def test_iterating_over_many_rows_finds_the_exact_fit(monkeypatch):
     np.testing.assert_allclose(fit_pca([x[:50], x[50:]], 100, center=False).errors(x), np.zeros(150), atol=1e-18)
 
 
+@pytest.mark.slow  # measures time
 def test_images_of_128_by_128_are_fitted_in_seconds(monkeypatch):
     """The matrix of second moments would have 2 GiB, and its decomposition take hours."""
     decompose = np.linalg.eigh

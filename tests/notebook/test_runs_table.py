@@ -155,6 +155,7 @@ def test_a_run_without_metrics_has_an_unknown_status(copy):
     assert pd.isna(row_of(runs(copy), "trial0-seed1").finished)
 
 
+@pytest.mark.slow  # tests/training/test_early_stopping.py
 def test_early_stopping_finishes_a_run(sample_experiment, tmp_path):
     never_better = dataclasses.replace(sample_experiment().optimizer, learning_rate=0.0)
     train(RunWriter(sample_experiment(optimizer=never_better, patience=1, evaluate_every=2), Workdir(tmp_path / "a")))
@@ -162,6 +163,7 @@ def test_early_stopping_finishes_a_run(sample_experiment, tmp_path):
     assert (row.step, row.finished) == (4, True)
 
 
+@pytest.mark.slow  # tests/end_to_end/test_metrics.py monitors one
 def test_a_run_chosen_by_a_metric_of_the_split_has_its_results(text_experiment, tmp_path):
     data = TextDataset(name="synthetic_reviews", max_length=20)
     experiment = text_experiment(
@@ -234,6 +236,7 @@ def test_damaged_runs_still_have_a_row_each(folder, damaged, data):
     assert str(table)
 
 
+@pytest.mark.slow  # an interpreter of its own
 def test_listing_runs_imports_neither_orbax_nor_matplotlib(folder):
     code = f"import lab10, sys; print(len(lab10.runs({str(folder[0])!r})), [n in sys.modules for n in {MODULES!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

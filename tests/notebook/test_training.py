@@ -77,6 +77,7 @@ def test_a_stopped_run_is_saved_and_the_next_call_resumes_it(trained, sample_exp
     assert metric_lines(tmp_path / "run") == metric_lines(trained[0])
 
 
+@pytest.mark.slow  # tests/training/test_workdir.py refuses it
 def test_another_experiment_is_refused_and_changes_nothing(trained, sample_experiment, tmp_path):
     workdir = shutil.copytree(trained[0], tmp_path / "run")
     (workdir / "history.png").unlink()

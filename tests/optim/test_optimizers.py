@@ -76,7 +76,9 @@ def test_values_below_zero_are_refused(field):
         Adam(**{field: -0.1})
 
 
-@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 16)])
+@pytest.mark.parametrize(
+    "shape", [(6, 40), *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((40, 6), (16, 16)))]
+)
 def test_muon_makes_the_singular_values_of_an_update_alike_and_as_large_as_adams(shape):
     gradients = {"kernel": jax.random.normal(jax.random.key(0), shape), "bias": jnp.array([3.0, -1.0])}
     params = jax.tree.map(jnp.zeros_like, gradients)

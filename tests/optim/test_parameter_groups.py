@@ -126,6 +126,7 @@ def experiment(image_experiment):
     )
 
 
+@pytest.mark.slow  # the tests above freeze them in the optimizer
 def test_a_run_trains_unfrozen_parameters_and_resumes(experiment, tmp_path, image_spec):
     train(RunWriter(dataclasses.replace(experiment, steps=2), Workdir(tmp_path / "run")))
     train(RunWriter(experiment, Workdir(tmp_path / "run")))
@@ -144,6 +145,7 @@ def test_a_pattern_that_matches_nothing_leaves_no_run_behind(experiment, tmp_pat
     train(RunWriter(dataclasses.replace(experiment, steps=1), Workdir(tmp_path / "run")))
 
 
+@pytest.mark.slow  # tests/training/test_ensemble.py trains runs together
 def test_runs_that_share_a_program_may_freeze_parameters(experiment, tmp_path):
     other = with_traced_fields(experiment, {"optimizer.learning_rate": 0.01, "seed": 3})
     assert static_signature(experiment) == static_signature(other)

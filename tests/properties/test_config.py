@@ -155,6 +155,7 @@ def test_a_single_differing_field_is_named(experiment, data):
     assert differing_fields(changed, experiment) == differing_fields(experiment, changed)
 
 
+@pytest.mark.slow  # tests/training/test_workdir.py names the fields that differ
 @given(configs(Experiment), configs(Experiment))
 def test_a_replaced_component_is_named(before, now):
     differing = differing_fields(before, now)

@@ -2,13 +2,13 @@
 
 import functools
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import preloaded
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -19,6 +19,9 @@ from lab10.models.lstm import MaskedLSTM
 from lab10.models.lstm_kernels import fits
 
 KERNELS = ("interpreted gpu", "interpreted tpu")
+# Both kernels call the same step functions, so `make test` repeats only the values and gradients for both.
+GPU_FIRST = [KERNELS[0], pytest.param(KERNELS[1], marks=pytest.mark.slow)]
+TPU_FIRST = [KERNELS[1], pytest.param(KERNELS[0], marks=pytest.mark.slow)]
 TIME, FEATURES = 4, 3
 # Batch and hidden size: one row, rows that fill no block of a GPU's 16, and more than a block.
 SHAPES = ((1, 1), (3, 5), (18, 16))
@@ -76,23 +79,23 @@ def test_values_and_gradients_are_those_of_the_reference(kernel, case):
     close(values_and_gradients(kernel)(*weights, mask), values_and_gradients("reference")(*weights, mask))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", GPU_FIRST)
 def test_unused_outputs_change_nothing(kernel):
     weights = weights_of(3, 5, 0)
     found, expected = (values_and_gradients(name, False)(*weights, MASK) for name in (kernel, "reference"))
     close(found, expected)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", GPU_FIRST)
 @pytest.mark.parametrize(
-    "hidden", [pytest.param(size, marks=pytest.mark.slow) if size > 40 else size for size in (1, 33, 64, 512)]
+    "hidden", [pytest.param(size, marks=pytest.mark.slow) if size != 33 else size for size in (1, 33, 64, 512)]
 )
 def test_any_hidden_size(kernel, hidden):
     weights = weights_of(3, hidden, 1)
     close(values_and_gradients(kernel)(*weights, MASK), values_and_gradients("scan")(*weights, MASK), 1e-4)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", TPU_FIRST)
 def test_in_bfloat16_the_kernels_round_like_the_scan(kernel):
     weights = weights_of(3, 16, 2, "bfloat16")
     found, expected = (values_and_gradients(name)(*weights, MASK) for name in (kernel, "scan"))
@@ -101,7 +104,7 @@ def test_in_bfloat16_the_kernels_round_like_the_scan(kernel):
     close(found, expected, 2e-2)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", TPU_FIRST)
 def test_members_are_those_of_single_runs(kernel):
     members = [weights_of(3, 5, seed) for seed in (3, 4)]
     together = jax.vmap(values_and_gradients(kernel), in_axes=(0, 0, 0, 0, 0, None))
@@ -112,7 +115,7 @@ def test_members_are_those_of_single_runs(kernel):
 
 OVER_A_MESH = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -137,8 +140,8 @@ print(mesh.size)
 
 def test_over_a_mesh_every_device_reads_its_own_rows():
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    command = [sys.executable, "-c", OVER_A_MESH, str(Path(__file__).parent)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", OVER_A_MESH, str(Path(__file__).parent), str(Path(preloaded.__file__).parent)]
+    done = preloaded.run(command, env=environment, text=True)
     assert done.stdout.split() == ["4"], done.stderr
 
 

@@ -41,7 +41,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_configuration(images, texts)
         ("deep", 0),
     ]
     # In the order of their seeds, however they were named.
-    assert [run["workdir"].rsplit("/")[-1] for run in texts["runs"]] == ["bag_0", "bag_1", "lstm"]
+    assert [run["workdir"].rsplit("/")[-1] for run in texts["runs"]] == ["bag_0", "bag_1", "wide"]
     assert "linear_0, mean ± deviation of 2 seeds" in text_of(images["output"])
 
 
@@ -75,7 +75,7 @@ def test_every_figure_is_a_png_file_too(images, texts):
 def test_classifiers_are_compared_by_mcnemars_test_on_the_same_examples(texts):
     (by_loss, by_accuracy) = texts["comparisons"]
     assert (by_loss["metric"], by_accuracy["metric"]) == ("loss", "accuracy")
-    assert (by_accuracy["first"], by_accuracy["second"]) == ("bag_0", "lstm")
+    assert (by_accuracy["first"], by_accuracy["second"]) == ("bag_0", "wide")
     rights = [
         np.genfromtxt(run["per_example"], delimiter=",", names=True)["accuracy"] == 1
         for run in (texts["runs"][0], texts["runs"][2])
@@ -114,7 +114,7 @@ def test_only_fields_that_differ_are_shown_as_differences(images):
 
 
 def test_the_most_confident_errors_are_shown_with_their_attributions(texts):
-    text = text_of(texts["output"]).split("A closer look at bag_0")[1].split("A closer look at lstm")[0]
+    text = text_of(texts["output"]).split("A closer look at bag_0")[1].split("A closer look at wide")[0]
     rows = np.genfromtxt(texts["runs"][0]["per_example"], delimiter=",", names=True)
     wrong = rows[rows["accuracy"] == 0]
     surest = wrong[np.argsort(-wrong["probability"], kind="stable")][:10]
@@ -167,8 +167,9 @@ def test_validation_is_read_by_default_and_test_evaluations_are_counted(main, co
     assert "more than 2 time(s)" in text_of(directory / "report-test.html")
 
 
+@pytest.mark.slow  # test_comparison.py tells which runs are compared
 def test_runs_on_other_examples_are_shown_but_not_compared(copied, tmp_path):
-    bag, other = copied("bag_0", "lstm")
+    bag, other = copied("bag_0", "wide")
     config = json.loads((other / "config.json").read_text())
     config["experiment"]["data"]["max_length"] = 30
     (other / "config.json").write_text(json.dumps(config))
@@ -183,12 +184,12 @@ def test_runs_on_other_examples_are_shown_but_not_compared(copied, tmp_path):
 def test_names_that_look_like_markup_or_formulas_are_escaped(copied, tmp_path, monkeypatch):
     # As if the datasets had such classes; that they are the ones trained on is for others to check.
     monkeypatch.setattr(Run, "_dataset", property(lambda run: run.config.data.open_dataset()))
-    directories = copied("bag_0", "lstm", "deep")
+    directories = copied("bag_0", "wide", "deep")
     name = "<img src=x onerror=alert(1)>$frac{$ _run&amp;"
     for directory in directories:
         directory.rename(tmp_path / f"{directory.name} {name}")
-    bag, lstm, deep = (tmp_path / f"{directory.name} {name}" for directory in directories)
-    for directory in (bag, lstm):
+    bag, wide, deep = (tmp_path / f"{directory.name} {name}" for directory in directories)
+    for directory in (bag, wide):
         config = json.loads((directory / "config.json").read_text())
         config["dataset"]["spec"]["class_names"] = ["<b>neg</b>", "$pos{"]
         (directory / "config.json").write_text(json.dumps(config))
@@ -199,7 +200,7 @@ def test_names_that_look_like_markup_or_formulas_are_escaped(copied, tmp_path, m
     config["dataset"]["spec"]["class_names"] = [f"<i>$\\{digit}" for digit in range(10)]
     (deep / "config.json").write_text(json.dumps(config))
     pages = [tmp_path / "texts.html", tmp_path / "deep.html"]
-    write_report([str(bag), str(lstm)], pages[0])
+    write_report([str(bag), str(wide)], pages[0])
     write_report([str(deep)], pages[1])
     for page in pages:
         content = page.read_text()
@@ -210,7 +211,7 @@ def test_names_that_look_like_markup_or_formulas_are_escaped(copied, tmp_path, m
 
 
 def test_a_run_without_metrics_still_has_a_page(copied, tmp_path):
-    (directory,) = copied("lstm")
+    (directory,) = copied("wide")
     (directory / "metrics.jsonl").unlink()
     write_report([str(directory)], tmp_path / "page.html")
     assert "no lines of metrics" in text_of(tmp_path / "page.html")

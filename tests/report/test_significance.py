@@ -40,6 +40,7 @@ def test_a_bootstrap_interval_of_many_examples_is_that_of_the_normal_distributio
     )
 
 
+@pytest.mark.slow  # measures coverage over many draws
 def test_nineteen_of_twenty_bootstrap_intervals_contain_the_mean():
     samples = np.random.default_rng(0).normal(5.0, 2.0, (120, 60))
     held = sum(found.low <= 5.0 <= found.high for found in map(bootstrap_mean, samples))
@@ -58,6 +59,7 @@ def test_a_bootstrap_interval_is_within_the_values_and_deterministic(values):
         assert values.min() - slack <= found.low <= found.high <= values.max() + slack
 
 
+@pytest.mark.slow  # measures memory
 def test_an_interval_of_many_examples_needs_little_memory():
     import tracemalloc
 

@@ -84,6 +84,7 @@ def test_the_same_seed_proposes_the_same_values_by_tpe():
     assert set(drawn[0]).isdisjoint(drawn[2])
 
 
+@pytest.mark.slow  # the test above draws them again after an interruption
 @pytest.mark.parametrize("sampler", ["random", pytest.param("qmc", marks=pytest.mark.slow)])
 def test_several_workers_draw_the_trials_of_one(sweep_of, sampler):
     assert draw(sweep_of(sampler, 3), workers=3) == draw(sweep_of(sampler, 3))

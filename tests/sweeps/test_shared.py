@@ -41,6 +41,7 @@ def start(scripts, storage):
     return started
 
 
+@pytest.mark.slow  # the other test starts two machines together
 def test_machines_that_start_together_share_one_sweep(storage, tmp_path):
     """Any of the three may create the tables."""
     base, _, where = storage.rpartition("/postgres?")

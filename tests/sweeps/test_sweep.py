@@ -119,6 +119,7 @@ def test_the_choice_is_kept_if_the_evaluation_on_test_fails(finished_sweep, scri
     assert "test" not in result
 
 
+@pytest.mark.slow  # tests/end_to_end/test_own_datasets.py chooses it later
 def test_the_test_split_may_be_chosen_after_training(finished_sweep, scripts, tmp_path):
     workdir = shutil.copytree(finished_sweep[0], tmp_path / "sweep")
     answer = scripts.answer("sweep", *TRIALS, "--steps", "200", "--data.test-split", "test[:100]", "--workdir", workdir)
@@ -145,6 +146,7 @@ def test_the_same_command_again_trains_and_evaluates_nothing(finished_sweep, swe
     assert {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)} == before
 
 
+@pytest.mark.slow  # tests/training/test_ensemble.py compares runs trained together with runs alone
 def test_a_run_of_a_sweep_is_an_ordinary_run(finished_sweep, tmp_path):
     """Together in one program, and alone by train.py: float32 tolerance."""
     from lab10.config.experiment import Experiment, from_json
@@ -192,6 +194,7 @@ def test_a_stopped_sweep_resumes_and_finishes_no_trial_twice(finished_sweep, scr
         assert steps == list(range(100, 1001, 100)), "each line once"
 
 
+@pytest.mark.slow  # test_worker.py tells a diverged trial from the others
 def test_a_diverged_trial_fails_and_the_others_continue(sweep, worker_in_this_process, tmp_path):
     arguments = [*TRIALS, "--steps", "60", "--no-test"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=1e-3,1e30"
@@ -204,6 +207,7 @@ def test_a_diverged_trial_fails_and_the_others_continue(sweep, worker_in_this_pr
     assert not list(tmp_path.glob("runs/*/evaluations"))
 
 
+@pytest.mark.slow  # test_worker.py and test_sampler_seed.py test pruning and sampling
 def test_random_trials_with_a_pruner(sweep, worker_in_this_process, tmp_path):
     arguments = [*TRIALS, "--steps", "60", "--evaluate-every", "20", "--no-test", "--max-vmapped", "2"]
     arguments[arguments.index("--vary") + 1] = "optimizer.learning-rate=log:1e-6..1e-2"

@@ -103,6 +103,7 @@ def test_any_validation_metric_can_be_monitored(experiment, validation_of, tmp_p
     )
 
 
+@pytest.mark.slow  # a property test above says when to stop
 def test_without_patience_a_run_trains_all_steps(experiment, validation_of, tmp_path):
     validation_of([5.0] * 20)
     assert train(RunWriter(dataclasses.replace(experiment, evaluate_every=3), Workdir(tmp_path)))["step"] == 40
@@ -148,6 +149,7 @@ def test_patience_without_validation_is_refused(image_experiment):
         image_experiment(data=ImageDataset(validation_fraction=0.0), patience=2)
 
 
+@pytest.mark.slow  # test_init_from.py
 def test_a_run_that_starts_from_another_starts_from_its_best_checkpoint(experiment, validation_of, tmp_path):
     validation_of([5.0, 1.0, 3.0, 4.0])
     train(RunWriter(dataclasses.replace(experiment, steps=8, evaluate_every=2), Workdir(tmp_path / "first")))

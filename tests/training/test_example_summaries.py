@@ -100,6 +100,7 @@ def test_a_killed_run_shows_each_step_once_and_unchanged(images, tmp_path, monke
     assert read_events(tmp_path / "killed") == read_events(tmp_path / "uninterrupted")
 
 
+@pytest.mark.slow  # test_ensemble.py keeps members apart
 def test_each_run_of_an_ensemble_shows_its_own_reconstructions(images, tmp_path):
     runs = [dataclasses.replace(images, seed=seed) for seed in (0, 1)]
     train(Ensemble([RunWriter(run, Workdir(tmp_path / str(run.seed))) for run in runs]))

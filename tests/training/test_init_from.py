@@ -95,6 +95,7 @@ def test_only_parameters_named_by_init_only_are_taken(starts, experiment, first,
     assert "(not in --init-only)" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # test_ensemble.py starts members of other seeds as alone
 def test_members_of_an_ensemble_keep_their_own_random_parameters(experiment, first, tmp_path):
     fields = {"init_from": str(first), "init_only": ("encoder/*",), "optimizer": STILL}
     runs = [dataclasses.replace(experiment, seed=seed, **fields) for seed in (1, 2)]
@@ -110,9 +111,10 @@ def test_members_of_an_ensemble_keep_their_own_random_parameters(experiment, fir
     [
         ({"model": LinearAutoencoder(latent_dim=2)}, r"nothing fits\. Of this model: .*\. That run has decoder/"),
         ({"init_only": ("encodr/*",)}, r"--init-only 'encodr/\*' matches no parameter .*closest are encoder/\*"),
-        (
+        pytest.param(
             {"init_only": ("encoder/*", "decoder/*"), "model": MLPAutoencoder(latent_dim=3, encoder_widths=(8,))},
             None,
+            marks=pytest.mark.slow,
         ),
         (
             {"init_only": ("decoder/*_0/*", "encoder/*"), "model": MLPAutoencoder(latent_dim=3, encoder_widths=(8,))},
@@ -174,13 +176,20 @@ def other_meaning(request, on_texts, first_on_texts, tmp_path):
     return dataclasses.replace(on_texts, data=data, init_from=str(there), optimizer=STILL, seed=5), said
 
 
-def test_an_embedding_of_other_words_is_not_taken(other_meaning, first_on_texts, tmp_path, capsys):
+def test_an_embedding_of_other_words_is_not_taken(other_meaning, tmp_path):
     experiment, said = other_meaning
     with pytest.raises(UserError, match=rf"that run has {said}, so its embedding means other words"):
         train(RunWriter(experiment, Workdir(tmp_path / "run")))
     for patterns in (("*",), ("lstm/*", "embedding/*")):
         with pytest.raises(UserError, match="selects embedding/embedding, whose rows are words"):
             train(RunWriter(dataclasses.replace(experiment, init_only=patterns), Workdir(tmp_path / "run")))
+
+
+@pytest.mark.parametrize(
+    "other_meaning", ["other words", pytest.param("other ids", marks=pytest.mark.slow)], indirect=True
+)
+def test_other_parameters_are_taken_next_to_an_embedding_of_other_words(other_meaning, first_on_texts, tmp_path):
+    experiment, _ = other_meaning
     train(RunWriter(dataclasses.replace(experiment, init_only=("lstm/*",)), Workdir(tmp_path / "run")))
     found, there = (by_path(load(path).params) for path in (tmp_path / "run", first_on_texts))
     assert taken(found, there) >= {path for path in found if path.startswith("lstm/")}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.data.batching import fill
@@ -134,7 +134,7 @@ def test_updates_equal_the_formulas_with_kerass_constants(optimizer, rule, image
 @pytest.mark.parametrize(
     "model",
     [
-        LSTM(embedding_dim=4, hidden_size=3, dtype="bfloat16"),
+        pytest.param(LSTM(embedding_dim=4, hidden_size=3, dtype="bfloat16"), marks=pytest.mark.slow),
         MLPAutoencoder(latent_dim=2, encoder_widths=(5,), dtype="bfloat16"),
     ],
 )
@@ -170,7 +170,12 @@ def test_a_resumed_run_has_the_same_bits(image_experiment, image_spec):
 
 
 @pytest.mark.parametrize(
-    "transform", [GaussianNoise(deviation=0.5), RandomShift(max_shift=3, shift_rate=1.0), ElasticDeformation()]
+    "transform",
+    [
+        GaussianNoise(deviation=0.5),
+        pytest.param(RandomShift(max_shift=3, shift_rate=1.0), marks=pytest.mark.slow),
+        pytest.param(ElasticDeformation(), marks=pytest.mark.slow),
+    ],
 )
 def test_transforms_differ_from_step_to_step_and_from_seed_to_seed_and_spare_evaluation(
     transform, image_experiment, image_spec, split_of
@@ -215,9 +220,9 @@ def by_batch_size(text_experiment, text_spec):
     return programs, programs[20].init_params()
 
 
-# Few numbers of examples, since each is compiled.
-@given(st.sampled_from((1, 8, 17)), st.sampled_from((4, 7)), st.integers(0, 1000))
-@settings(max_examples=20)
+# Each number of examples is compiled for each batch size.
+@pytest.mark.parametrize("examples", [17, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 8))])
+@given(size=st.sampled_from((4, 7)), seed=st.integers(0, 1000))
 def test_evaluation_does_not_depend_on_its_batch_size(by_batch_size, split_of, examples, size, seed):
     (programs, params), split = by_batch_size, split_of(**texts(examples, seed))
     one, other = (evaluate(program, params, program.device_loader(split)) for program in (programs[size], programs[20]))

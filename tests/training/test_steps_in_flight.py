@@ -16,7 +16,12 @@ from lab10.training.step import LoopBody, StepFunctions, run_steps
 EXAMPLES, BATCH_SIZE, STEPS = 41, 6, 12  # the seventh step has five examples and ends the epoch
 
 
-@pytest.fixture(scope="module", params=["images", "texts left", pytest.param("texts right", marks=pytest.mark.slow)])
+SLOW_TEXTS = [pytest.param(name, marks=pytest.mark.slow) for name in ("texts left", "texts right")]
+# Each test compiles another program: of LSTMs, `make test` runs only the one that compares bits.
+mostly_images = pytest.mark.parametrize("task", ["images", *SLOW_TEXTS], indirect=True)
+
+
+@pytest.fixture(scope="module", params=["images", "texts left", SLOW_TEXTS[1]])
 def task(request, image_experiment, image_spec, text_experiment, text_spec, split_of, random_texts):
     """Makes an experiment; its spec; its train split. Images have noise, so that each step's randomness counts."""
     if request.param == "images":
@@ -83,6 +88,7 @@ def test_the_bits_depend_on_neither_steps_per_execution_nor_storage(
     assert (max(sizes) > 1) == (steps_per_execution != 1), "several steps must run in one call"
 
 
+@mostly_images
 def test_the_bits_do_not_depend_on_how_much_a_call_streams(task, one_by_one, monkeypatch):
     monkeypatch.setattr("lab10.data.device_loader.MAX_STREAMED_BYTES", 1)
     state, metrics, sizes = train(task, None, 0)
@@ -99,6 +105,7 @@ def test_metrics_count_the_examples_of_each_step(task, one_by_one):
     assert min(counts) == 5, "one batch is partial"
 
 
+@mostly_images
 def test_many_steps_in_one_call_agree_with_single_steps(task, one_by_one):
     make, spec, split = task
     functions = StepFunctions(make(), spec, STEPS)
@@ -115,6 +122,7 @@ def test_many_steps_in_one_call_agree_with_single_steps(task, one_by_one):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
+@mostly_images
 def test_one_program_serves_any_number_of_steps_of_a_length(task):
     make, spec, split = task
     functions = StepFunctions(make(log_every=99), spec, STEPS)  # not equal to any other test's
@@ -130,6 +138,7 @@ def test_one_program_serves_any_number_of_steps_of_a_length(task):
         assert run_steps._cache_size() - compiled == len(lengths)
 
 
+@pytest.mark.slow  # test_loop.py forbids them in whole runs
 @pytest.mark.parametrize("device_dataset_max_mib", [1, 0], ids=["resident", "streamed"])
 def test_there_are_no_implicit_transfers(task, device_dataset_max_mib):
     make, spec, split = task

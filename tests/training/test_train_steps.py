@@ -135,6 +135,7 @@ def test_a_run_with_an_own_step_logs_resumes_and_loads(own, experiment, tmp_path
     assert config["experiment"]["train_step"] == {"type": "SAM", "rho": 0.1}
 
 
+@pytest.mark.slow  # test_ensemble.py has traced fields of every other kind
 def test_runs_of_one_program_may_differ_in_a_traced_field_of_the_step(own, experiment, tmp_path):
     pytest.importorskip("mlxtend")
     runs = [dataclasses.replace(experiment, steps=2, train_step=own["SAM"](rho=rho)) for rho in (0.1, 2.0)]
