@@ -112,7 +112,7 @@ def test_the_choice_is_kept_if_the_evaluation_on_test_fails(finished_sweep, scri
     def fail(*_):
         raise UserError("no test split")
 
-    monkeypatch.setattr(sweeping, "_test", fail)
+    monkeypatch.setattr(sweeping, "_evaluate_on_test", fail)
     assert "no test split" in scripts.refusal("sweep", *TRIALS, "--steps", "200", "--workdir", workdir)
     result = json.loads((workdir / "result.json").read_text())
     assert result["chosen"]["values"] == finished_sweep[1]["chosen"]["values"]
