@@ -22,7 +22,7 @@ def parse_vary(text: str) -> tuple[str, BaseDistribution]:
       strings for choices, of whole numbers for a range whose two ends are.
 
     Raises:
-      UserError: the text is none of these.
+      UserError: the text is none of these, or a choice has an unpaired quotation mark.
     """
     field, equals, values = text.partition("=")
     field = field.removeprefix("--").replace("_", "-")
@@ -30,11 +30,19 @@ def parse_vary(text: str) -> tuple[str, BaseDistribution]:
         raise UserError(f"--vary {text}: expected FIELD=A,B,C or FIELD=LOW..HIGH or FIELD=log:LOW..HIGH.")
     if field in ("seed", "workdir"):
         raise UserError(f"--vary {text}: give seeds with --seeds 0 1 2; every run gets a separate workdir.")
-    if ".." in values:
+    if ".." in values and "/" not in values:  # not paths such as ../runs/a
         return field, _parse_range(text, values)
     choices = [choice.strip() for choice in values.split(",")]
     if "" in choices or len(set(choices)) < len(choices):
         raise UserError(f"--vary {text}: a choice is empty or occurs twice.")
+    for choice in choices:
+        try:
+            shlex.split(choice)
+        except ValueError as error:
+            raise UserError(
+                f"--vary {text}: the choice {choice} cannot be read as a shell would ({error}). Write a quotation mark "
+                "or backslash that belongs to the value with a backslash before it."
+            ) from error
     return field, CategoricalDistribution(choices)
 
 

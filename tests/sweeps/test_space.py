@@ -52,11 +52,17 @@ def test_a_grid_has_every_combination_once(choices):
         ("a=1..2..3", "expected two numbers, the lower one first"),
         ("a=0..inf", "expected two numbers, the lower one first"),
         ("seed=1,2", "give seeds with --seeds"),
+        ("data.text-feature=it's,text", "the choice it's cannot be read as a shell would"),
     ],
 )
 def test_values_that_are_neither_choices_nor_a_range_are_refused(text, said):
     with pytest.raises(UserError, match=said):
         parse_vary(text)
+
+
+def test_paths_of_a_folder_above_are_choices():
+    _, distribution = parse_vary("init-from=../runs/a,../runs/b")
+    assert distribution.choices == ("../runs/a", "../runs/b")
 
 
 def test_a_grid_of_a_range_is_refused():
