@@ -13,6 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from lab10.training.json_lines import read_metrics
 from lab10.training.step_statistics import STATISTICS
 
+# Larger ratios of an image's sides are drawn as this one, with pixels that are not square: a figure must not exceed
+# 2^16 dots.
+MAX_ASPECT = 8
 TRAIN_COLOR, VALIDATION_COLOR = "#7f9fc6", "#c44e2f"
 
 
@@ -106,7 +109,8 @@ def plot_image_rows(
     gap = max(1, width // 14)
     columns = max(len(row.images) for row in rows)
     # Sizes in inches, so that images and names fill the figure exactly.
-    row_width, row_height = inches * (columns * (width + gap) - gap) / width, inches * height / width
+    aspect = min(max(height / width, 1 / MAX_ASPECT), MAX_ASPECT)
+    row_width, row_height = inches * (columns * (width + gap) - gap) / width, inches * aspect
     name_width, margin = 0.15 + 0.07 * max(len(line) for row in rows for line in row.name.split("\n")), 0.08
     total_width = name_width + row_width + margin
     total_height = len(rows) * (row_height + row_gap) + margin
@@ -130,7 +134,7 @@ def plot_image_rows(
             frame = Rectangle((left - 0.5, -0.5), width, height, fill=False, edgecolor="0.8", linewidth=0.6)
             axes.add_patch(frame).set_clip_on(False)
         colormap, lowest = ("RdBu_r", -1) if row.signed else ("gray_r", 0)
-        axes.imshow(strip, cmap=colormap, vmin=lowest, vmax=1, interpolation="nearest")
+        axes.imshow(strip, cmap=colormap, vmin=lowest, vmax=1, interpolation="nearest", aspect=aspect * width / height)
         for i, label in enumerate(row.labels):
             top = (i * (width + gap) + (width - 1) / 2, -0.5)
             axes.annotate(label, top, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=7)

@@ -1,5 +1,8 @@
 """Images of any number of channels in figures."""
 
+import io
+import struct
+
 import numpy as np
 import pytest
 
@@ -56,3 +59,20 @@ def test_reconstructions_are_drawn_below_their_inputs(channels):
         values = np.ma.getdata(axes.images[0].get_array())
         assert np.nanmin(values) >= (-1 if channels == 1 else 0)
         assert np.nanmax(values) <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(2000, 1), (1, 2000)])
+def test_long_images_are_drawn_shorter_so_that_the_figure_can_be_written(height, width):
+    inputs = RANDOM.random((2, height * width))
+    file = io.BytesIO()
+    plot_reconstructions(inputs, {"reconstruction": inputs}, (height, width, 1)).savefig(file)
+    dots = struct.unpack(">II", file.getvalue()[16:24])
+    assert max(dots) < 5000
+
+
+def test_pixels_of_other_images_are_square():
+    figure = plot_reconstructions(RANDOM.random((3, 60)), {}, (10, 6, 1))
+    (axes,) = figure.axes
+    box = axes.get_window_extent()
+    rows, columns = axes.images[0].get_array().shape
+    assert box.height / rows == pytest.approx(box.width / columns)
