@@ -12,6 +12,7 @@ from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
 from lab10.errors import Interrupted
 from lab10.parallel.multihost import all_max, require_same_on_all, run_on_all
+from lab10.training.compatibility import require_outputs
 from lab10.training.compilation_cache import use_compilation_cache
 from lab10.training.ensemble import Ensemble
 from lab10.training.evaluation import evaluate, require_split_metrics
@@ -109,6 +110,7 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
     functions = StepFunctions(experiment, dataset.spec, total, experiment.mesh.build())
     # Before the config is written, so that what is refused leaves no run behind.
     module = functions.module
+    require_outputs(experiment.model, dataset.spec, functions.abstract_outputs())
     if experiment.optimizer.has_patterns:
         experiment.optimizer.require_patterns_match(functions.abstract_params())
     if validation_split is not None:

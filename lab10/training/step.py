@@ -176,6 +176,15 @@ class StepFunctions:
         params = jax.eval_shape(functools.partial(init_params, self.module, self.spec, 0))
         return _with_shardings(params, jax.tree.map(lambda _: self._replicated, params))
 
+    def abstract_outputs(self) -> Any:
+        """Shapes and dtypes of the module's outputs for a batch of one example, as in evaluation."""
+
+        def outputs(params: Params, key: jax.Array) -> Any:
+            batch = {name: jnp.asarray(array) for name, array in self.spec.example().items()}
+            return self._apply(self.module, {"params": params}, self.spec.preprocess(batch)["inputs"], {"sample": key})
+
+        return jax.eval_shape(outputs, self.abstract_params(), jax.random.key(0))
+
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the train state."""
         params = self.abstract_params()
