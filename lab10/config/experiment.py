@@ -104,6 +104,7 @@ class Experiment:
             raise UserError(f"--seed is {self.seed}; expected a value below 2**32, because JAX keeps only 32 bits.")
         if self.init_only and self.init_from is None:
             raise UserError("--init-only names parameters to take from another run; give that run with --init-from.")
+        self.task.require_valid_metrics()
         require_distinct(self.metrics, self.task)
         require_monitor(self.monitor, self.metrics, self.task)
         for option_name, given in (("--patience", self.patience is not None), ("--metrics", bool(self.metrics))):

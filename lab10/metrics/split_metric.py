@@ -93,6 +93,12 @@ def require_distinct(metrics: Sequence[SplitMetric], task: Task) -> None:
     Raises:
       UserError: a name is taken.
     """
+    for name in task.metrics:
+        if name in RESERVED:
+            raise UserError(
+                f"The task {type(task).__name__} cannot have the metric {name!r}, because results already use it. "
+                "Rename it."
+            )
     taken = dict.fromkeys(RESERVED, "results already use it") | dict.fromkeys(
         task.metrics, f"the task {type(task).__name__} has a metric of this name"
     )

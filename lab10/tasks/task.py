@@ -2,6 +2,8 @@
 
 import abc
 import dataclasses
+import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -56,13 +58,38 @@ class Task(abc.ABC):
         """
         return {}
 
+    def require_valid_metrics(self) -> None:
+        """Checks the names in `metrics`: a line of metrics.jsonl with another name would not be read back.
+
+        Raises:
+          UserError: there is no loss, or a name is not an identifier.
+        """
+        names, task = getattr(self, "metrics", {}), type(self).__name__
+        if "loss" not in names:
+            raise UserError(
+                f"The task {task} has no metric 'loss'; expected a dict `metrics` with 'loss' and every other name "
+                "that per_example returns, and for each whether higher is better."
+            )
+        for name in names:
+            if not name.isidentifier():
+                raise UserError(
+                    f"The task {task} has the metric {name!r}; expected letters, digits and underscores, such as "
+                    f"{re.sub('[^0-9A-Za-z_]+', '_', name)!r}."
+                )
+
     def checked_per_example(self, outputs: Any, batch: Batch, key: jax.Array) -> PerExample:
         """Returns `per_example`, checked to hold each metric once, with one value per example.
 
         Raises:
-          UserError: a metric is missing or unknown, or has another shape.
+          UserError: a metric is missing or unknown, or has another shape; or the loss has no gradient.
         """
         values, rows = self.per_example(outputs, batch, key), batch["mask"].shape
+        if not isinstance(values, Mapping):
+            found = "an array" if isinstance(values, jax.Array) else f"a value of type {type(values).__name__}"
+            raise UserError(
+                f"{type(self).__name__}.per_example returns {found}; expected a dict of arrays, by the names in "
+                f"its `metrics`: {', '.join(self.metrics)}."
+            )
         if values.keys() != self.metrics.keys():
             raise UserError(
                 f"{type(self).__name__}.per_example returns {', '.join(values)}; "
@@ -74,4 +101,9 @@ class Task(abc.ABC):
                     f"{type(self).__name__}.per_example returns {name!r} of shape {list(jnp.shape(value))} for a batch "
                     f"of {rows[0]} rows; expected {list(rows)}, one value per example."
                 )
+        if not jnp.issubdtype(dtype := jnp.result_type(values["loss"]), jnp.floating):
+            raise UserError(
+                f"{type(self).__name__}.per_example returns a loss of type {dtype}, which has no gradient; expected "
+                "float32. Counts and correct answers can be other metrics, not the loss."
+            )
         return values

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -117,12 +117,11 @@ class RunWriter:
         """Adds the metrics of steps, in float64, to those of the next line.
 
         Raises:
-          Diverged: a loss is not finite.
+          Diverged: a loss or another metric is not finite; metrics.jsonl could not be read back.
         """
         for step, metrics in metrics_of_steps:
             metrics = jax.tree.map(float, metrics)
-            if not math.isfinite(metrics.totals["loss"]):
-                raise self._diverged("The loss", step)
+            self._require_finite(metrics.totals, "", step)
             self._pending = self._pending.merge(metrics)
 
     def log_train(self, step: int, throughput: dict[str, float] | None = None) -> None:
@@ -140,8 +139,7 @@ class RunWriter:
         """
         evaluation = evaluate(state.eval_params)
         metrics = evaluation.metrics | evaluation.split_scalars
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise self._diverged("The validation loss", step)
+        self._require_finite(metrics, "validation ", step)
         if self.experiment.monitor not in metrics:
             raise UserError(
                 f"--monitor is {self.experiment.monitor!r}, which is undefined on the validation split at step {step}. "
@@ -204,6 +202,11 @@ class RunWriter:
     ) -> None:
         self._progress.print_metrics(step, split, metrics)
         self._log.write(step, step / self._steps_per_epoch, split, metrics | (statistics or {}))
+
+    def _require_finite(self, metrics: Mapping[str, float], of_split: str, step: int) -> None:
+        for name in ("loss", *metrics):
+            if not math.isfinite(metrics[name]):
+                raise self._diverged(f"The {of_split}{'loss' if name == 'loss' else f'metric {name}'}", step)
 
     def _diverged(self, subject: str, step: int) -> Diverged:
         return Diverged(

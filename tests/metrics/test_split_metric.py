@@ -76,6 +76,12 @@ def test_a_duplicate_name_is_refused(text_experiment, metrics, said):
         text_experiment(metrics=metrics)
 
 
+def test_a_task_whose_metric_has_the_name_of_another_key_is_refused(text_experiment, monkeypatch):
+    monkeypatch.setattr(Classification, "metrics", {"loss": False, "epoch": False})
+    with pytest.raises(UserError, match="The task Classification cannot have the metric 'epoch'"):
+        text_experiment()
+
+
 def test_each_class_has_a_value_under_its_own_name():
     assert F1().value_names(("neg", "pos")) == ["f1"]
     assert Recall().value_names(("Sci/Tech", "été", "3")) == ["recall_Sci_Tech", "recall__t_", "recall_3"]

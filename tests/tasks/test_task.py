@@ -72,6 +72,16 @@ class WrongShape(TwoTerms):
         return super().per_example(outputs, batch, key) | {"noise": outputs.code}
 
 
+class NoDict(TwoTerms):
+    def per_example(self, outputs, batch, key):
+        return jnp.mean(outputs.code)
+
+
+class CountedLoss(TwoTerms):
+    def per_example(self, outputs, batch, key):
+        return super().per_example(outputs, batch, key) | {"loss": jnp.argmax(outputs.code, axis=-1)}
+
+
 @pytest.fixture
 def functions(image_experiment, image_spec):
     """Makes the functions of a task with the noisy model."""
@@ -124,6 +134,11 @@ def test_evaluation_draws_for_each_batch_and_is_repeatable(functions, split_of, 
             "per_example returns loss, sizes; expected the names in its `metrics`: loss, size, noise, drawn.",
         ),
         (WrongShape(), "per_example returns 'noise' of shape [6, 2] for a batch of 6 rows; expected [6]"),
+        (
+            NoDict(),
+            "per_example returns an array; expected a dict of arrays, by the names in its `metrics`: loss, size",
+        ),
+        (CountedLoss(), "per_example returns a loss of type int32, which has no gradient; expected float32."),
     ],
 )
 def test_a_task_that_returns_other_metrics_is_refused(functions, task, message):
@@ -133,6 +148,19 @@ def test_a_task_that_returns_other_metrics_is_refused(functions, task, message):
         jax.eval_shape(program.train_step, program.abstract_state(), batch)
     with pytest.raises(UserError, match=re.escape(message)):
         jax.eval_shape(program.eval_step, program.abstract_params(), batch, jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"error": False}, "The task TwoTerms has no metric 'loss'; expected a dict `metrics` with 'loss'"),
+        ({"loss": False, "bits/dim": False}, "the metric 'bits/dim'; expected letters, digits and underscores"),
+    ],
+)
+def test_names_that_metrics_cannot_have_are_refused(metrics, message, monkeypatch):
+    monkeypatch.setattr(TwoTerms, "metrics", metrics)
+    with pytest.raises(UserError, match=re.escape(message)):
+        Task.require_valid_metrics(TwoTerms())
 
 
 def test_a_model_that_uses_an_unknown_stream_is_refused(functions):
