@@ -5,6 +5,7 @@ from typing import Any
 
 from lab10.cli.arguments import add_split, data_overrides, run_parser
 from lab10.cli.script import run_script
+from lab10.config.paths import path_of
 from lab10.errors import UserError
 
 MAX_IMAGES = 50
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     if args.indices and len(args.indices) > MAX_IMAGES:
         raise UserError(f"--indices has {len(args.indices)} images; expected at most {MAX_IMAGES} in one figure.")
     figure, result = run.plot_reconstructions(args.split, args.indices)
-    output = args.output or Path(args.directory) / f"reconstructions-{split_file_name(args.split)}-{run.step}.png"
+    output = args.output or path_of(args.directory) / f"reconstructions-{split_file_name(args.split)}-{run.step}.png"
     if not args.output and output.is_symlink():
         raise UserError(f"{output} is a link, and may point anywhere. Give the file with --output.")
     result |= {"split": args.split, "step": run.step, "output": str(output)}

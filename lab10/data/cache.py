@@ -110,7 +110,7 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
 
 def _build(entry: Path, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> None:
     if entry.exists():
-        console.print(f"The cached arrays in {entry} are damaged; rebuilding them.")
+        console.print(f"The cached arrays in {entry} are damaged; rebuilding them.", markup=False)
     for leftover in entry.parent.glob(
         f".{glob.escape(entry.name)}-*"
     ):  # left by a process that died: this process holds the lock

@@ -147,7 +147,7 @@ class Run:
             stem = self._workdir.path / "evaluations" / f"{split_file_name(split)}-{count}"
             path = _write_csv(stem.with_suffix(".csv"), columns, self.spec.class_names)
             recorded = {"read_count": count, "per_example": str(path)}
-            stem.with_suffix(".json").write_text(json.dumps(result | recorded, indent=1))
+            write_atomically(stem.with_suffix(".json"), json.dumps(result | recorded, indent=1).encode())
             return recorded
         except OSError as error:
             console.print(
