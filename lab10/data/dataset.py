@@ -267,7 +267,10 @@ class Dataset(abc.ABC):
     def require_examples(self, split: str, rows: np.ndarray, limit: str = "") -> None:
         """Raises UserError if a split has no examples. `limit` continues the message with the reason."""
         if len(rows) == 0 and split == "validation" and not self.has_validation:
-            raise UserError(f"This run has no validation split of {self.name}: --data.validation-fraction is 0.")
+            raise UserError(
+                f"This run has no validation split of {self.name}: --data.validation-fraction is 0. "
+                "Evaluate another split, such as --split test."
+            )
         if len(rows) == 0:
             raise UserError(f"The {split} split of {self.name} has no examples{limit}.")
 

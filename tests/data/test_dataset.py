@@ -67,7 +67,7 @@ def test_a_negative_seed_is_refused(field):
 def test_an_empty_split_is_refused_with_its_name_and_the_reason():
     with pytest.raises(UserError, match="The validation split of mnist has no examples of at most 1 ids"):
         ImageDataset().require_examples("validation", np.arange(0), " of at most 1 ids")
-    with pytest.raises(UserError, match=r"--data\.validation-fraction is 0"):
+    with pytest.raises(UserError, match=r"--data\.validation-fraction is 0\. Evaluate another split"):
         ImageDataset(validation_fraction=0.0).require_examples("validation", np.arange(0))
     ImageDataset().require_examples("validation", np.arange(1))
 

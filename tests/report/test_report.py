@@ -244,7 +244,7 @@ def test_a_missing_split_is_named(main, copied, tmp_path):
     config = json.loads((directory / "config.json").read_text())
     config["experiment"]["data"]["validation_fraction"] = 0.0
     (directory / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"--data\.validation-fraction is 0"):
+    with pytest.raises(UserError, match=r"--data\.validation-fraction is 0\. Evaluate another split"):
         main(directory, "--output", tmp_path / "page.html")
 
 
