@@ -1,6 +1,7 @@
 """Lines of metrics: appended, removed when a run resumes from an earlier step, readable after a crash."""
 
 import json
+import os
 import struct
 
 import pytest
@@ -36,6 +37,16 @@ def test_a_resumed_run_rewrites_its_metrics_and_none_twice(workdir):
     assert workdir.metrics_path.read_bytes() == before
     write(workdir, 40, [])
     assert workdir.metrics_path.read_bytes() == before
+
+
+def test_committed_lines_are_on_the_disk(workdir, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    with MetricsLog(workdir, 0) as log:
+        synced.clear()
+        log.write(1, 0.1, "train", {"loss": 1.0})
+        log.commit()
+        assert len(workdir.metrics_path.read_bytes()) in synced
 
 
 @pytest.mark.parametrize("torn", ['{"step": 20, "epo', '{"step": 20}garbage', "\x00\x00\x00"])

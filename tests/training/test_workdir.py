@@ -1,6 +1,7 @@
 """The folder of a run: its lock, the files it records, and the configs it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -162,3 +163,11 @@ def test_a_file_is_replaced_atomically(tmp_path):
         write_atomically(path, content)
         assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_another(tmp_path, monkeypatch):
+    done, replace = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("replace") or replace(*paths))
+    write_atomically(tmp_path / "file", b"content")
+    assert done == [len(b"content"), "replace"]
