@@ -151,7 +151,7 @@ def _choose(
     recurrence: Recurrence, scan: Callable[..., Any], kernel: Callable[..., Any], features: jax.Array, carry: Carry
 ) -> Callable[..., Any]:
     """Returns the function that runs over time: `scan`, or `kernel` if the platform has one that fits."""
-    (batch, hidden), dtype, devices = carry[0].shape, features.dtype, _num_devices()
+    (batch, hidden), dtype, devices = carry[0].shape, features.dtype, num_devices()
 
     def kernel_for(platform: lstm_kernels.Platform, interpret: bool = False) -> Callable[..., Any]:
         run = functools.partial(kernel, dtype=dtype, platform=platform, interpret=interpret)
@@ -174,7 +174,7 @@ def _choose(
     return lambda *arguments: jax.lax.platform_dependent(*arguments, default=scan, **kernels)
 
 
-def _num_devices() -> int:
+def num_devices() -> int:
     """Returns the number of devices that rows are sharded over: the size of the mesh in the context, else 1."""
     mesh = jax.sharding.get_abstract_mesh()
     return 1 if mesh.empty else mesh.size
@@ -242,7 +242,7 @@ def _backward(recurrence, residuals, cotangents):
     d_first, d_gates = run(inputs, (recurrent_kernel * scale).T, start)
 
     def kernel_gradient(states: jax.Array) -> jax.Array:
-        if _num_devices() == 1:  # on a CPU, merging time and batch saves a fifth of a training step
+        if num_devices() == 1:  # on a CPU, merging time and batch saves a fifth of a training step
             return _matmul(_merge_time_and_batch(states).T, _merge_time_and_batch(d_gates), features.dtype) * scale
         # To merge rows that are sharded over devices, XLA would gather them.
         states, rows = states.astype(features.dtype), d_gates.astype(features.dtype)

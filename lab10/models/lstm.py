@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from lab10.models.fused_lstm import Carry, Recurrence, fused_lstm
+from lab10.models.fused_lstm import Carry, Recurrence, fused_lstm, num_devices
 
 Implementation = Literal["auto", "reference", "fused"]
 Kernels = tuple[jax.Array, jax.Array, jax.Array]
@@ -127,12 +127,14 @@ def read_both_ways(
 ) -> tuple[Direction, Direction]:
     """Runs one LSTM from the first step to the last and another one from the last to the first.
 
-    With the implementation `auto`, both are one scan or kernel on GPUs and TPUs, which halves the launches.
+    With the implementation `auto`, both are one scan or kernel on GPUs and TPUs, which halves the launches; not if
+    devices have no row each, because XLA would exchange the state at every step.
 
     Returns:
       For each LSTM, its last (cell, hidden), and the hidden state after every step, in the order of `features`.
     """
-    if not forward.implementation == backward.implementation == "auto":
+    is_auto = forward.implementation == backward.implementation == "auto"
+    if not is_auto or features.shape[1] % num_devices():
         last, backward_states = backward(features[::-1], mask[::-1])
         return forward(features, mask), (last, backward_states[::-1])
     features = features.astype(forward.dtype)

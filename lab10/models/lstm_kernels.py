@@ -8,6 +8,7 @@ The kernels are written in Pallas. On a GPU each program reads the sequences of 
 grid runs over time, so that the next step is loaded while this one is computed. Both call the same step functions.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -172,8 +173,9 @@ def _call(
     kernel = jnp.pad(kernel, [(0, 0), (0, columns - hidden), (0, columns - hidden)])
     shapes = [jax.ShapeDtypeStruct((*shape[:-2], rows, columns), jnp.float32) for shape in outputs]
     shapes += [jax.ShapeDtypeStruct((rows, columns), jnp.float32)] * 2
-    # No compiler reports the operations inside a kernel: scripts/compile.py reads them from the name.
-    with jax.named_scope(f"flops={2 * 4 * time * batch * hidden**2}"):
+    # No compiler reports the operations inside a kernel: scripts/compile.py reads them from the name, and multiplies
+    # them if the first result is larger, for several runs or directions at once.
+    with jax.named_scope(f"flops={2 * 4 * time * batch * hidden**2}_for={math.prod(shapes[0].shape)}"):
         results = call(step, [*map(padded, inputs)], kernel, [*map(padded, carry)], shapes, time, reverse, interpret)
     return [result[..., :batch, :hidden] for result in results]
 

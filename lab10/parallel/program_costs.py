@@ -21,7 +21,8 @@ class ProgramCosts:
 
     Attributes:
       flops: floating-point operations of matrix products and other sums of products; of a custom kernel, those that
-        the name of its scope states as `flops=…`, for a single run.
+        the name of its scope states, as in `flops=6000_for=100`, times the size of its first result over the second
+        number.
       bytes_accessed: bytes that instructions read and write, an estimate of the traffic to memory.
       collectives: number of collectives by name.
       collective_bytes: bytes that this device contributes to them.
@@ -69,9 +70,9 @@ def _flops(computation: dict[str, Instruction], instruction: Instruction) -> int
         contracted = math.prod(left[int(axis)] for axis in re.findall(r"\d+", axes[1])) if axes else 0
         return 2 * instruction.shapes[0].size * contracted
     if instruction.opcode == "custom-call" and (
-        named := re.search(r'op_name="[^"]*\bflops=(\d+)', instruction.attributes)
-    ):
-        return int(named[1])  # a Pallas kernel that states its operations, as `lstm_kernels` does
+        named := re.search(r'op_name="[^"]*\bflops=(\d+)_for=(\d+)', instruction.attributes)
+    ):  # a Pallas kernel that states its operations for a size of its result, as `lstm_kernels` does
+        return int(named[1]) * instruction.shapes[0].size // int(named[2])
     if instruction.opcode == "reduce":  # of products: how XLA computes a product with a single row
         summed = computation[instruction.operands[0]]
         while summed.opcode in ("convert", "bitcast", "transpose", "copy"):
