@@ -101,7 +101,7 @@ def test_a_transform_is_a_function_of_batch_and_key(key):
         assert np.any(np.asarray(once) != np.asarray(other))
 
 
-@pytest.mark.parametrize("rate", [0.25, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rate", [0.25, 1.0])
 def test_the_rates_are_the_shares_of_images_that_change(rate):
     batch, spec = rows((8, 8, 1), count=2000)
     for transform, expected in (
