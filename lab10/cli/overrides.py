@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from lab10.cli.option_errors import component_options, option_error
 from lab10.config.experiment import BASE_CLASSES, Experiment, own_component_classes
 from lab10.config.fields import option
 from lab10.config.own_modules import run_file
@@ -139,7 +140,7 @@ def apply_overrides(
         frozen=True,
         kw_only=True,
     )
-    choices = "\n".join(f"  {flag} {'|'.join(components_of(base, own))}" for flag, base in _component_options(default))
+    choices = "\n".join(f"  {flag} {'|'.join(components_of(base, own))}" for flag, base in component_options(default))
     with_workdir.__doc__ = (
         f"Trains {name}. Run the same command again to resume from the last checkpoint.\n\n"
         f"Options that replace a component by another, whose fields can then be set:\n{choices}"
@@ -159,14 +160,6 @@ def _replace_duration(default: Experiment, arguments: list[str]) -> Experiment:
     if "--epochs" in arguments:
         return dataclasses.replace(default, epochs=1, steps=None)
     return default
-
-
-def _component_options(config: Any, prefix: str = "") -> Iterator[tuple[str, type]]:
-    """Yields the option of every component of a config, and the component's base class."""
-    for field in dataclasses.fields(config):
-        if field.type in BASE_CLASSES:
-            yield option(prefix + field.name), field.type
-            yield from _component_options(getattr(config, field.name), f"{prefix}{field.name}.")
 
 
 def _replace_components(
@@ -276,7 +269,8 @@ def _parse(cls: type, default: Any, arguments: list[str], program: str, own: Col
         # Keep the plain text, without tyro's frame, rules and headings.
         lines = [re.sub(r"^[─╭╮│╰╯ ]+|[─╭╮│╰╯ ]+$", "", line) for line in stderr.getvalue().splitlines()]
         message = [line for line in lines if not re.fullmatch(r"-*|Argument helptext:|For full helptext.*", line)]
-        raise UserError("\n".join([*message[:8], f"See {program} --help."])) from None
+        message_text = option_error("\n".join(message[:8]), arguments, default.experiment, own)
+        raise UserError(f"{message_text}\nSee {program} --help.") from None
 
 
 def _registry(own: Collection[type]) -> ConstructorRegistry:
