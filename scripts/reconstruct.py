@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     import numpy as np
 
     from lab10.inspection import AutoencoderRun, load
-    from lab10.inspection.run import split_file_name
+    from lab10.inspection.run import file_name_part
 
     run = load(args.directory, args.checkpoint, **data_overrides(args))
     if not isinstance(run, AutoencoderRun):
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     if args.indices and len(args.indices) > MAX_IMAGES:
         raise UserError(f"--indices has {len(args.indices)} images; expected at most {MAX_IMAGES} in one figure.")
     figure, result = run.plot_reconstructions(args.split, args.indices)
-    output = args.output or path_of(args.directory) / f"reconstructions-{split_file_name(args.split)}-{run.step}.png"
+    output = args.output or path_of(args.directory) / f"reconstructions-{file_name_part(args.split)}-{run.step}.png"
     if not args.output and output.is_symlink():
         raise UserError(f"{output} is a link, and may point anywhere. Give the file with --output.")
     result |= {"split": args.split, "step": run.step, "output": str(output)}

@@ -64,6 +64,11 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     file = load_experiment_file(args.experiment)
     name = file.name
     directory = path_of(args.workdir or f"runs/sweep_{name}")
+    if args.storage is None and "?" in str(directory.absolute()):
+        raise UserError(
+            f"{directory.absolute()} contains a question mark, which would end the name of the sweep's SQLite file; "
+            "choose another --workdir, or give --storage."
+        )
     sweep = Sweep(
         experiment=name,
         default=to_json(file.experiment, Experiment),

@@ -144,10 +144,10 @@ class Run:
             _require_no_links(self._workdir.path / "evaluations")
             count = self._workdir.record_evaluation(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
             # The count in the name keeps an evaluation from overwriting another.
-            stem = self._workdir.path / "evaluations" / f"{split_file_name(split)}-{count}"
-            path = _write_csv(stem.with_suffix(".csv"), columns, self.spec.class_names)
+            folder, name = self._workdir.path / "evaluations", f"{file_name_part(split)}-{count}"
+            path = _write_csv(folder / f"{name}.csv", columns, self.spec.class_names)
             recorded = {"read_count": count, "per_example": str(path)}
-            write_atomically(stem.with_suffix(".json"), json.dumps(result | recorded, indent=1).encode())
+            write_atomically(folder / f"{name}.json", json.dumps(result | recorded, indent=1).encode())
             return recorded
         except OSError as error:
             console.print(
@@ -188,7 +188,7 @@ class Run:
         )
 
 
-def split_file_name(split: str) -> str:
+def file_name_part(split: str) -> str:
     """Returns a part of a file name for a split; slices such as `test[:10%]` get a name that is valid everywhere."""
     return urllib.parse.quote(split, safe="+")
 

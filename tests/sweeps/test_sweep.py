@@ -233,6 +233,7 @@ def test_random_trials_with_a_pruner(sweep, worker_in_this_process, tmp_path):
         (("--data.validation-fraction", "0"), r"A sweep chooses by validation"),
         (("--data.test-split", "nope"), r"has no split 'nope'"),
         (("--vary", "data.test_split=test,nope"), r"--no-test"),
+        (("--workdir", "what?"), r"what? contains a question mark"),
         (("--storage", "nosuch://x"), r"--storage nosuch://x cannot be used"),
         (("--vary", "optimizer.learning-rate=1,2"), r"A field is varied twice"),
         (("--seeds", "1", "1"), r"--seeds has a seed twice"),
