@@ -87,7 +87,7 @@ def find_code_of_classes(classes: Iterable[type]) -> list[OwnCode]:
 def _of_module(classes: list[type]) -> OwnCode:
     names, module = tuple(cls.__name__ for cls in classes), sys.modules.get(classes[0].__module__)
     if (own := module_that_defines(classes[0])) is not None:
-        name = own.path.name if _is_file_name(own.path.name) else "experiment.py"
+        name = own.path.name if _is_plain_python_file_name(own.path.name) else "experiment.py"
         return OwnCode(names, name, None, own.sha256, own.source)
     importable = module is not None and module.__name__ != "__main__" and getattr(module, "__file__", None)
     if importable and all(getattr(module, cls.__name__, None) is cls for cls in classes):
@@ -123,7 +123,7 @@ def parse(value: Any) -> list[OwnCode]:
             and classes
             and all(isinstance(name, str) and name.isidentifier() for name in classes)
             and isinstance(sha256, str)
-            and (file is None or (isinstance(file, str) and _is_file_name(file)))
+            and (file is None or (isinstance(file, str) and _is_plain_python_file_name(file)))
             and (module is None or (isinstance(module, str) and all(map(str.isidentifier, module.split(".")))))
         ):
             raise UserError("config.json is damaged: its own_code is not what scripts/train.py writes.")
@@ -131,7 +131,7 @@ def parse(value: Any) -> list[OwnCode]:
     return found
 
 
-def _is_file_name(name: str) -> bool:
+def _is_plain_python_file_name(name: str) -> bool:
     return name.isprintable() and not name.startswith(".") and re.fullmatch(r"[^/\\]+\.py", name) is not None
 
 

@@ -36,7 +36,7 @@ class Transform(abc.ABC):
           key: random key, different for each step.
         """
 
-    def require_spec(self, spec: "Spec") -> None:
+    def require_fits(self, spec: "Spec") -> None:
         """Checks that the transform fits the examples of a dataset.
 
         Raises:
@@ -123,8 +123,8 @@ class WordDropout(Transform):
         require_fraction(self, "rate", prefix="data.transform.")
         require_at_least(1, self, "replacement_id", prefix="data.transform.")
 
-    def require_spec(self, spec: "Spec") -> None:
-        super().require_spec(spec)
+    def require_fits(self, spec: "Spec") -> None:
+        super().require_fits(spec)
         if (max_ngram := getattr(spec, "max_ngram", 1)) > 1:
             raise UserError(
                 "The transform WordDropout replaces words alone, but the inputs also hold n-grams, because "

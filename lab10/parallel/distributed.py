@@ -70,9 +70,9 @@ class Distributed:
         """Whether to connect to other processes, as the options or a launcher's environment variables say."""
         if self.coordinator_address is not None:
             return True
-        return self._launcher() is not None if self.detect is None else self.detect
+        return self._launcher_description() is not None if self.detect is None else self.detect
 
-    def _launcher(self) -> str | None:
+    def _launcher_description(self) -> str | None:
         """The launcher that started several processes, and how it says so; None for a process on its own."""
         environ = os.environ
         if "SLURM_STEP_NODELIST" in environ:
@@ -92,7 +92,7 @@ class Distributed:
                 f"This is process {self.process_id} of {self.num_processes} (--distributed.num-processes): waiting for "
                 f"the others, for at most {self.connect_timeout_seconds} s."
             )
-        launcher = self._launcher() or "the launcher (--distributed.detect True)"
+        launcher = self._launcher_description() or "the launcher (--distributed.detect True)"
         return (
             f"According to {launcher}, this is one of several processes of a run: waiting for the others, for at most "
             f"{self.connect_timeout_seconds} s. {RUN_ALONE_HINT}"

@@ -92,10 +92,10 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
             "Latent space traversals",
         )
     )
-    return Section(f"A closer look at {name}", [*blocks, *_filters(run, autoencoder)])
+    return Section(f"A closer look at {name}", [*blocks, *_filters_and_components(run, autoencoder)])
 
 
-def _filters(run: EvaluatedRun, autoencoder: AutoencoderRun) -> list[Block]:
+def _filters_and_components(run: EvaluatedRun, autoencoder: AutoencoderRun) -> list[Block]:
     if autoencoder.pca is None:
         return []
     components = autoencoder.pca.components

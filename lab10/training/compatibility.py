@@ -21,7 +21,7 @@ def require_compatible(experiment: Experiment, spec: Spec) -> None:
             f"The task {type(task).__name__} needs a model that outputs {task.output_type}, "
             f"but the model {type(model).__name__} outputs {model.output_type}."
         )
-    transform.require_spec(spec)
+    transform.require_fits(spec)
 
 
 def require_outputs(model: Model, spec: Spec, outputs: Any) -> None:

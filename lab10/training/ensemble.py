@@ -62,10 +62,10 @@ class Ensemble:
         """Holds the workdirs of all runs for this process."""
         return lock_workdirs(self.runs)
 
-    def write_config(self, dataset: OpenDataset) -> None:
+    def write_or_check_config(self, dataset: OpenDataset) -> None:
         """Writes the config.json of every run."""
         for run in self.runs:
-            run.write_config(dataset)
+            run.write_or_check_config(dataset)
 
     def restore(self, functions: StepFunctions, start: ParamsByPath) -> TrainState:
         """Restores the runs that are not finished, at the latest step of which all of them have a checkpoint."""

@@ -121,7 +121,7 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
         start = experiment.model.params_from_data(dataset.spec, train_split)
         if experiment.init_from is not None:
             start = {**start, **load_params(experiment, dataset, functions)}
-    run.write_config(dataset)
+    run.write_or_check_config(dataset)
     state = run.restore(functions, start)
     if run.step < total and not run.finished:
         print_layers(module, state.params)

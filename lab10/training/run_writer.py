@@ -42,7 +42,7 @@ class RunWriter:
     Attributes:
       checkpoints: the checkpoints of the run.
       step: the step of the last checkpoint saved or restored.
-      spec: description of the dataset, set by `write_config`.
+      spec: description of the dataset, set by `write_or_check_config`.
       finished: whether the run has ended before its last step, by early stopping or by `on_evaluation`.
       num_members: None; the number of runs for an `Ensemble`, which has the same methods.
     """
@@ -65,14 +65,14 @@ class RunWriter:
         """Holds the workdir for this process."""
         return lock_workdirs([self])
 
-    def write_config(self, dataset: OpenDataset) -> None:
+    def write_or_check_config(self, dataset: OpenDataset) -> None:
         """Writes config.json, or checks that the recorded experiment computes the same result.
 
         Raises:
           UserError: the workdir holds another run, or not all processes can see it.
         """
         self.spec = dataset.spec
-        run_on_lead(lambda: self.workdir.write_config(self.experiment, dataset))
+        run_on_lead(lambda: self.workdir.write_or_check_config(self.experiment, dataset))
         raise_on_all(self.workdir.shared_filesystem_error())
         require_same_on_all(lambda: {str(self.checkpoints.directory): self.checkpoints.steps()})
 

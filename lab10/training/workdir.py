@@ -111,7 +111,7 @@ class Workdir:
                 return
         raise FileNotFoundError(errno.ENOENT, "the folder was moved or removed during training", str(self.path))
 
-    def write_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
+    def write_or_check_config(self, experiment: Experiment, dataset: OpenDataset) -> None:
         """Records the experiment, or checks that the recorded experiment computes the same result.
 
         Raises:

@@ -50,7 +50,7 @@ def workdir(tmp_path):
 @pytest.fixture
 def write_config(workdir, dataset):
     """Writes the config.json of an experiment to `workdir`, or to another workdir."""
-    return lambda experiment, into=workdir: into.write_config(experiment, dataset)
+    return lambda experiment, into=workdir: into.write_or_check_config(experiment, dataset)
 
 
 @pytest.fixture
