@@ -71,6 +71,11 @@ def test_pixels_are_drawn_anew_in_training_and_once_in_evaluation():
     np.testing.assert_array_equal(transform.for_evaluation(binary_images(rows))["inputs"], evaluated[rows])
 
 
+def test_each_image_has_its_own_noise_in_evaluation():
+    drawn = np.asarray(Binarize().for_evaluation(binary_images(range(40), 0.5))["inputs"])
+    assert len(np.unique(drawn, axis=0)) == 40
+
+
 @pytest.mark.parametrize("transform", [NoTransform(), GaussianNoise()])
 def test_other_transforms_do_not_change_evaluation(transform):
     batch = images()

@@ -100,3 +100,9 @@ def test_numbers_are_sorted_as_numbers_and_codes_as_words():
     assert classes_of(["1", "true"])[0] == ("1", "true")
     long = [f"1234567890123456789012{digit}" for digit in "12"]
     assert list(classes_of(long)[0]) == long
+
+
+def test_another_seed_holds_out_other_groups():
+    groups = np.arange(60) // 3
+    splits = [grouped_split(np.zeros(60, int), groups, 0.3, seed) for seed in range(5)]
+    assert len({split.tobytes() for split in splits}) > 1
