@@ -265,7 +265,8 @@ def _tpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> 
         others = (0,) * (array.ndim - 1)
         return pl.BlockSpec((1, *array.shape[1:]), lambda t: (time - 1 - t if reverse else t, *others))
 
-    kernel_spec = pl.BlockSpec(kernel.shape, lambda t: (0, 0, 0))
+    # One buffer: under vmap, the weights of the next member would be loaded into another one, which may not fit.
+    kernel_spec = pl.BlockSpec(kernel.shape, lambda t: (0, 0, 0), pipeline_mode=pl.Buffered(1))
     return pl.pallas_call(
         body,
         grid=(time,),
