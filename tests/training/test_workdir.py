@@ -29,7 +29,7 @@ def workdir(tmp_path):
 
 
 def test_a_written_config_is_read_back(workdir, dataset, image_experiment):
-    workdir.write_config(image_experiment(), dataset)
+    workdir.write_or_check_config(image_experiment(), dataset)
     assert workdir.read_experiment() == image_experiment()
     assert workdir.read_spec() == dataset.spec
     provenance = json.loads(workdir.config_path.read_text())["provenance"]
@@ -39,20 +39,20 @@ def test_a_written_config_is_read_back(workdir, dataset, image_experiment):
 
 def test_the_vocabulary_is_written_a_word_a_line(workdir, text_spec, text_experiment):
     for words in ([b"the", "d\u00e9j\u00e0".encode(), b"\xff\r"], []):
-        workdir.write_config(text_experiment(), OpenDataset(text_spec, "few/1.0.0", "0", lambda split: None, words))
+        workdir.write_or_check_config(text_experiment(), OpenDataset(text_spec, "few/1.0.0", "0", lambda split: None, words))
         assert workdir.read_vocabulary() == words
 
 
 def test_the_same_experiment_resumes_with_other_logging(workdir, dataset, image_experiment):
-    workdir.write_config(image_experiment(), dataset)
-    workdir.write_config(image_experiment(log_every=7, checkpoint_every=3), dataset)
+    workdir.write_or_check_config(image_experiment(), dataset)
+    workdir.write_or_check_config(image_experiment(log_every=7, checkpoint_every=3), dataset)
     assert workdir.read_experiment().log_every == 7
 
 
 def test_another_config_is_refused_and_the_fields_named(workdir, dataset, image_experiment):
-    workdir.write_config(image_experiment(), dataset)
+    workdir.write_or_check_config(image_experiment(), dataset)
     with pytest.raises(UserError, match=r"these differ") as error:
-        workdir.write_config(image_experiment(batch_size=9, optimizer=Adam(learning_rate=0.5)), dataset)
+        workdir.write_or_check_config(image_experiment(batch_size=9, optimizer=Adam(learning_rate=0.5)), dataset)
     said = str(error.value).splitlines()
     assert said[1:3] == ["  --batch-size: 6 → 9", "  --optimizer.learning-rate: 0.001 → 0.5"]
     assert f"--init-from {workdir.path} --workdir {workdir.path}_2" in said[-1]
@@ -60,41 +60,41 @@ def test_another_config_is_refused_and_the_fields_named(workdir, dataset, image_
 
 
 def test_a_message_about_many_fields_has_at_most_ten_lines(workdir, dataset, image_experiment, text_experiment):
-    workdir.write_config(image_experiment(), dataset)
+    workdir.write_or_check_config(image_experiment(), dataset)
     with pytest.raises(UserError, match="and 2 more: ") as error:
-        workdir.write_config(
+        workdir.write_or_check_config(
             image_experiment(batch_size=9, seed=3, ema_decay=0.5, optimizer=Adam(b1=0.5, b2=0.5)), dataset
         )
     assert len(str(error.value).splitlines()) <= 10
     with pytest.raises(UserError, match="--model") as error:
-        workdir.write_config(text_experiment(), dataset)
+        workdir.write_or_check_config(text_experiment(), dataset)
     assert len(str(error.value).splitlines()) <= 10
 
 
 def test_other_data_with_the_same_name_is_refused(workdir, dataset, image_spec, image_experiment):
-    workdir.write_config(image_experiment(), dataset)
+    workdir.write_or_check_config(image_experiment(), dataset)
     with pytest.raises(UserError, match="the dataset's content"):
-        workdir.write_config(image_experiment(), OpenDataset(image_spec, "few/1.0.0", "1" * 64, lambda split: None))
+        workdir.write_or_check_config(image_experiment(), OpenDataset(image_spec, "few/1.0.0", "1" * 64, lambda split: None))
 
 
 def test_a_run_can_be_extended_but_not_shortened(workdir, dataset, image_experiment):
-    workdir.write_config(image_experiment(steps=10), dataset)
-    workdir.write_config(image_experiment(steps=20), dataset)
+    workdir.write_or_check_config(image_experiment(steps=10), dataset)
+    workdir.write_or_check_config(image_experiment(steps=20), dataset)
     for shorter in ({"steps": 10}, {"steps": None, "epochs": 3}):
         with pytest.raises(UserError, match="--steps"):
-            workdir.write_config(image_experiment(**shorter), dataset)
+            workdir.write_or_check_config(image_experiment(**shorter), dataset)
 
 
 def test_a_run_whose_schedule_depends_on_its_length_cannot_be_extended(workdir, dataset, image_experiment):
-    workdir.write_config(image_experiment(steps=10, optimizer=Adam(schedule=Cosine())), dataset)
+    workdir.write_or_check_config(image_experiment(steps=10, optimizer=Adam(schedule=Cosine())), dataset)
     with pytest.raises(UserError, match="--steps"):
-        workdir.write_config(image_experiment(steps=20, optimizer=Adam(schedule=Cosine())), dataset)
+        workdir.write_or_check_config(image_experiment(steps=20, optimizer=Adam(schedule=Cosine())), dataset)
 
 
 def test_a_folder_of_other_files_is_refused(workdir, dataset, image_experiment):
     (workdir.path / "thesis.tex").write_text("precious")
     with pytest.raises(UserError, match=r"is not a run of lab10, but contains thesis\.tex"):
-        workdir.write_config(image_experiment(), dataset)
+        workdir.write_or_check_config(image_experiment(), dataset)
     assert [path.name for path in workdir.path.iterdir()] == ["thesis.tex"]
 
 
