@@ -39,7 +39,9 @@ def test_a_written_config_is_read_back(workdir, dataset, image_experiment):
 
 def test_the_vocabulary_is_written_a_word_a_line(workdir, text_spec, text_experiment):
     for words in ([b"the", "d\u00e9j\u00e0".encode(), b"\xff\r"], []):
-        workdir.write_or_check_config(text_experiment(), OpenDataset(text_spec, "few/1.0.0", "0", lambda split: None, words))
+        workdir.write_or_check_config(
+            text_experiment(), OpenDataset(text_spec, "few/1.0.0", "0", lambda split: None, words)
+        )
         assert workdir.read_vocabulary() == words
 
 
@@ -74,7 +76,9 @@ def test_a_message_about_many_fields_has_at_most_ten_lines(workdir, dataset, ima
 def test_other_data_with_the_same_name_is_refused(workdir, dataset, image_spec, image_experiment):
     workdir.write_or_check_config(image_experiment(), dataset)
     with pytest.raises(UserError, match="the dataset's content"):
-        workdir.write_or_check_config(image_experiment(), OpenDataset(image_spec, "few/1.0.0", "1" * 64, lambda split: None))
+        workdir.write_or_check_config(
+            image_experiment(), OpenDataset(image_spec, "few/1.0.0", "1" * 64, lambda split: None)
+        )
 
 
 def test_a_run_can_be_extended_but_not_shortened(workdir, dataset, image_experiment):
