@@ -134,8 +134,9 @@ def test_members_trained_together_launch_few_more_kernels_than_one(compiled, nam
 
 
 @pytest.mark.parametrize("target", ["gpu:h100", "tpu:v5e:2x2"])
-def test_members_trained_together_have_the_same_flops_as_alone(compiled, target):
-    (_, one), (_, eight) = compiled("mnist_pca", target), compiled("mnist_pca", target, num_members=8)
+@pytest.mark.parametrize("name", ["imdb_lstm", "mnist_pca"])
+def test_members_trained_together_have_the_same_flops_as_alone(compiled, name, target):
+    (_, one), (_, eight) = compiled(name, target), compiled(name, target, num_members=8)
     flops = [programs["train_step"].costs.flops for programs in (one, eight)]
     assert flops[1] == pytest.approx(8 * flops[0], rel=0.05)
 
