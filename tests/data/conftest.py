@@ -19,13 +19,8 @@ def prepare_images(scripts, tmp_path):
 
 @pytest.fixture
 def refuse_images(scripts, tmp_path):
-    def run(source, *arguments):
-        data = tmp_path / "refused"
-        message = scripts.refusal("prepare_data", "pictures", "--from", source, "--data-dir", data, *arguments)
-        assert not data.exists()
-        return message
-
-    return run
+    """Prepares a folder or file as `pictures`, and returns the message with which it is refused."""
+    return lambda source, *arguments: refused_preparation(scripts, tmp_path, "pictures", source, *arguments)
 
 
 @pytest.fixture
@@ -49,9 +44,14 @@ def refuse_table(scripts, tmp_path):
     def run(content, *arguments, name="notes.csv"):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        data = tmp_path / "refused"
-        message = scripts.refusal("prepare_data", "notes", "--from", path, "--data-dir", data, *arguments)
-        assert not data.exists()
-        return message
+        return refused_preparation(scripts, tmp_path, "notes", path, *arguments)
 
     return run
+
+
+def refused_preparation(scripts, tmp_path, name, source, *arguments):
+    """The message with which a dataset is refused; checks that nothing is written."""
+    data = tmp_path / "refused"
+    message = scripts.refusal("prepare_data", name, "--from", source, "--data-dir", data, *arguments)
+    assert not data.exists()
+    return message
