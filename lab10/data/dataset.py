@@ -55,12 +55,14 @@ class Split:
       lengths: int64 [examples], the lengths of the examples; None if examples have no length.
       padded_lengths: the lengths that batches are padded to, ascending; every example fits into the
         last. (None,) if examples have no length.
+      content_sha256: SHA-256 of the arrays of the TFDS split, hexadecimal; `""` if it is not known.
     """
 
     rows: np.ndarray
     read: Callable[[np.ndarray, int | None], HostBatch]
     lengths: np.ndarray | None = None
     padded_lengths: tuple[int | None, ...] = (None,)
+    content_sha256: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)

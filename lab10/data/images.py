@@ -104,12 +104,12 @@ class ImageDataset(Dataset):
 
         @functools.cache
         def open_split(split: str) -> Split:
-            pixels, values = arrays["pixels"], arrays["labels"]
+            split_arrays, split_digest = arrays, digest
             if not self.is_part_of_train(split):
-                other = self._open_arrays(self.source(split).undecoded(feature), feature, labels, first, extra)[0]
-                pixels, values = other["pixels"], other["labels"]
-                self._require_at_most(spec.largest, pixels, split)
-            classes = labels.classes(self.name, split, values)
+                other = self.source(split).undecoded(feature)
+                split_arrays, split_digest = self._open_arrays(other, feature, labels, first, extra)
+                self._require_at_most(spec.largest, split_arrays["pixels"], split)
+            pixels, classes = split_arrays["pixels"], labels.classes(self.name, split, split_arrays["labels"])
             rows = self.choose_rows(split, source, classes)
             self.require_examples(split, rows)
             self.warn_of_missing_classes(split, classes[rows], spec)
@@ -117,7 +117,7 @@ class ImageDataset(Dataset):
             def read(row_ids: np.ndarray, _: int | None) -> HostBatch:
                 return {"inputs": pixels[row_ids], "labels": classes[row_ids]}
 
-            return Split(rows, read)
+            return Split(rows, read, content_sha256=split_digest)
 
         return OpenDataset(spec, source.version, digest, open_split)
 

@@ -152,17 +152,18 @@ class TextDataset(Dataset):
 
         @functools.cache
         def open_split(split: str) -> Split:
-            split_arrays = arrays
+            split_arrays, split_digest = arrays, digest
             if not self.is_part_of_train(split):
                 split_cache = TextCache(self.source(split), text, self.cache_dir)
-                split_arrays, _ = split_cache.open_ranks(labels, words, words_digest)
+                split_arrays, split_digest = split_cache.open_ranks(labels, words, words_digest)
             classes = labels.classes(self.name, split, split_arrays["labels"])
             rows = self.choose_rows(split, source, classes)
 
             def inputs(texts: Sequence[np.ndarray], length: int) -> np.ndarray:
                 return self.inputs(texts, length, len(words), tables)
 
-            return self._split(split, split_arrays, classes, rows, spec, padded_lengths, inputs)
+            opened = self._split(split, split_arrays, classes, rows, spec, padded_lengths, inputs)
+            return dataclasses.replace(opened, content_sha256=split_digest)
 
         return OpenDataset(spec, source.version, digest, open_split, words, tables)
 

@@ -3,7 +3,6 @@
 import csv
 import errno
 import json
-import time
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from lab10.config.atomic_write import write_atomically
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import OpenDataset, Spec, Split
 from lab10.errors import Interrupted, UserError
+from lab10.inspection.evaluation_log import record_evaluation
 from lab10.metrics.split_metric import SplitMetric, find_split_metric, require_distinct
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.evaluation import evaluate, require_split_metrics
@@ -69,6 +69,10 @@ class Run:
     def _split(self, name: str) -> Split:
         return self._dataset.open_split(name)
 
+    def content_sha256(self, split: str) -> str:
+        """Returns the SHA-256 of the examples of the TFDS split that contains a split; `""` if it is not known."""
+        return self._split(split).content_sha256
+
     def evaluate(self, split: str = "test", metrics: str | Sequence[str | SplitMetric] = ()) -> dict[str, Any]:
         """Evaluates a split. Writes the metrics and the values of each example to evaluations/ in the workdir.
 
@@ -78,11 +82,11 @@ class Run:
           metrics: additional metrics of the whole split, or their names: `f1`, `auc`, `confusion_matrix`.
 
         Returns:
-          `split`, `tfds_split` (what it is in TFDS), `examples`, `step`, the metrics, `read_count` (the number of
-          evaluations of this split in this workdir) and `per_example` (the path of the CSV file). The last two are None
-          if the workdir cannot be written. A metric per class is a dict by class name. A table, such as
-          `confusion_matrix`, is a list of rows, and `class_names` names its rows and columns. A value that is undefined
-          on this split is None.
+          `split`, `tfds_split` (what it is in TFDS), `examples`, `step`, `content_sha256` (as in the method of this
+          name), the metrics, `read_count` (the number of evaluations of this split in this workdir) and `per_example`
+          (the path of the CSV file). The last two are None if the workdir cannot be written.
+          A metric per class is a dict by class name. A table, such as `confusion_matrix`, is a list of rows, and
+          `class_names` names its rows and columns. A value that is undefined on this split is None.
 
         Raises:
           UserError: the split or a metric does not exist, or the metric does not fit this run.
@@ -108,6 +112,7 @@ class Run:
             "tfds_split": tfds_split,
             "examples": len(examples),
             "step": self.step,
+            "content_sha256": examples.content_sha256,
         }
         result |= evaluation.metrics | evaluation.split_metrics
         if any(isinstance(value, list) for value in evaluation.split_metrics.values()):
@@ -142,7 +147,7 @@ class Run:
         split = result["split"]
         try:
             _require_no_links(self._workdir.path / "evaluations")
-            count = self._workdir.record_evaluation(split, {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result})
+            count = record_evaluation(self._workdir.path, result)
             # The count in the name keeps an evaluation from overwriting another.
             folder, name = self._workdir.path / "evaluations", f"{file_name_part(split)}-{count}"
             path = _write_csv(folder / f"{name}.csv", columns, self.spec.class_names)

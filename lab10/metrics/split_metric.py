@@ -17,7 +17,10 @@ from lab10.tasks.task import Task
 
 Columns = Mapping[str, np.ndarray]
 # Keys that the result of an evaluation or a line of metrics has in addition to its metrics.
-RESERVED = ("split", "examples", "step", "epoch", "example", "read_count", "per_example", "class_names")
+RESERVED = (
+    *("split", "tfds_split", "examples", "step", "epoch", "example", "content_sha256"),
+    *("read_count", "per_example", "class_names"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

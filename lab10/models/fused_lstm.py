@@ -27,6 +27,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from lab10.models import lstm_kernels
+from lab10.models.devices import num_devices, platform_dependent
 
 Carry = tuple[jax.Array, jax.Array]  # (cell, hidden), both [batch, hidden]
 Recurrence = Literal["auto", "scan", "interpreted gpu", "interpreted tpu"]
@@ -171,13 +172,7 @@ def _choose(
         for name, platform in platforms.items()
         if lstm_kernels.fits(platform, batch // devices, hidden, dtype)
     }
-    return lambda *arguments: jax.lax.platform_dependent(*arguments, default=scan, **kernels)
-
-
-def num_devices() -> int:
-    """Returns the number of devices that rows are sharded over: the size of the mesh in the context, else 1."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return 1 if mesh.empty else mesh.size
+    return lambda *arguments: platform_dependent(*arguments, default=scan, **kernels)
 
 
 def _merge_time_and_batch(rows: Float[Array, "time batch columns"]) -> Float[Array, "rows columns"]:

@@ -8,7 +8,8 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from lab10.models.fused_lstm import Carry, Recurrence, fused_lstm, num_devices
+from lab10.models.devices import num_devices, platform_dependent
+from lab10.models.fused_lstm import Carry, Recurrence, fused_lstm
 
 Implementation = Literal["auto", "reference", "fused"]
 # The input kernel, the recurrent kernel and the bias.
@@ -140,7 +141,7 @@ def read_both_ways(
         return forward(features, mask), (last, backward_states[::-1])
     features = features.astype(forward.dtype)
     kernels = [lstm.kernels(features.shape[-1]) for lstm in (forward, backward)]
-    return jax.lax.platform_dependent(features, mask, *kernels, default=run_together, cpu=run_in_turn)
+    return platform_dependent(features, mask, *kernels, default=run_together, cpu=run_in_turn)
 
 
 def run_in_turn(

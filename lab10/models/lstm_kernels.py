@@ -14,8 +14,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -195,6 +193,8 @@ def _read(ref: Any, t: Any) -> Any:
 
 def _gpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> Sequence[jax.Array]:
     """Runs a program per `GPU_ROWS` rows, which loops over time."""
+    # Here, because importing Pallas takes long, and a CPU does not need it.
+    from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
     num_inputs, num_outputs = len(inputs), len(shapes) - 2
@@ -237,6 +237,9 @@ def _gpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> 
 
 def _tpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> Sequence[jax.Array]:
     """Runs a grid over time; the state stays in scratch memory between its steps."""
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import tpu as pltpu
+
     num_inputs, num_outputs = len(inputs), len(shapes) - 2
 
     def body(*refs: Any) -> None:

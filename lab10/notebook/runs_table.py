@@ -12,8 +12,9 @@ import pandas as pd
 from lab10.config.experiment import Experiment, flatten
 from lab10.config.paths import path_of
 from lab10.errors import UserError
+from lab10.inspection.evaluation_log import read_evaluations
 from lab10.training.checkpoint_metadata import SavedRunInfo
-from lab10.training.json_lines import read_json_lines, read_metrics
+from lab10.training.json_lines import read_metrics
 from lab10.training.saved_checkpoints import SavedCheckpoints
 from lab10.training.workdir import Workdir
 
@@ -100,7 +101,7 @@ def _read(path: Path, problem: str | None, all_fields: bool, trust: bool) -> _Ro
         workdir = Workdir(path)
         steps = SavedCheckpoints(workdir.checkpoints_path, "", False).steps()
         results["step"] = steps[-1] if steps else None
-        results |= _test_results(read_json_lines(path / "evaluations" / "log.jsonl", skip_invalid=True))
+        results |= _test_results(read_evaluations(path, "test"))
         experiment = workdir.read_experiment(trust)
         fields = flatten(experiment, all_fields=all_fields)
         _add_training_results(results, workdir, experiment, problems)
@@ -142,9 +143,8 @@ def _is_finished(experiment: Experiment, step: int, info: SavedRunInfo, lines: l
     return step >= experiment.epochs * round(steps_per_epoch)
 
 
-def _test_results(evaluations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the results of the latest evaluation on the test split by column; none if there was no evaluation."""
-    of_test = [entry for entry in evaluations if entry.get("split") == "test"]
+def _test_results(of_test: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the latest result of the evaluations on the test split by column; none if there was no evaluation."""
     if not of_test:
         return {}
     metrics = {f"test_{name}": value for name, value in of_test[-1].items() if isinstance(value, float)}

@@ -35,7 +35,6 @@ from lab10.config.trusted_code import restore as restore_own_code
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
 from lab10.training.config_changes import changed_fields, describe_changes
-from lab10.training.json_lines import read_json_lines
 from lab10.training.provenance import provenance_history
 
 FORMAT_VERSION = 2  # of config.json; raised whenever fields are renamed
@@ -279,19 +278,3 @@ class Workdir:
         if "experiment" not in value or not isinstance(dataset, dict) or "spec" not in dataset:
             raise UserError(f"{self.config_path} is damaged: its experiment or dataset is missing.")
         return value
-
-    def record_evaluation(self, split: str, entry: dict[str, Any]) -> int:
-        """Records that a split was read, and returns how often it has been read so far, including this time.
-
-        Raises:
-          OSError: the folder cannot be written.
-        """
-        path = self.path / "evaluations" / "log.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        with open(path, "a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            previous = sum(line.get("split") == split for line in read_json_lines(path, skip_invalid=True))
-            content = path.read_bytes()
-            is_truncated = bool(content) and not content.endswith(b"\n")  # by a crash during the last write
-            file.write("\n" * is_truncated + json.dumps({"split": split} | entry) + "\n")
-        return previous + 1

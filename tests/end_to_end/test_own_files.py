@@ -37,6 +37,20 @@ def test_a_table_is_prepared_trained_on_evaluated_and_predicted(scripts, topics,
     assert predicted["label"] == "sea"
 
 
+def test_examples_that_changed_between_two_evaluations_are_reported(scripts, tmp_path):
+    data, rows = ("--data-dir", tmp_path / "data"), [("text", "label"), ("salt wave", "sea"), ("oak leaf", "wood")]
+    train = write_table(tmp_path / "train.csv", [rows[0], *rows[1:] * 20])
+    run = ("--data.name", "small", "--data.dir", tmp_path / "data", "--workdir", tmp_path / "run")
+    said = []
+    for test in (rows, rows, [rows[0], ("salt leaf", "sea"), ("oak wave", "wood")]):
+        files = (f"train={train}", f"test={write_table(tmp_path / 'test.csv', test)}")
+        prepare(scripts, "small", "--from", *files, "--label", "label", "--overwrite", *data)
+        if not said:
+            scripts.answer("train", "imdb_bag_of_words", *run, "--steps", 2)
+        said.append(scripts.call("evaluate", tmp_path / "run")[2])
+    assert ["the examples of test have changed" in each for each in said] == [False, False, True]
+
+
 def test_groups_stay_in_one_split_and_are_stored(scripts, topics, tmp_path):
     data = tmp_path / "data"
     summary = prepare(scripts, "by_author", "--from", topics, *COLUMNS, "--group", "author", "--data-dir", data)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lab10.data.texts import TextDataset
 from lab10.errors import UserError
 from lab10.inspection import AutoencoderRun, load
+from lab10.inspection.evaluation_log import record_evaluation
 from lab10.metrics.class_metrics import F1
 from lab10.notebook import runs_table
 from lab10.notebook.runs_table import runs
@@ -33,8 +34,8 @@ def folder(sample_experiment, made_once):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(AutoencoderRun, "_extra_metrics", lambda *_: {"pca_reconstruction_error": 7.0})
             result = load(folder / "first").evaluate("test")
-        Workdir(folder / "first").record_evaluation("validation", {"loss": 0.0})
-        Workdir(folder / "first").record_evaluation("test", result)
+        record_evaluation(folder / "first", {"split": "validation", "loss": 0.0})
+        record_evaluation(folder / "first", result)
         first = sample_experiment()
         other = dataclasses.replace(
             first, model=dataclasses.replace(first.model, latent_dim=3), seed=1, steps=None, epochs=1, log_every=7

@@ -153,14 +153,6 @@ def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
         pass
 
 
-def test_evaluations_are_counted_by_split(workdir):
-    counts = [workdir.record_evaluation(split, {"step": 3}) for split in ("test", "validation", "test", "test")]
-    assert counts == [1, 1, 2, 3]
-    lines = [json.loads(line) for line in (workdir.path / "evaluations" / "log.jsonl").read_text().splitlines()]
-    assert [line["split"] for line in lines] == ["test", "validation", "test", "test"]
-    assert all(line["step"] == 3 for line in lines)
-
-
 def test_a_file_is_replaced_atomically(tmp_path):
     path = tmp_path / "file"
     for content in (b"old", bytes(np.arange(256, dtype=np.uint8))):
