@@ -38,7 +38,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 if "TFDS_DATA_DIR" in os.environ:
     os.environ["LAB10_REAL_DATA_DIR"] = os.environ.pop("TFDS_DATA_DIR")
 # A worker drops its compiled programs between modules once it is larger than this.
-MAX_RESIDENT_BYTES = 5 * 2**28
+MAX_RESIDENT_BYTES = 23 * 2**26
 # Compiled programs outlive a session, in this folder: they are found by their content.
 COMPILED, MAX_COMPILED_BYTES = Path(".pytest_cache", "compiled"), 2**29
 

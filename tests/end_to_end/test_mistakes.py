@@ -145,9 +145,9 @@ def test_an_invalid_spec(scripts, linear_run, tmp_path):
     assert "config.json" in scripts.refusal("evaluate", tmp_path)
 
 
-def test_the_wrong_script_for_a_run(scripts, linear_run, lstm_run):
+def test_the_wrong_script_for_a_run(scripts, linear_run, bag_run):
     assert "cannot classify texts" in scripts.refusal("predict", linear_run[0], "a text")
-    assert "cannot reconstruct images" in scripts.refusal("reconstruct", lstm_run[0])
+    assert "cannot reconstruct images" in scripts.refusal("reconstruct", bag_run[0])
 
 
 def test_missing_images(scripts, linear_run, tmp_path):
@@ -165,8 +165,8 @@ def test_preparing_an_unavailable_dataset(scripts, tmp_path):
     assert "lab10[prepare]" in message or "cannot be reached" in message
 
 
-def test_a_damaged_checkpoint_gives_one_message(scripts, lstm_run, tmp_path):
-    workdir = shutil.copytree(lstm_run[0], tmp_path / "run")
+def test_a_damaged_checkpoint_gives_one_message(scripts, bag_run, tmp_path):
+    workdir = shutil.copytree(bag_run[0], tmp_path / "run")
     for path in (workdir / "checkpoints").glob("*/*/**/d/*"):
         path.write_bytes(path.read_bytes()[:50])
     # Tracebacks of the other reads, if not silenced, appear in most attempts but not in all.

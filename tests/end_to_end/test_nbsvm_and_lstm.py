@@ -20,6 +20,7 @@ def ensemble_run(scripts, made_once):
     return made_once("nbsvm_lstm", lambda workdir: scripts.answer("train", *arguments, "--workdir", workdir))
 
 
+@pytest.mark.slow  # tests/tasks/test_ensemble_classification.py
 def test_evaluations_have_the_accuracy_of_each_part(ensemble_run):
     workdir, answer = ensemble_run
     assert {"accuracy", "nbsvm_accuracy", "lstm_accuracy"} < answer["validation"].keys()
@@ -32,6 +33,7 @@ def test_evaluations_have_the_accuracy_of_each_part(ensemble_run):
         assert np.mean(said == truth) == pytest.approx(result[f"{part}_accuracy"])
 
 
+@pytest.mark.slow  # tests/models/test_nbsvm_and_lstm.py
 def test_typed_texts_get_the_probability_of_the_combined_logits(ensemble_run):
     run = lab10.load(ensemble_run[0])
     texts = [record["text"] for record in run.config.data.source("test").read(list(range(8)))]

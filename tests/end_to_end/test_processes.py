@@ -22,8 +22,8 @@ def test_reconstruct(linear_run, tmp_path):
     assert (tmp_path / "out.png").exists()
 
 
-def test_predict(lstm_run):
-    answer = SCRIPTS.process_answer("predict", lstm_run[0], stdin=b"a dull film\na brilliant film\n")
+def test_predict(bag_run):
+    answer = SCRIPTS.process_answer("predict", bag_run[0], stdin=b"a dull film\na brilliant film\n")
     assert [prediction["text"] for prediction in answer["predictions"]] == ["a dull film", "a brilliant film"]
 
 
@@ -38,6 +38,7 @@ def test_sweep(tmp_path):
     assert (answer["trials"], answer["finished"], answer["failed"]) == (1, 1, 0)
 
 
+@pytest.mark.slow  # tests/metrics/test_compute.py tests the text
 def test_without_json_the_result_is_text_on_standard_output(scripts, linear_run, tmp_path):
     workdir = shutil.copytree(linear_run[0], tmp_path / "run")
     done = scripts.run("evaluate", workdir)

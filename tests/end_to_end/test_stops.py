@@ -26,8 +26,8 @@ def wait_for_checkpoint(process, workdir):
     [
         (signal.SIGTERM, 143),
         (signal.SIGINT, 130),
-        (signal.SIGUSR1, 138),
-        (signal.SIGHUP, 129),
+        pytest.param(signal.SIGUSR1, 138, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.slow),
         pytest.param(signal.SIGXCPU, 152, marks=pytest.mark.slow),
     ],
@@ -67,6 +67,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
+@pytest.mark.slow  # SIGHUP as such is above
 def test_a_run_whose_terminal_is_lost_saves(tmp_path):
     ours, theirs = os.openpty()
     command = [sys.executable, "scripts/train.py", *LONG, "--workdir", str(tmp_path / "run")]
@@ -88,6 +89,7 @@ def test_a_run_whose_terminal_is_lost_saves(tmp_path):
     assert process.wait(120) == 129
 
 
+@pytest.mark.slow  # tests/training/test_signals.py keeps an ignored SIGHUP
 def test_a_run_under_nohup_continues_after_sighup(tmp_path):
     process = subprocess.Popen(
         ["nohup", sys.executable, "scripts/train.py", *LONG, "--workdir", str(tmp_path / "run")],

@@ -13,27 +13,16 @@ import lab10
 from lab10.errors import UserError
 
 
-def test_the_lstm_learns_what_no_bag_of_words_can(scripts, lstm_run, tmp_path):
+def test_the_lstm_learns_what_no_bag_of_words_can(scripts, lstm_run, bag_run):
     workdir, answer = lstm_run
     assert answer["parameters"] == 652_513
+    assert answer["validation"]["accuracy"] > 0.95
     assert scripts.answer("evaluate", workdir)["accuracy"] > 0.95
-    bag = (
-        "imdb_bag_of_words",
-        "--data.name",
-        "synthetic_reviews",
-        "--data.max-length",
-        48,
-        "--epochs",
-        2,
-        "--workdir",
-        tmp_path / "bag",
-    )
-    scripts.answer("train", *bag)
-    assert scripts.answer("evaluate", tmp_path / "bag")["accuracy"] <= 0.6
+    assert scripts.answer("evaluate", bag_run[0])["accuracy"] <= 0.6
 
 
-def test_each_prediction_is_written_next_to_the_metrics(scripts, lstm_run):
-    answer = scripts.answer("evaluate", lstm_run[0], "--split", "validation")
+def test_each_prediction_is_written_next_to_the_metrics(scripts, bag_run):
+    answer = scripts.answer("evaluate", bag_run[0], "--split", "validation")
     with open(answer["per_example"], newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == answer["examples"] == 800
@@ -54,25 +43,25 @@ def test_word_order_decides_the_prediction(scripts, lstm_run):
 
 
 @pytest.mark.parametrize("words", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_any_bytes_are_a_text(scripts, lstm_run, words):
+def test_any_bytes_are_a_text(scripts, bag_run, words):
     long = b"dull " * words
     stdin = b"\n".join([b"", b"\xff\xfe\x00 not utf-8 \x80", b"  ", long, "schön 🎬".encode()]) + b"\n"
-    predictions = scripts.answer("predict", lstm_run[0], stdin=stdin)["predictions"]
+    predictions = scripts.answer("predict", bag_run[0], stdin=stdin)["predictions"]
     assert len(predictions) == 5
     assert [p["truncated"] for p in predictions] == [False, False, False, True, False]
     assert predictions[0]["text"] == ""
     assert all(0.5 <= p["probability"] <= 1 for p in predictions)
-    assert scripts.answer("predict", lstm_run[0])["predictions"] == []
+    assert scripts.answer("predict", bag_run[0])["predictions"] == []
 
 
-def test_a_text_longer_than_the_limit_is_reported_as_truncated(scripts, lstm_run):
+def test_a_text_longer_than_the_limit_is_reported_as_truncated(scripts, bag_run):
     texts = ["dull " * words for words in (47, 48)]  # 48 ids at most, and the first marks the start
-    predictions = scripts.answer("predict", lstm_run[0], *texts)["predictions"]
+    predictions = scripts.answer("predict", bag_run[0], *texts)["predictions"]
     assert [prediction["truncated"] for prediction in predictions] == [False, True]
 
 
-def test_text_arguments_may_be_any_bytes(scripts, lstm_run):
-    workdir, _ = lstm_run
+def test_text_arguments_may_be_any_bytes(scripts, bag_run):
+    workdir, _ = bag_run
     predictions = scripts.answer(
         "predict", workdir, "--checkpoint", "latest", b"\xff dull".decode(errors="surrogateescape")
     )
@@ -82,19 +71,20 @@ def test_text_arguments_may_be_any_bytes(scripts, lstm_run):
     assert [line.split("  ")[1] for line in said] == ["-dull", "--json"]
 
 
-def test_data_that_differs_from_training_is_refused(lstm_run):
+def test_data_that_differs_from_training_is_refused(bag_run):
     with pytest.raises(UserError, match="index_from"):
-        lab10.load(lstm_run[0], index_from=10)
-    run = lab10.load(lstm_run[0])
+        lab10.load(bag_run[0], index_from=10)
+    run = lab10.load(bag_run[0])
     run.config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, train_split="train[1:]"))
     with pytest.raises(UserError, match="differs in content"):
         run.evaluate("validation")
     with pytest.raises(UserError, match="tset"):
-        lab10.load(lstm_run[0]).evaluate("tset")
+        lab10.load(bag_run[0]).evaluate("tset")
     assert len(run.predict("a dull film")) == 1
     assert run.predict(["\ud83d lone surrogate"])[0]["label"] in ("neg", "pos")
 
 
+@pytest.mark.slow  # tests/data/test_texts.py truncates
 def test_long_texts_are_truncated_in_evaluation_on_request(scripts, tmp_path):
     arguments = ("imdb_bag_of_words", "--data.name", "synthetic_reviews", "--data.max-length", 20, "--steps", 2)
     arguments += ("--data.length-buckets", 1)
@@ -139,8 +129,8 @@ DECORATED = [
 
 
 @pytest.mark.parametrize("text", DECORATED)
-def test_quotes_dashes_and_invisible_characters_do_not_hide_words(lstm_run, text):
-    plain, decorated = lab10.load(lstm_run[0]).predict([TEXT, text])
+def test_quotes_dashes_and_invisible_characters_do_not_hide_words(bag_run, text):
+    plain, decorated = lab10.load(bag_run[0]).predict([TEXT, text])
     assert decorated["probabilities"] == plain["probabilities"]
     assert decorated["known_words"] == plain["known_words"] == 1
 
@@ -154,16 +144,16 @@ def test_quotes_dashes_and_invisible_characters_do_not_hide_words(lstm_run, text
         ("utf-32-le", codecs.BOM_UTF32_LE),
     ],
 )
-def test_a_file_with_a_byte_order_mark_is_decoded(scripts, lstm_run, encoding, mark):
+def test_a_file_with_a_byte_order_mark_is_decoded(scripts, bag_run, encoding, mark):
     texts = [TEXT, "schön 🎬", "", "dull"]
-    expected = scripts.answer("predict", lstm_run[0], *texts)
+    expected = scripts.answer("predict", bag_run[0], *texts)
     stdin = mark + "\r\n".join(texts).encode(encoding)
-    assert scripts.answer("predict", lstm_run[0], stdin=stdin) == expected
+    assert scripts.answer("predict", bag_run[0], stdin=stdin) == expected
 
 
-def test_files_with_marks_may_be_joined(scripts, lstm_run):
+def test_files_with_marks_may_be_joined(scripts, bag_run):
     stdin = codecs.BOM_UTF8 + b"dull\n" + codecs.BOM_UTF8 + b"brilliant\n"
-    assert [p["text"] for p in scripts.answer("predict", lstm_run[0], stdin=stdin)["predictions"]] == [
+    assert [p["text"] for p in scripts.answer("predict", bag_run[0], stdin=stdin)["predictions"]] == [
         "dull",
         "brilliant",
     ]
@@ -177,22 +167,22 @@ def test_files_with_marks_may_be_joined(scripts, lstm_run):
         (codecs.BOM_UTF16_LE + b"a\0b", "byte-order mark of UTF-16"),
     ],
 )
-def test_input_that_is_not_text_is_refused(scripts, lstm_run, stdin, said):
-    assert said in scripts.refusal("predict", lstm_run[0], stdin=stdin)
+def test_input_that_is_not_text_is_refused(scripts, bag_run, stdin, said):
+    assert said in scripts.refusal("predict", bag_run[0], stdin=stdin)
 
 
-def test_a_file_name_is_not_predicted_as_a_text(scripts, lstm_run, tmp_path):
+def test_a_file_name_is_not_predicted_as_a_text(scripts, bag_run, tmp_path):
     path = tmp_path / "my reviews.txt"
     path.write_text("dull\n")
-    said = scripts.refusal("predict", lstm_run[0], "a text", path)
-    assert f"predict.py {lstm_run[0]} < '{path}'" in said
-    assert "is a folder" in scripts.refusal("predict", lstm_run[0], tmp_path)
-    assert len(scripts.answer("predict", lstm_run[0], f"{path}x")["predictions"]) == 1
+    said = scripts.refusal("predict", bag_run[0], "a text", path)
+    assert f"predict.py {bag_run[0]} < '{path}'" in said
+    assert "is a folder" in scripts.refusal("predict", bag_run[0], tmp_path)
+    assert len(scripts.answer("predict", bag_run[0], f"{path}x")["predictions"]) == 1
 
 
-def test_a_text_without_known_words_is_marked(scripts, lstm_run):
+def test_a_text_without_known_words_is_marked(scripts, bag_run):
     texts = ["zzz qqq", "这部电影好看", "", "!?", "dull zzz zzz zzz", "dull"]
-    answer, text, said = scripts.call("predict", lstm_run[0], *texts)
+    answer, text, said = scripts.call("predict", bag_run[0], *texts)
     assert [p["known_words"] for p in answer["predictions"]] == [0, 0, 0, 0, 0.25, 1]
     assert "4 of 6 texts have no word that the model knows" in said
     assert [line.split("  ")[0].split(", ")[1] for line in text.splitlines()] == [
@@ -200,14 +190,15 @@ def test_a_text_without_known_words_is_marked(scripts, lstm_run):
         "25% known",
         "100% known",
     ]
-    assert "no word" not in scripts.call("predict", lstm_run[0], "dull")[2]
+    assert "no word" not in scripts.call("predict", bag_run[0], "dull")[2]
 
 
-def test_known_words_are_counted_among_those_that_the_model_reads(scripts, lstm_run, tmp_path):
-    run = lab10.load(lstm_run[0])  # of 48 ids, the last ones
+@pytest.mark.slow  # the next test counts known words
+def test_known_words_are_counted_among_those_that_the_model_reads(scripts, bag_run, tmp_path):
+    run = lab10.load(bag_run[0])  # of 48 ids, the last ones
     assert run.predict(["dull " * 100 + "zzz " * 100])[0]["known_words"] == 0
     assert run.predict(["zzz " * 100 + "dull " * 24 + "zzz " * 24])[0]["known_words"] == 0.5
-    whole = lab10.load(lstm_run[0], max_length=None)
+    whole = lab10.load(bag_run[0], max_length=None)
     assert whole.predict(["dull " * 100 + "zzz " * 100])[0]["known_words"] == 0.5
     arguments = ("imdb_bag_of_words", "--data.name", "synthetic_reviews", "--data.unknown-id", "None", "--steps", 1)
     scripts.answer("train", *arguments, "--workdir", tmp_path / "run")
@@ -237,9 +228,9 @@ def test_a_word_that_is_too_rare_to_have_an_id_is_not_known(scripts, tmp_path):
         ({"text": "good"}, "Cannot classify a dict"),
     ],
 )
-def test_items_that_are_not_texts_are_refused_with_position_and_type(lstm_run, texts, said):
+def test_items_that_are_not_texts_are_refused_with_position_and_type(bag_run, texts, said):
     with pytest.raises(UserError, match=re.escape(said)) as error:
-        lab10.load(lstm_run[0]).predict(texts)
+        lab10.load(bag_run[0]).predict(texts)
     assert len(str(error.value).splitlines()) <= 10
 
 
@@ -255,8 +246,8 @@ def probabilities_of(predictions):
     return [prediction["probabilities"]["pos"] for prediction in predictions]
 
 
-def test_texts_are_read_from_any_iterable(lstm_run):
-    run = lab10.load(lstm_run[0])
+def test_texts_are_read_from_any_iterable(bag_run):
+    run = lab10.load(bag_run[0])
     texts = ["dull", "brilliant"]
     expected = probabilities_of(run.predict(texts))
     forms = (tuple(texts), iter(texts), (text for text in texts), np.array(texts), np.array(texts, object))
@@ -267,9 +258,9 @@ def test_texts_are_read_from_any_iterable(lstm_run):
     assert probabilities_of(run.predict("dull")) == pytest.approx(expected[:1], abs=1e-6)
 
 
-def test_columns_of_a_table_are_texts_and_missing_values_are_named(lstm_run):
+def test_columns_of_a_table_are_texts_and_missing_values_are_named(bag_run):
     pandas = pytest.importorskip("pandas")
-    run, table = lab10.load(lstm_run[0]), pandas.DataFrame({"text": ["dull", "brilliant", None]}, index=[7, 8, 9])
+    run, table = lab10.load(bag_run[0]), pandas.DataFrame({"text": ["dull", "brilliant", None]}, index=[7, 8, 9])
     assert len(run.predict(table["text"][:2])) == 2
     for column in (table["text"], table["text"].astype("string"), table["text"].astype("category")):
         with pytest.raises(UserError, match="Item 2"):

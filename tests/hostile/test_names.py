@@ -176,6 +176,7 @@ def test_no_name_in_an_experiment_makes_training_write_elsewhere(world, watched,
     assert world.listing() == before
 
 
+@pytest.mark.slow  # tests/training/test_init_from.py starts from a shared run
 def test_the_run_that_another_starts_from_is_only_read(world, watched, experiments, made_runs, tmp_path):
     other = made_runs("texts")
     experiment = dataclasses.replace(experiments["texts"], init_from=str(other))

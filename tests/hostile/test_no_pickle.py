@@ -39,6 +39,7 @@ def test_the_planted_pickles_run_when_loaded(explosives, marker, tmp_path, watch
         marker.unlink()
 
 
+@pytest.mark.slow  # test_a_run_of_nothing_but_pickles_is_refused
 def test_a_pickle_in_place_of_any_run_file_is_never_executed(
     made_runs, experiments, copy_of, use, explosives, marker, tmp_path, watched
 ):
@@ -136,6 +137,7 @@ def test_an_array_of_objects_is_not_a_cache_entry(
     assert json.loads(path.read_text())["arrays"]["labels"]["dtype"] == "<i4"
 
 
+@pytest.mark.slow  # tests/training/test_compilation_cache.py
 def test_compiled_programs_are_neither_in_the_array_cache_nor_read_from_it(
     made_runs, experiments, copy_of, use, tmp_path, made_cache, monkeypatch, watched
 ):

@@ -138,6 +138,7 @@ def test_a_run_trains_unfrozen_parameters_and_resumes(experiment, tmp_path, imag
         assert np.array_equal(leaf, initial[path]) == path.startswith("encoder/"), path
 
 
+@pytest.mark.slow  # test_init_from.py refuses before a run is written
 def test_a_pattern_that_matches_nothing_leaves_no_run_behind(experiment, tmp_path):
     wrong = dataclasses.replace(experiment, optimizer=Adam(freeze=("encodr/*",)))
     with pytest.raises(UserError, match=r"closest are encoder/\*"):

@@ -13,10 +13,10 @@ import preloaded
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RATES = ("1e-3", "2e-3", "4e-3", "8e-3")
+RATES = ("1e-3", "2e-3", "4e-3")
 SWEEP = (
     *("mnist_pca", "--data.name", "mnist_sample", "--vary", f"optimizer.learning-rate={','.join(RATES)}"),
-    *("--steps", "300", "--evaluate-every", "30", "--heartbeat-timeout", "6"),
+    *("--steps", "300", "--evaluate-every", "30", "--heartbeat-timeout", "4"),
 )
 
 

@@ -109,7 +109,7 @@ def params(workdir):
 @pytest.mark.parametrize(
     ("mesh", "used", "names"),
     [
-        (DeviceMesh(shard_optimizer=True), 8, ("images-30", "texts-5")),
+        (DeviceMesh(shard_optimizer=True), 8, ("images-30",)),
         pytest.param(DeviceMesh(shard_optimizer=True), 8, tuple(RUNS), marks=pytest.mark.slow),
         pytest.param(DeviceMesh(), 8, tuple(RUNS), marks=pytest.mark.slow),
         pytest.param(DeviceMesh(data=3), 3, tuple(RUNS), marks=pytest.mark.slow),

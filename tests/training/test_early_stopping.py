@@ -109,6 +109,7 @@ def test_without_patience_a_run_trains_all_steps(experiment, validation_of, tmp_
     assert train(RunWriter(dataclasses.replace(experiment, evaluate_every=3), Workdir(tmp_path)))["step"] == 40
 
 
+@pytest.mark.slow  # tests/training/test_workdir.py refuses other fields
 def test_an_early_stopped_run_continues_only_with_more_patience(experiment, validation_of, tmp_path):
     validation_of(LOSSES)
     ended = train(RunWriter(dataclasses.replace(experiment, **FIELDS), Workdir(tmp_path)))

@@ -96,6 +96,7 @@ def test_a_member_is_an_ordinary_run_that_resumes_alone(experiments, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "0")[-1], losses(tmp_path / "alone")[-1], rtol=2e-4)
 
 
+@pytest.mark.slow  # tests/stress/test_kills.py kills single runs
 def test_killed_members_resume_from_a_common_step(experiments, tmp_path, monkeypatch):
     experiments = [dataclasses.replace(experiment, **CADENCES) for experiment in experiments]
     uninterrupted, killed = (

@@ -82,6 +82,7 @@ def test_texts_show_their_beginning_class_and_prediction(texts, tmp_path):
     assert shown(tmp_path, "examples") == {}
 
 
+@pytest.mark.slow  # tests/stress/test_kills.py compares all events
 def test_a_killed_run_shows_each_step_once_and_unchanged(images, tmp_path, monkeypatch):
     train(RunWriter(images, Workdir(tmp_path / "uninterrupted")))
     save = RunWriter.save

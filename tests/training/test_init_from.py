@@ -196,6 +196,7 @@ def test_other_parameters_are_taken_next_to_an_embedding_of_other_words(other_me
     assert not np.array_equal(found["embedding/embedding"], there["embedding/embedding"])
 
 
+@pytest.mark.slow  # test_all_parameters_of_the_same_model_are_taken
 def test_an_embedding_of_the_same_words_is_taken(on_texts, first_on_texts, tmp_path):
     experiment = dataclasses.replace(on_texts, init_from=str(first_on_texts), optimizer=STILL, seed=5)
     train(RunWriter(experiment, Workdir(tmp_path / "run")))

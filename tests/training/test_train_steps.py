@@ -104,6 +104,7 @@ def test_accumulated_gradients_equal_those_of_the_batch(own, experiment, image_s
     assert_close(metrics_of_parts, metrics)
 
 
+@pytest.mark.slow  # test_a_run_with_an_own_step_logs_resumes_and_loads
 def test_sam_takes_the_gradient_uphill(own, experiment, image_spec):
     batch, rate = jax.tree.map(jnp.asarray, batch_of(6, image_spec)), 0.01
     experiment = dataclasses.replace(experiment, optimizer=SGD(learning_rate=rate))
