@@ -30,8 +30,11 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     except Interrupted as error:
         command = shlex.join(["python", sys.argv[0], *arguments])
         raise Interrupted(f"{error} To resume, run:\n  {command}", error.signal_number) from None
-    validation = f", validation {format_metrics(result['validation'])}" if result["validation"] else ""
-    text = f"{directory}: step {result['step']}{validation}; best at step {result['best']['step']}"
+    if result["validation"]:
+        validation = f", validation {format_metrics(result['validation'])}; best at step {result['best']['step']}"
+    else:
+        validation = "; without a validation split, the latest checkpoint counts as the best"
+    text = f"{directory}: step {result['step']}{validation}"
     if is_lead_process():
         try:
             finish_run(run)

@@ -158,6 +158,13 @@ def test_a_run_starts_from_the_parameters_of_another(scripts, linear_run, tmp_pa
 
 
 @pytest.mark.slow  # tests/cli/test_overrides.py parses the options
+def test_without_validation_the_latest_checkpoint_counts_as_the_best(scripts, tmp_path):
+    arguments = ("mnist_pca", "--data.name", "mnist_sample", "--data.validation-fraction", 0, "--steps", 2)
+    answer, text, _ = scripts.call("train", *arguments, "--workdir", tmp_path / "run")
+    assert answer["validation"] == {}
+    assert text.endswith("step 2; without a validation split, the latest checkpoint counts as the best")
+
+
 def test_a_transform_and_another_optimizer_are_chosen_on_the_command_line(scripts, tmp_path):
     arguments = ("--data.name", "mnist_sample", "--steps", 3, "--workdir", tmp_path / "run", "--profile-steps", 2)
     scripts.answer(

