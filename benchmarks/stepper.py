@@ -30,7 +30,7 @@ class Stepper:
         self._in_flight = StepsInFlight(experiment.steps_per_execution, multi_process=False)
         self._loader = functions.device_loader(split, self._in_flight.tuner.capacity)
         self._capacity = self._loader.capacity_for(experiment.batch_size)
-        self._empty_metrics = jax.jit(functools.partial(self._body.empty_metrics, self._capacity))
+        self._empty_metrics = jax.jit(functools.partial(self._body.zero_metrics, self._capacity))
         self._previous_params: Params | None = None
         self.steps_per_epoch = self._batches.steps_per_epoch
 

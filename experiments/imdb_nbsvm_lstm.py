@@ -24,7 +24,7 @@ from lab10.data.texts import TextDataset
 from lab10.models.nbsvm_and_lstm import NBSVMAndLSTM
 from lab10.optim.optimizers import Adam
 from lab10.optim.schedules import Cosine
-from lab10.tasks.ensemble_classification import EnsembleClassification
+from lab10.tasks.nbsvm_and_lstm_classification import NBSVMAndLSTMClassification
 
 experiment = Experiment(
     data=TextDataset(
@@ -41,7 +41,7 @@ experiment = Experiment(
         embedding_dropout=0.5,
         output_dropout=0.5,
     ),
-    task=EnsembleClassification(adversarial_radius=0.3, lstm_weight=0.3),
+    task=NBSVMAndLSTMClassification(adversarial_radius=0.3, lstm_weight=0.3),
     optimizer=Adam(learning_rate=2e-3, schedule=Cosine(), learning_rate_factors=("nbsvm/*=3",)),
     batch_size=64,
     epochs=4,

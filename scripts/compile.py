@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     from lab10.cli.overrides import apply_overrides, load_experiment_file
     from lab10.parallel.targets import find_target, use_compilers_only
-    from lab10.training.compiled_programs import CompiledProgram, compile_programs
+    from lab10.training.aot_compilation import CompiledProgram, compile_programs
 
     use_compilers_only()
     for option in overrides:

@@ -1,7 +1,7 @@
 """What config.json records of a run's components that lab10 does not have.
 
 A run keeps a copy of the file that defines them (`own_copies`), and its digest. Reading a run does not run that copy
-unless the reader trusts it (`trusted_code`).
+unless the reader trusts it (`restore_own_code`).
 """
 
 import dataclasses

@@ -90,7 +90,7 @@ class OpenDataset:
       open_split: opens `train`, `validation`, `test` or any other TFDS split (`Dataset.tfds_split`). A split other
         than `train` is not read until it is opened.
       vocabulary: the words of a text dataset, most frequent first; None for other datasets.
-      ngram_tables: the n-grams of a text dataset that have ids, as in `lab10.data.ngram_vocabulary`.
+      ngram_vocabulary: the n-grams of a text dataset that have ids, as in `lab10.data.ngram_vocabulary`.
     """
 
     spec: Spec
@@ -98,7 +98,7 @@ class OpenDataset:
     content_sha256: str
     open_split: Callable[[str], Split]
     vocabulary: Sequence[bytes] | None = None
-    ngram_tables: tuple[np.ndarray, ...] = ()
+    ngram_vocabulary: tuple[np.ndarray, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,16 +9,16 @@ from jaxtyping import Int
 
 # One table of keys per length, from 2 on, sorted. A key is `index * num_words + rank`: the rank of the last word, and
 # the index, in the table before, of the n-gram without it (for two words: the rank of the first word, minus 1).
-NgramTables = tuple[Int[np.ndarray, " _"], ...]
+NgramVocabulary = tuple[Int[np.ndarray, " _"], ...]
 
 
-def build_ngram_tables(
+def build_ngram_vocabulary(
     ranks: Int[np.ndarray, " words"],
     offsets: Int[np.ndarray, " offsets"],
     num_words: int,
     max_ngram: int,
     min_count: int,
-) -> NgramTables:
+) -> NgramVocabulary:
     """Returns the tables of all n-grams of 2 to `max_ngram` words that occur in at least `min_count` texts.
 
     Args:
@@ -46,7 +46,7 @@ def build_ngram_tables(
     return tuple(tables)
 
 
-def num_ngrams(num_words: int, tables: NgramTables) -> int:
+def num_ngrams(num_words: int, tables: NgramVocabulary) -> int:
     """Returns the number of words and n-grams, which is the largest id."""
     return num_words + sum(map(len, tables))
 
@@ -57,15 +57,15 @@ def text_ids_of(offsets: Int[np.ndarray, " offsets"]) -> Int[np.ndarray, " words
 
 
 def ngram_ids(
-    ranks: Int[np.ndarray, " words"], text_ids: Int[np.ndarray, " words"], tables: NgramTables, num_words: int
+    ranks: Int[np.ndarray, " words"], text_ids: Int[np.ndarray, " words"], tables: NgramVocabulary, num_words: int
 ) -> Int[np.ndarray, "words lengths"]:
     """Returns the id of the n-gram of each length that ends at each word, from words (the rank) on; 0: none.
 
     Args:
       ranks: ranks of the words of one or more texts; 0 for unknown words.
       text_ids: the text of each word; no n-gram crosses texts.
-      tables: as `build_ngram_tables` returns them.
-      num_words: as for `build_ngram_tables`.
+      tables: as `build_ngram_vocabulary` returns them.
+      num_words: as for `build_ngram_vocabulary`.
     """
     ids = np.zeros((len(ranks), 1 + len(tables)), np.int32)
     ids[:, 0] = ranks

@@ -11,7 +11,7 @@ import numpy as np
 from lab10.config.paths import path_of
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.labels import Labels
-from lab10.data.ngram_vocabulary import NgramTables, build_ngram_tables
+from lab10.data.ngram_vocabulary import NgramVocabulary, build_ngram_vocabulary
 from lab10.data.sources import Source
 from lab10.data.tokenizer import build_vocabulary, ranks_of
 from lab10.errors import UserError
@@ -70,9 +70,9 @@ class TextCache:
             "ranks", {"text": self.text_feature, "label": labels.feature, "vocabulary": words_digest}, build
         )
 
-    def open_ngram_tables(
+    def open_ngram_vocabulary(
         self, arrays: Arrays, digest: str, num_words: int, max_ngram: int, min_count: int
-    ) -> NgramTables:
+    ) -> NgramVocabulary:
         """Returns the n-grams of the split that have ids. Depends on no seed.
 
         Args:
@@ -86,7 +86,7 @@ class TextCache:
             return ()
 
         def build(writer: ArrayWriter) -> None:
-            tables = build_ngram_tables(arrays["ranks"], arrays["offsets"], num_words + 1, max_ngram, min_count)
+            tables = build_ngram_vocabulary(arrays["ranks"], arrays["offsets"], num_words + 1, max_ngram, min_count)
             for length, table in enumerate(tables, start=2):
                 writer.append(str(length), table)
 

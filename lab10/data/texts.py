@@ -15,7 +15,7 @@ from lab10.data.cache import Arrays
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
 from lab10.data.features import choose_feature
 from lab10.data.labels import Labels, find_labels
-from lab10.data.ngram_vocabulary import NgramTables, first_occurrences, ngram_ids, num_ngrams, text_ids_of
+from lab10.data.ngram_vocabulary import NgramVocabulary, first_occurrences, ngram_ids, num_ngrams, text_ids_of
 from lab10.data.text_cache import TextCache, read_vocabulary
 from lab10.data.tfds_import import import_tfds
 from lab10.data.tokenizer import ids_of, pad
@@ -141,7 +141,7 @@ class TextDataset(Dataset):
         arrays, digest = cache.open_ranks(labels, words, words_digest)
         labels = labels.with_classes(self.name, arrays["labels"], is_required=self.label_feature is not None)
         padded_lengths = bucket_lengths(self._limit_lengths(self._lengths(arrays)), self.length_buckets)
-        tables = cache.open_ngram_tables(arrays, digest, len(words), self.max_ngram, self.ngram_min_count)
+        tables = cache.open_ngram_vocabulary(arrays, digest, len(words), self.max_ngram, self.ngram_min_count)
         spec = TextSpec(
             num_ids=self.num_ids(len(words)),
             class_names=labels.class_names,
@@ -185,7 +185,7 @@ class TextDataset(Dataset):
         """Pads and truncates rows of ids to an array, int32 [batch, length]."""
         return pad(rows, length, padding_side=self.padding_side, truncation_side=self.truncation_side)
 
-    def inputs(self, texts: Sequence[np.ndarray], length: int, num_words: int, tables: NgramTables) -> np.ndarray:
+    def inputs(self, texts: Sequence[np.ndarray], length: int, num_words: int, tables: NgramVocabulary) -> np.ndarray:
         """Returns the inputs of the model for texts, given as the ranks of their words, as `TextSpec` describes them.
 
         Args:

@@ -22,20 +22,20 @@ _TRANSLATION = bytes.maketrans(
 )
 
 
-def tokenize(text: bytes) -> list[bytes]:
+def split_words(text: bytes) -> list[bytes]:
     """Returns the words of a text: ASCII lower-cased, without separators. Accepts any bytes."""
     return [word for word in text.translate(_TRANSLATION).split(b" ") if word]
 
 
 def build_vocabulary(texts: Iterable[bytes]) -> list[bytes]:
     """Returns the words of all texts, most frequent first. Ties are sorted by bytes, whatever the order of texts."""
-    counts = collections.Counter(word for text in texts for word in tokenize(text))
+    counts = collections.Counter(word for text in texts for word in split_words(text))
     return sorted(counts, key=lambda word: (-counts[word], word))
 
 
 def ranks_of(text: bytes, ranks_by_word: dict[bytes, int]) -> Int[np.ndarray, " words"]:
     """Returns the rank of each word of a text, int32; 0 for words outside the vocabulary."""
-    return np.fromiter((ranks_by_word.get(word, 0) for word in tokenize(text)), np.int32)
+    return np.fromiter((ranks_by_word.get(word, 0) for word in split_words(text)), np.int32)
 
 
 def ranks_normalizing_unknown(
@@ -53,7 +53,7 @@ def ranks_normalizing_unknown(
       is_known: whether the model knows the word of a rank; not called with 0, the rank outside the vocabulary.
     """
     ranks: list[int] = []
-    for word in tokenize(text):
+    for word in split_words(text):
         found = [ranks_by_word.get(word, 0)]
         if not (found[0] and is_known(found[0])):
             others = [ranks_by_word.get(other, 0) for other in normalize(word)]
@@ -83,7 +83,7 @@ def normalize(word: bytes) -> tuple[bytes, ...]:
     pieces = "".join(map(_replacement, characters)).split(" ")
     normal = (unicodedata.normalize("NFKC", piece) if len(piece) <= _MAX_NORMALIZED else piece for piece in pieces)
     # Again, because a form may contain a separator: ¼ becomes 1⁄4.
-    words = tokenize("".join(map(_replacement, " ".join(normal))).lower().encode())
+    words = split_words("".join(map(_replacement, " ".join(normal))).lower().encode())
     return tuple(word for word in (word.strip(b"'") for word in words) if word)
 
 

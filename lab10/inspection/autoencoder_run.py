@@ -124,8 +124,8 @@ class AutoencoderRun(Run):
         pixels = self.images(split, indices)
         rows = {"reconstruction": self.reconstruct(pixels)}
         has_pca = isinstance(self._model, LinearAutoencoder)
-        if has_pca and self.pca is not None:
-            rows["exact PCA"] = self.pca.reconstruct(pixels).astype(np.float32)
+        if has_pca and self.pca_baseline is not None:
+            rows["exact PCA"] = self.pca_baseline.reconstruct(pixels).astype(np.float32)
         errors = {
             name: np.sum((reconstruction - pixels) ** 2, axis=1).tolist() for name, reconstruction in rows.items()
         }
@@ -142,13 +142,13 @@ class AutoencoderRun(Run):
         figure.savefig(directory / "reconstructions.png")
 
     def _extra_metrics(self, split: str) -> dict[str, float | None]:
-        if self.pca is None:
+        if self.pca_baseline is None:
             return {"pca_reconstruction_error": None}
-        errors = [self.pca.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._split(split))]
+        errors = [self.pca_baseline.errors(pixels.astype(np.float64)) for pixels, _ in self._chunks(self._split(split))]
         return {"pca_reconstruction_error": float(np.concatenate(errors).mean())}
 
     @functools.cached_property
-    def pca(self) -> PCA | None:
+    def pca_baseline(self) -> PCA | None:
         """Exact PCA without centering, with the same latent size, fitted on the whole TFDS train split.
 
         None, with a message, if it would take longer than `MAX_PCA_SECONDS` or too much memory.

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from lab10.training.json_lines import read_metrics
-from lab10.training.step_statistics import STATISTICS
+from lab10.training.step_diagnostics import DIAGNOSTICS
 
 # Larger ratios of an image's sides are drawn as this one, with pixels that are not square: a figure must not exceed
 # 2^16 dots.
@@ -25,7 +25,7 @@ def plot_history(metrics_path: Path, output: Path) -> None:
     names = [
         name
         for name in dict.fromkeys(name for line in lines for name in line)
-        if name not in ("step", "epoch", "split", *STATISTICS) and not name.endswith("_per_second")
+        if name not in ("step", "epoch", "split", *DIAGNOSTICS) and not name.endswith("_per_second")
     ]
     # A metric that always equals the loss gets no panel.
     names = [name for name in names if name == "loss" or any(line.get(name) != line.get("loss") for line in lines)]

@@ -49,7 +49,7 @@ class TextRun(Run):
                 f"{workdir.path / 'vocabulary.txt'} belongs to another run: its {len(self._vocabulary)} words give "
                 f"{num_ids} ids; expected {spec.num_ids}. Copy the whole workdir of the run."
             )
-        self._ngram_tables = workdir.read_ngram_tables()
+        self._ngram_tables = workdir.read_ngram_vocabulary()
         ngrams = num_ngrams(len(self._vocabulary), self._ngram_tables) if self._data.max_ngram > 1 else 0
         if ngrams != spec.num_ngrams:
             raise UserError(

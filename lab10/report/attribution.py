@@ -95,9 +95,9 @@ def integrated_gradients(
     """
 
     def margins(token_weights: Float[Array, "batch time"]) -> Float[Array, " batch"]:
-        find_code_of_classes = class_logits(task.logits(module.apply({"params": params}, tokens, token_weights)))
+        logits = class_logits(task.logits(module.apply({"params": params}, tokens, token_weights)))
         rows = jnp.arange(len(tokens))
-        return find_code_of_classes[rows, towards] - find_code_of_classes[rows, against]
+        return logits[rows, towards] - logits[rows, against]
 
     whole = jnp.ones(tokens.shape[:2])
     # The margin of a text does not depend on other texts, so the gradient of the sum contains that of each text.

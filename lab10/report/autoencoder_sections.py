@@ -96,9 +96,9 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
 
 
 def _filters_and_components(run: EvaluatedRun, autoencoder: AutoencoderRun) -> list[Block]:
-    if autoencoder.pca is None:
+    if autoencoder.pca_baseline is None:
         return []
-    components = autoencoder.pca.components
+    components = autoencoder.pca_baseline.components
     filters = decoder_filters(autoencoder.params, components)
     if filters is None:
         return []

@@ -129,7 +129,7 @@ def mcnemar(first_right: Bool[np.ndarray, " examples"], second_right: Bool[np.nd
     )
 
 
-def spread(values: list[float]) -> SeedSpread:
+def mean_and_deviation(values: list[float]) -> SeedSpread:
     """Returns the mean and the standard deviation over seeds."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return SeedSpread(float(np.mean(values)), deviation, len(values))

@@ -9,7 +9,7 @@ from lab10.report.curves import mean_curves
 from lab10.report.evaluated_runs import SEED_FIELDS, EvaluatedRun, SeedGroup, common_metrics, differing_values
 from lab10.report.figures import plot_curves, plot_estimates, png
 from lab10.report.page import Block, PageImage, Paragraph, Section, Table
-from lab10.report.significance import Estimate, mean_with_interval, spread
+from lab10.report.significance import Estimate, mean_and_deviation, mean_with_interval
 from lab10.training.state import count_parameters
 
 # A table of the recall of more classes would not fit on the page.
@@ -46,7 +46,9 @@ def results_section(groups: Sequence[SeedGroup], estimates: Estimates, split: st
             rows.append(of_run + [format_number(run.result.get(name)) for name in references])
         if len(group.runs) > 1:
             bold_rows.add(len(rows))
-            over_seeds = [spread([one.value for one in of_groups[group.name]]) for of_groups in estimates.values()]
+            over_seeds = [
+                mean_and_deviation([one.value for one in of_groups[group.name]]) for of_groups in estimates.values()
+            ]
             rows.append(
                 [f"{group.name}, mean ± deviation of {len(group.runs)} seeds", *("" for _ in range(len(shown) + 3))]
                 + [

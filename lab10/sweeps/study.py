@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from lab10.cli.overrides import apply_overrides
 from lab10.config import own_code
 from lab10.config.experiment import Experiment, from_json
+from lab10.config.restore_own_code import restore_trusted
 from lab10.config.traced_fields import static_signature
-from lab10.config.trusted_code import restore_trusted
 from lab10.errors import UserError
 from lab10.sweeps.space import Value, grid, parse_space, to_arguments
 

@@ -20,14 +20,14 @@ class Metrics(struct.PyTreeNode):
     Attributes:
       totals: sum of each metric over the examples.
       count: number of examples.
-      statistics: values that describe the last step, such as the norm of its gradient; NaN at steps that are not
+      diagnostics: values that describe the last step, such as the norm of its gradient; NaN at steps that are not
         logged.
     """
 
     # Scalars; [steps] or [steps, members] in the loop over steps; or the shapes of these.
     totals: Mapping[str, Any]
     count: Any
-    statistics: Mapping[str, Any] = struct.field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = struct.field(default_factory=dict)
 
     @classmethod
     def of(cls, per_example: Mapping[str, Float[Array, " batch"]], mask: Bool[Array, " batch"]) -> "Metrics":
@@ -46,7 +46,7 @@ class Metrics(struct.PyTreeNode):
         return Metrics(
             {name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names},
             self.count + other.count,
-            other.statistics or self.statistics,
+            other.diagnostics or self.diagnostics,
         )
 
     def means(self) -> dict[str, float]:

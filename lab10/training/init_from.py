@@ -114,7 +114,7 @@ def _require_same_words(
         if hasattr(experiment.data, name) and fields.get(name) != getattr(experiment.data, name)
     ]
     if (workdir.path / "vocabulary.txt").exists() and list(workdir.read_vocabulary()) == list(dataset.vocabulary):
-        tables = workdir.read_ngram_tables(), dataset.ngram_tables
+        tables = workdir.read_ngram_vocabulary(), dataset.ngram_vocabulary
         same_ngrams = len(tables[0]) == len(tables[1]) and all(map(np.array_equal, *tables))
         if not differing and same_ngrams:
             return

@@ -24,7 +24,7 @@ from lab10.training.run_writer import RunWriter
 from lab10.training.signals import StopRequest
 from lab10.training.state import TrainState, count_parameters
 from lab10.training.step import LoopBody, StepFunctions, run_steps
-from lab10.training.step_statistics import Throughput
+from lab10.training.step_diagnostics import Throughput
 from lab10.training.steps_in_flight import StepsInFlight
 
 
@@ -51,7 +51,7 @@ def train(run: RunWriter | Ensemble) -> Any:
         throughput = Throughput()
         loader = functions.device_loader(train_split, in_flight.tuner.capacity)
         capacity = loader.capacity_for(experiment.batch_size)
-        empty_metrics = jax.jit(functools.partial(body.empty_metrics, capacity))
+        zero_metrics = jax.jit(functools.partial(body.zero_metrics, capacity))
         previous_params = jax.tree.map(jnp.copy, state.params)
         validation = functions.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
@@ -65,7 +65,7 @@ def train(run: RunWriter | Ensemble) -> Any:
                 at_most = min(in_flight.tuner.steps, capacity)
                 indices = batches.indices(step, min(step + at_most, due.next_step(step)))
                 loaded = loader.load(indices)
-                carry = (state, empty_metrics(), previous_params)
+                carry = (state, zero_metrics(), previous_params)
                 state, metrics, previous_params = run_steps(0, loaded.num_batches, body.with_batches(loaded), carry)
                 in_flight.add(step, len(indices), metrics)
                 throughput.add(indices.num_examples)

@@ -42,7 +42,7 @@ class MetricsLog:
           step: number of steps taken.
           epoch: number of passes over the train split, with the fraction of the current pass.
           split: `train` or `validation`.
-          metrics: means over the steps since the last line (train) or over the split (validation), and the statistics
+          metrics: means over the steps since the last line (train) or over the split (validation), and the diagnostics
             of the step (train).
         """
         self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split} | metrics) + "\n")

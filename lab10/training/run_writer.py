@@ -126,8 +126,8 @@ class RunWriter:
 
     def log_train(self, step: int, throughput: dict[str, float] | None = None) -> None:
         """Writes the mean of the metrics since the last line, and what describes the step itself."""
-        statistics = {name: value for name, value in self._pending.statistics.items() if math.isfinite(value)}
-        self._write(step, "train", self._pending.means(), statistics | (throughput or {}))
+        diagnostics = {name: value for name, value in self._pending.diagnostics.items() if math.isfinite(value)}
+        self._write(step, "train", self._pending.means(), diagnostics | (throughput or {}))
         self._pending = Metrics.empty()
 
     def evaluate(self, step: int, state: TrainState, evaluate: Callable[[Params], Evaluation]) -> None:
@@ -198,10 +198,10 @@ class RunWriter:
         return shared | {"--workdir": str(self.workdir.path)} | software
 
     def _write(
-        self, step: int, split: str, metrics: dict[str, float], statistics: dict[str, float] | None = None
+        self, step: int, split: str, metrics: dict[str, float], diagnostics: dict[str, float] | None = None
     ) -> None:
         self._progress.print_metrics(step, split, metrics)
-        self._log.write(step, step / self._steps_per_epoch, split, metrics | (statistics or {}))
+        self._log.write(step, step / self._steps_per_epoch, split, metrics | (diagnostics or {}))
 
     def _require_finite(self, metrics: Mapping[str, float], of_split: str, step: int) -> None:
         for name in ("loss", *metrics):

@@ -15,14 +15,14 @@ WARNING_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU
 Handler = Callable[[int, FrameType | None], None]
 
 
-def handle_stop_signals(handler: Handler, *numbers: signal.Signals) -> dict[int, object]:
-    """Installs a handler for these signals, and for the `WARNING_SIGNALS` that are not ignored.
+def handle_stop_signals(handler: Handler, *additional: signal.Signals) -> dict[int, object]:
+    """Installs a handler for the `WARNING_SIGNALS` that are not ignored, and for additional signals.
 
     Returns:
       The handlers before, by the number of the signal.
     """
     heeded = [number for number in WARNING_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    return {number: signal.signal(number, handler) for number in (*numbers, *heeded)}
+    return {number: signal.signal(number, handler) for number in (*additional, *heeded)}
 
 
 class StopRequest:

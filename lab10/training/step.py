@@ -24,7 +24,7 @@ from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, with_adversarial_gradient
 from lab10.training.compatibility import require_compatible
 from lab10.training.state import Params, TrainState, ema_update, init_params
-from lab10.training.step_statistics import STATISTICS, copy_params_if_logged, no_statistics, step_statistics
+from lab10.training.step_diagnostics import DIAGNOSTICS, copy_params_if_logged, no_diagnostics, step_diagnostics
 
 # Random streams, `fold_in(fold_in(key(seed), stream), step)`. Stream 0 initializes the parameters.
 TRANSFORM, DROPOUT, SAMPLE, EVALUATION, TASK = 1, 2, 3, 4, 5
@@ -70,7 +70,7 @@ class StepFunctions:
         Args:
           state: the state before the step.
           batch: raw rows of the dataset, with `mask`.
-          is_logged: whether to compute the statistics of the step, bool []; None: there are none.
+          is_logged: whether to compute the diagnostics of the step, bool []; None: there are none.
           previous_params: the parameters before the step if it is logged, from `copy_params_if_logged`.
 
         Returns:
@@ -81,8 +81,8 @@ class StepFunctions:
         train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
         functions = dataclasses.replace(self, is_logged=is_logged, previous_params=previous_params)
         state, metrics = train_step(functions, state, batch)
-        if is_logged is not None and not metrics.statistics:  # a step of the user's own may apply no gradients
-            metrics = metrics.replace(statistics=no_statistics())
+        if is_logged is not None and not metrics.diagnostics:  # a step of the user's own may apply no gradients
+            metrics = metrics.replace(diagnostics=no_diagnostics())
         return jax.lax.with_sharding_constraint(state, self._shardings(state)), metrics
 
     def loss(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Scalar, Metrics]]:
@@ -119,7 +119,7 @@ class StepFunctions:
         """Updates the parameters once, and with them the step, the optimizer's state and the moving average.
 
         Returns:
-          The next state, and the metrics with the statistics of the update if it is logged.
+          The next state, and the metrics with the diagnostics of the update if it is logged.
         """
         experiment = with_traced_fields(self.experiment, state.hyperparams)
         optimizer = experiment.optimizer.build(self.total_steps)
@@ -127,8 +127,8 @@ class StepFunctions:
         params = experiment.optimizer.apply_updates(state.params, updates)
         if self.is_logged is not None and self.previous_params is not None:
             learning_rate = experiment.optimizer.learning_rate_at(state.step, self.total_steps)
-            statistics = step_statistics(self.is_logged, learning_rate, grads, self.previous_params, params)
-            metrics = metrics.replace(statistics=statistics)
+            diagnostics = step_diagnostics(self.is_logged, learning_rate, grads, self.previous_params, params)
+            metrics = metrics.replace(diagnostics=diagnostics)
         ema_params = state.ema_params
         if ema_params is not None:
             ema_params = ema_update(ema_params, params, experiment.ema_decay, state.step + 1)
@@ -251,11 +251,11 @@ class LoopBody:
         """The body for these batches, as an argument of `run_steps`."""
         return Partial(self, batches)
 
-    def empty_metrics(self, capacity: int) -> Metrics:
+    def zero_metrics(self, capacity: int) -> Metrics:
         """Zeros for the metrics of `capacity` steps, [capacity] or [capacity, members]."""
         shape = (capacity,) if self.num_members is None else (capacity, self.num_members)
         totals = {name: jnp.zeros(shape) for name in self.functions.experiment.task.metrics}
-        metrics = Metrics(totals, jnp.zeros(shape), {name: jnp.zeros(shape) for name in STATISTICS})
+        metrics = Metrics(totals, jnp.zeros(shape), {name: jnp.zeros(shape) for name in DIAGNOSTICS})
         return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.functions.mesh, PartitionSpec()))
 
 

@@ -23,7 +23,7 @@ class TrainingFunctions(Protocol):
         """Returns the gradient of `loss`, as a function of the parameters, with the metrics of the batch."""
 
     def apply_gradients(self, state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
-        """Returns the state after one update of the parameters, and the metrics with statistics of the update."""
+        """Returns the state after one update of the parameters, and the metrics with diagnostics of the update."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

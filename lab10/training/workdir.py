@@ -31,7 +31,7 @@ from lab10.config import own_code, own_copies
 from lab10.config.atomic_write import write_atomically
 from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.config.paths import path_of
-from lab10.config.trusted_code import restore as restore_own_code
+from lab10.config.restore_own_code import restore_own_code
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
 from lab10.training.config_changes import changed_fields, describe_changes
@@ -141,9 +141,9 @@ class Workdir:
         own_copies.write_copies(self.path, code)
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
-        if dataset.ngram_tables:
+        if dataset.ngram_vocabulary:
             tables = io.BytesIO()
-            np.savez(tables, *dataset.ngram_tables)
+            np.savez(tables, *dataset.ngram_vocabulary)
             write_atomically(self.path / "ngrams.npz", tables.getvalue())
 
     def shared_filesystem_error(self) -> str:
@@ -242,7 +242,7 @@ class Workdir:
             ) from error
         return words.split(b"\n") if words else []
 
-    def read_ngram_tables(self) -> tuple[np.ndarray, ...]:
+    def read_ngram_vocabulary(self) -> tuple[np.ndarray, ...]:
         """Reads the recorded n-grams of a text dataset; empty if it has none.
 
         Raises:

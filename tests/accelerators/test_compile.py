@@ -12,7 +12,7 @@ import pytest
 from lab10.cli.overrides import apply_overrides, load_experiment
 from lab10.errors import UserError
 from lab10.parallel.targets import find_target, use_compilers_only
-from lab10.training.compiled_programs import CompiledProgram, compile_programs
+from lab10.training.aot_compilation import CompiledProgram, compile_programs
 
 missing = [
     name for name in ("libtpu", "jax_plugins.xla_cuda13") if importlib.util.find_spec(name.split(".")[0]) is None

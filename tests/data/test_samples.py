@@ -15,7 +15,7 @@ from lab10.data.samples.synthetic_reviews import (
     write_reviews,
 )
 from lab10.data.sources import open_source
-from lab10.data.tokenizer import tokenize
+from lab10.data.tokenizer import split_words
 
 
 @pytest.fixture(scope="module", params=sorted(EXAMPLES))
@@ -23,7 +23,7 @@ def texts(request):
     """All texts, as words, and labels of a split."""
     records = [record for chunk in open_source("synthetic_reviews", request.param).chunks() for record in chunk]
     assert len(records) == EXAMPLES[request.param]
-    return [tokenize(record["text"]) for record in records], [int(record["label"]) for record in records]
+    return [split_words(record["text"]) for record in records], [int(record["label"]) for record in records]
 
 
 def bag(words):
@@ -59,7 +59,7 @@ def test_four_texts_in_five_have_a_twin_of_the_other_label():
             (one, label), (other, its_label) = texts[i : i + 2]
             assert one != other
             assert (label, its_label) == (1, 0)
-            assert bag(tokenize(one.encode())) == bag(tokenize(other.encode()))
+            assert bag(split_words(one.encode())) == bag(split_words(other.encode()))
         assert [label for _, label in texts[block + 8 : block + 10]] == [0, 1]
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import preloaded
 import pytest
-from metric_lines import metric_lines
+from metrics_without_times import metrics_without_times
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -90,7 +90,7 @@ def same_run():
     def compare(one, other):
         from lab10.inspection import load
 
-        lines = [metric_lines(path) for path in (one, other)]
+        lines = [metrics_without_times(path) for path in (one, other)]
         steps_and_splits = [[(line["step"], line["split"]) for line in of_run] for of_run in lines]
         assert steps_and_splits[0] == steps_and_splits[1]
         assert len(set(steps_and_splits[0])) == len(steps_and_splits[0])

@@ -20,7 +20,7 @@ def ensemble_run(scripts, made_once):
     return made_once("nbsvm_lstm", lambda workdir: scripts.answer("train", *arguments, "--workdir", workdir))
 
 
-@pytest.mark.slow  # tests/tasks/test_ensemble_classification.py
+@pytest.mark.slow  # tests/tasks/test_nbsvm_and_lstm_classification.py
 def test_evaluations_have_the_accuracy_of_each_part(ensemble_run):
     workdir, answer = ensemble_run
     assert {"accuracy", "nbsvm_accuracy", "lstm_accuracy"} < answer["validation"].keys()
@@ -65,5 +65,5 @@ def test_a_report_compares_the_accuracy_with_nbsvms_and_explains_mistakes(ensemb
 
 def test_a_task_for_another_model_is_refused(scripts, tmp_path):
     arguments = ("imdb_nbsvm", *DATA, "--workdir", tmp_path / "run")
-    message = scripts.refusal("train", *arguments, "--task", "ensembleclassification")
-    assert "The task EnsembleClassification needs a model that outputs NBSVMAndLSTMLogits" in message
+    message = scripts.refusal("train", *arguments, "--task", "nbsvmandlstmclassification")
+    assert "The task NBSVMAndLSTMClassification needs a model that outputs NBSVMAndLSTMLogits" in message

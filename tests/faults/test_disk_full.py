@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from metric_lines import metric_lines
+from metrics_without_times import metrics_without_times
 
 # Between the largest of the other files (a few kilobytes) and the arrays of a checkpoint (393 KiB each of two trees).
 FILE_SIZE = 100_000
@@ -30,7 +30,7 @@ def half(killed_run):
 
 def require_same(finished_run, workdir, answer, checkpoints_of):
     assert checkpoints_of(workdir) == checkpoints_of(finished_run[0])
-    assert metric_lines(workdir) == metric_lines(finished_run[0])
+    assert metrics_without_times(workdir) == metrics_without_times(finished_run[0])
     assert answer["best"] == finished_run[1]["best"]
 
 

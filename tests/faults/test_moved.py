@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from metric_lines import metric_lines
+from metrics_without_times import metrics_without_times
 
 from lab10.inspection import load
 
@@ -23,7 +23,7 @@ def test_a_killed_run_resumes_after_it_was_copied(runs, finished_run, killed_run
     assert "Resuming from step" in said
     assert answer["best"] == finished_run[1]["best"]
     assert checkpoints_of(moved) == checkpoints_of(finished_run[0])
-    assert metric_lines(moved) == metric_lines(finished_run[0])
+    assert metrics_without_times(moved) == metrics_without_times(finished_run[0])
 
 
 @pytest.mark.slow  # tests/hostile/test_names.py evaluates a workdir that cannot be written
@@ -71,12 +71,12 @@ def test_a_run_resumes_with_another_number_of_devices(runs, finished_run, tmp_pa
     assert there.step == here.step == 30
     for ours, theirs in zip(jax.tree.leaves(there.params), jax.tree.leaves(here.params), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-6)
-    assert [(line["split"], line["step"]) for line in metric_lines(tmp_path / "run")] == [
-        (line["split"], line["step"]) for line in metric_lines(finished_run[0])
+    assert [(line["split"], line["step"]) for line in metrics_without_times(tmp_path / "run")] == [
+        (line["split"], line["step"]) for line in metrics_without_times(finished_run[0])
     ]
     np.testing.assert_allclose(
-        [line["loss"] for line in metric_lines(tmp_path / "run")],
-        [line["loss"] for line in metric_lines(finished_run[0])],
+        [line["loss"] for line in metrics_without_times(tmp_path / "run")],
+        [line["loss"] for line in metrics_without_times(finished_run[0])],
         rtol=1e-5,
     )
     on_one = runs.evaluate(shutil.copytree(finished_run[0], tmp_path / "evaluated"))["loss"]
@@ -90,8 +90,8 @@ def test_a_run_resumes_with_other_logging_intervals(runs, finished_run, killed_r
     answer, _ = runs.train(killed_run, "--evaluate-every", 6, "--checkpoint-every", 15, "--log-every", 7)
     assert answer["step"] == 30
     assert checkpoints_of(killed_run)[30] == checkpoints_of(finished_run[0])[30]
-    found = {(line["split"], line["step"]): line for line in metric_lines(killed_run)}
-    expected = {(line["split"], line["step"]): line for line in metric_lines(finished_run[0])}
+    found = {(line["split"], line["step"]): line for line in metrics_without_times(killed_run)}
+    expected = {(line["split"], line["step"]): line for line in metrics_without_times(finished_run[0])}
     both = found.keys() & expected.keys()
     assert {("train", 7), ("train", 28), ("validation", 30)} <= both
     assert ("validation", 12) in found

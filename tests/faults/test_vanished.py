@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from metric_lines import metric_lines
+from metrics_without_times import metrics_without_times
 
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
@@ -44,7 +44,7 @@ def left(workdir):
 
     saved = Checkpoints(workdir / "checkpoints", "loss", higher_is_better=False)
     return {
-        "lines": metric_lines(workdir),
+        "lines": metrics_without_times(workdir),
         "events": [path.name for path in sorted((workdir / "tensorboard").iterdir())],
         "best": saved.best_step(),
         "checkpoints": {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab10.data.tokenizer import build_vocabulary, ranks_of, tokenize
+from lab10.data.tokenizer import build_vocabulary, ranks_of, split_words
 from lab10.inspection import load
 
 
@@ -16,10 +16,10 @@ def test_any_bytes_are_words(case, cases):
     @given(st.binary(max_size=100) | likely, st.binary(max_size=100) | likely)
     @settings(max_examples=cases)
     def check(text, other):
-        words = tokenize(text)
-        assert tokenize(b" ".join(words)) == words, "words are made of themselves"
-        assert tokenize(text.upper()) == tokenize(text.lower()) == words, "whatever the case"
-        assert tokenize(text + b" " + other) == words + tokenize(other), "a space keeps texts apart"
+        words = split_words(text)
+        assert split_words(b" ".join(words)) == words, "words are made of themselves"
+        assert split_words(text.upper()) == split_words(text.lower()) == words, "whatever the case"
+        assert split_words(text + b" " + other) == words + split_words(other), "a space keeps texts apart"
         vocabulary = build_vocabulary([text])
         ranks = ranks_of(text + b"\n" + other, {word: rank for rank, word in enumerate(vocabulary, start=1)})
         assert ranks.dtype == np.int32
@@ -57,10 +57,10 @@ def test_each_of_any_texts_has_its_own_prediction(predictors, way, case, cases):
             text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts
         ]
         for answer in answers:
-            find_code_of_classes = answer["probabilities"]
-            assert all(0 <= value <= 1 for value in find_code_of_classes.values())
-            assert abs(sum(find_code_of_classes.values()) - 1) < 1e-6
-            assert answer["probability"] == find_code_of_classes[answer["label"]] == max(find_code_of_classes.values())
+            probabilities = answer["probabilities"]
+            assert all(0 <= value <= 1 for value in probabilities.values())
+            assert abs(sum(probabilities.values()) - 1) < 1e-6
+            assert answer["probability"] == probabilities[answer["label"]] == max(probabilities.values())
         if texts:
             i = random.randrange(len(texts))
             (alone,) = run.predict([texts[i]])

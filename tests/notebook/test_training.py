@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from metric_lines import metric_lines
+from metrics_without_times import metrics_without_times
 
 import lab10
 from lab10.errors import Interrupted, UserError
@@ -74,7 +74,7 @@ def test_a_stopped_run_is_saved_and_the_next_call_resumes_it(trained, sample_exp
     assert any((tmp_path / "run" / "checkpoints").iterdir())
     assert (tmp_path / "run" / "history.png").exists()
     assert lab10.train(sample_experiment(), tmp_path / "run").step == 20
-    assert metric_lines(tmp_path / "run") == metric_lines(trained[0])
+    assert metrics_without_times(tmp_path / "run") == metrics_without_times(trained[0])
 
 
 @pytest.mark.slow  # tests/training/test_workdir.py refuses it

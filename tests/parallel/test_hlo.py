@@ -138,7 +138,7 @@ def test_flops_of_local_programs_match_the_formula():
 
 
 def test_a_condition_counts_its_smallest_branch():
-    """The other one of a training step computes its statistics, at logged steps only."""
+    """The other one of a training step computes its diagnostics, at logged steps only."""
     x, w = jnp.zeros((BATCH, WIDTH)), jnp.zeros((WIDTH, WIDTH))
 
     def choose(condition, x, w):

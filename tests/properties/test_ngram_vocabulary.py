@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.ngram_vocabulary import build_ngram_tables, first_occurrences, ngram_ids, num_ngrams, text_ids_of
+from lab10.data.ngram_vocabulary import build_ngram_vocabulary, first_occurrences, ngram_ids, num_ngrams, text_ids_of
 
 NUM_WORDS = 5  # ranks are 1 to 4, and 0 for unknown words
 texts_of_ranks = st.lists(st.lists(st.integers(0, NUM_WORDS - 1), max_size=12), min_size=1, max_size=8)
@@ -25,7 +25,7 @@ def ngrams_of(text: list[int], length: int) -> list[tuple[int, ...]]:
 
 @given(texts_of_ranks, st.integers(2, 4), st.integers(1, 3))
 def test_tables_hold_the_ngrams_that_occur_in_enough_texts(texts, max_ngram, min_count):
-    tables = build_ngram_tables(*joined(texts), NUM_WORDS, max_ngram, min_count)
+    tables = build_ngram_vocabulary(*joined(texts), NUM_WORDS, max_ngram, min_count)
     for length, table in enumerate(tables, start=2):
         counts = collections.Counter(ngram for text in texts for ngram in set(ngrams_of(text, length)))
         assert len(table) == sum(count >= min_count for count in counts.values())
@@ -35,7 +35,7 @@ def test_tables_hold_the_ngrams_that_occur_in_enough_texts(texts, max_ngram, min
 @given(texts_of_ranks, st.integers(2, 4), st.integers(1, 3))
 def test_two_positions_have_the_same_id_exactly_if_the_same_ngram_ends_there(texts, max_ngram, min_count):
     ranks, offsets = joined(texts)
-    tables = build_ngram_tables(ranks, offsets, NUM_WORDS, max_ngram, min_count)
+    tables = build_ngram_vocabulary(ranks, offsets, NUM_WORDS, max_ngram, min_count)
     ids = ngram_ids(ranks, text_ids_of(offsets), tables, NUM_WORDS)
     np.testing.assert_array_equal(ids[:, 0], ranks)
     assert ids.max(initial=0) <= num_ngrams(NUM_WORDS - 1, tables)
@@ -56,7 +56,7 @@ def test_two_positions_have_the_same_id_exactly_if_the_same_ngram_ends_there(tex
 @given(texts_of_ranks, texts_of_ranks)
 def test_new_texts_get_only_ids_of_the_vocabulary(texts, others):
     ranks, offsets = joined(texts)
-    tables = build_ngram_tables(ranks, offsets, NUM_WORDS, 3, 1)
+    tables = build_ngram_vocabulary(ranks, offsets, NUM_WORDS, 3, 1)
     known = {ngram for text in texts for ngram in ngrams_of(text, 2)}
     for text in others:
         ids = ngram_ids(np.array(text, np.int32), np.zeros(len(text), int), tables, NUM_WORDS)

@@ -9,7 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lab10.data.texts import TextDataset
-from lab10.data.tokenizer import PADDING_ID, build_vocabulary, normalize, ranks_normalizing_unknown, ranks_of, tokenize
+from lab10.data.tokenizer import (
+    PADDING_ID,
+    build_vocabulary,
+    normalize,
+    ranks_normalizing_unknown,
+    ranks_of,
+    split_words,
+)
 from lab10.errors import UserError
 
 SEPARATORS = b' !"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
@@ -61,7 +68,7 @@ def test_two_kept_words_never_share_an_id_nor_take_a_reserved_one(words, texts):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_become_words_without_separators_or_capitals(text):
-    words = tokenize(text)
+    words = split_words(text)
     assert b"".join(words) == bytes(byte for byte in text.lower() if byte not in SEPARATORS)
     assert all(words)
     assert not any(byte in SEPARATORS for word in words for byte in word)
@@ -71,7 +78,7 @@ def test_any_bytes_become_words_without_separators_or_capitals(text):
 def test_words_are_separated_by_separators(words, data):
     separator = st.lists(st.sampled_from(sorted(SEPARATORS)), min_size=1, max_size=3).map(bytes)
     text = b"".join(data.draw(separator) + word for word in words) + data.draw(separator)
-    assert tokenize(text) == words
+    assert split_words(text) == words
 
 
 @given(documents.flatmap(lambda texts: st.tuples(st.just(texts), st.permutations(texts))))
@@ -82,7 +89,7 @@ def test_the_vocabulary_does_not_depend_on_the_order_of_documents(orders):
 @given(documents)
 def test_the_vocabulary_holds_every_word_once_the_most_frequent_first(train):
     words = build_vocabulary(train)
-    counts = collections.Counter(word for text in train for word in tokenize(text))
+    counts = collections.Counter(word for text in train for word in split_words(text))
     assert set(words) == set(counts)
     assert len(words) == len(counts)
     for before, after in itertools.pairwise(words):
@@ -93,7 +100,7 @@ def test_the_vocabulary_holds_every_word_once_the_most_frequent_first(train):
 def test_ranks_index_the_vocabulary_and_unknown_words_have_rank_zero(text, train):
     words = build_vocabulary(train)
     ranks = ranks_of(text, {word: rank for rank, word in enumerate(words, start=1)})
-    for word, rank in zip(tokenize(text), ranks, strict=True):
+    for word, rank in zip(split_words(text), ranks, strict=True):
         assert words[rank - 1] == word if rank else word not in words
 
 
@@ -127,7 +134,7 @@ def test_prediction_reads_at_least_the_words_that_training_reads(train, text):
 
 @given(st.one_of(texts, st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))))
 def test_normalized_words_are_words_and_stay_normalized(text):
-    for word in tokenize(text):
+    for word in split_words(text):
         words = normalize(word)
-        assert tokenize(b" ".join(words)) == list(words)
+        assert split_words(b" ".join(words)) == list(words)
         assert [again for one in words for again in normalize(one)] == list(words)

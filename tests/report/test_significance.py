@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from lab10.report.significance import bootstrap_mean, mcnemar, mean_with_interval, paired_difference, spread, wilson
+from lab10.report.significance import (
+    bootstrap_mean,
+    mcnemar,
+    mean_and_deviation,
+    mean_with_interval,
+    paired_difference,
+    wilson,
+)
 
 numbers = numpy_strategies.arrays(np.float64, st.integers(1, 40), elements=st.floats(-100, 100, width=32))
 rights = st.integers(0, 30).flatmap(lambda size: st.tuples(*2 * [numpy_strategies.arrays(bool, size)]))
@@ -110,6 +117,6 @@ def test_a_paired_difference_is_narrower_than_the_figures_themselves():
 
 
 def test_the_spread_over_seeds_is_the_sample_deviation():
-    found = spread([1.0, 2.0, 3.0])
+    found = mean_and_deviation([1.0, 2.0, 3.0])
     assert (found.mean, found.deviation, found.count) == (2.0, 1.0, 3)
-    assert spread([4.0]).deviation is None
+    assert mean_and_deviation([4.0]).deviation is None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import preloaded
 import pytest
-from metric_lines import without_times
+from metrics_without_times import without_times
 from outcome import outcome, require_same
 
 ROOT = Path(__file__).resolve().parents[2]

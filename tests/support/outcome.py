@@ -5,7 +5,7 @@ import struct
 import warnings
 
 import numpy as np
-from metric_lines import without_times
+from metrics_without_times import without_times
 
 
 def read_events(workdir):

@@ -6,7 +6,7 @@ import re
 
 import jax
 import pytest
-from metric_lines import without_times
+from metrics_without_times import without_times
 
 from lab10.config.experiment import Experiment
 from lab10.data.images import ImageDataset

@@ -13,7 +13,7 @@ from lab10.data.own_files.problems import Invalid, Problems
 from lab10.data.own_files.progress_bar import progress
 from lab10.data.own_files.tables import read_rows
 from lab10.data.tfds_import import import_tfds
-from lab10.data.tokenizer import tokenize
+from lab10.data.tokenizer import split_words
 from lab10.errors import UserError
 
 
@@ -117,7 +117,7 @@ def _lengths(texts: Sequence[str]) -> dict[str, int]:
     counts = np.zeros(len(texts), np.int64)
     with progress("counting words", len(texts)) as advance:
         for i, text in enumerate(texts):
-            counts[i] = len(tokenize(text.encode()))
+            counts[i] = len(split_words(text.encode()))
             advance(1)
     return {
         "shortest": int(counts.min()),

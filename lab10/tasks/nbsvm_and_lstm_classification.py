@@ -15,7 +15,7 @@ from lab10.tasks.task import PerExample
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EnsembleClassification(Classification):
+class NBSVMAndLSTMClassification(Classification):
     """Classification by a weighted mean of the logits of NBSVM and LSTMs (a logarithmic opinion pool, Heskes 1998).
 
     The loss is the sum of each classifier's own cross-entropy: trained on their combined logits, one would learn only

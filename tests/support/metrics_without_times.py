@@ -12,6 +12,6 @@ def without_times(content):
     return re.sub(pattern, nothing, content)
 
 
-def metric_lines(workdir):
+def metrics_without_times(workdir):
     """The lines of a workdir's metrics.jsonl, without times."""
     return [json.loads(line) for line in without_times((workdir / "metrics.jsonl").read_text()).splitlines()]

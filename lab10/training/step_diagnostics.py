@@ -10,7 +10,7 @@ import optax
 
 from lab10.training.state import Params
 
-STATISTICS = ("gradient_norm", "learning_rate", "parameter_norm", "update_ratio")
+DIAGNOSTICS = ("gradient_norm", "learning_rate", "parameter_norm", "update_ratio")
 
 
 def copy_params_if_logged(
@@ -37,10 +37,10 @@ def copy_params_if_logged(
     )
 
 
-def step_statistics(
+def step_diagnostics(
     is_logged: jax.Array, learning_rate: jax.Array | float, grads: Params, before: Params, after: Params
 ) -> dict[str, jax.Array]:
-    """Returns the statistics of a step, float32 [] each; NaN unless it is logged.
+    """Returns the diagnostics of a step, float32 [] each; NaN unless it is logged.
 
     Args:
       is_logged: whether the step is logged, bool [].
@@ -56,24 +56,24 @@ def step_statistics(
 
     def compute() -> jax.Array:
         parameter_norm = optax.tree.norm(before)
-        statistics = {
+        diagnostics = {
             "gradient_norm": optax.tree.norm(grads),
             "learning_rate": learning_rate,
             "parameter_norm": parameter_norm,
             "update_ratio": optax.tree.norm(jax.tree.map(jnp.subtract, after, before)) / parameter_norm,
         }
-        stacked = jnp.stack([jnp.asarray(statistics[name], jnp.float32) for name in STATISTICS])
+        stacked = jnp.stack([jnp.asarray(diagnostics[name], jnp.float32) for name in DIAGNOSTICS])
         # Without the barrier, XLA considers both branches cheap, and computes both at every step.
         return jax.lax.optimization_barrier(stacked)
 
     # One vector: a GPU starts a kernel for each array that a branch returns.
-    stacked = jax.lax.cond(is_logged, compute, lambda: jnp.full(len(STATISTICS), jnp.nan))
-    return dict(zip(STATISTICS, stacked, strict=True))
+    stacked = jax.lax.cond(is_logged, compute, lambda: jnp.full(len(DIAGNOSTICS), jnp.nan))
+    return dict(zip(DIAGNOSTICS, stacked, strict=True))
 
 
-def no_statistics() -> dict[str, jax.Array]:
-    """Returns the statistics of a step that is not logged: NaN."""
-    return dict.fromkeys(STATISTICS, jnp.float32(jnp.nan))
+def no_diagnostics() -> dict[str, jax.Array]:
+    """Returns the diagnostics of a step that is not logged: NaN."""
+    return dict.fromkeys(DIAGNOSTICS, jnp.float32(jnp.nan))
 
 
 class Throughput:

@@ -79,7 +79,7 @@ def lower_programs(
     body, replicated = LoopBody(functions, num_members), NamedSharding(functions.mesh, PartitionSpec())
     metrics = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
-        jax.eval_shape(functools.partial(body.empty_metrics, batches.capacity)),
+        jax.eval_shape(functools.partial(body.zero_metrics, batches.capacity)),
     )
     validation_batches = functions.device_loader(validation).abstract_batches(
         experiment.evaluation_batch_size, validation.padded_lengths[-1]

@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from metric_lines import metric_lines
+from metrics_without_times import metrics_without_times
 
 from benchmarks.stepper import Stepper
 from lab10.data.dataset import Split
@@ -13,12 +13,12 @@ from lab10.data.images import ImageDataset
 from lab10.inspection import plots
 from lab10.optim.optimizers import SGD, Adam
 from lab10.optim.schedules import Linear
-from lab10.training import step_statistics
+from lab10.training import step_diagnostics
 from lab10.training.ensemble import stack
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
 from lab10.training.step import LoopBody, StepFunctions
-from lab10.training.step_statistics import STATISTICS, Throughput
+from lab10.training.step_diagnostics import DIAGNOSTICS, Throughput
 from lab10.training.workdir import Workdir
 
 DRAWS_FIGURES = True
@@ -54,8 +54,8 @@ def test_statistics_describe_the_step(image_experiment, image_spec, clip_norm):
     optimizer = SGD(learning_rate=rate, schedule=Linear(), clip_norm=clip_norm)
     program = StepFunctions(image_experiment(optimizer=optimizer, log_every=1), image_spec, steps)
     for step, (before, after, metrics) in enumerate(take_steps(program, 2)):
-        found = metrics.statistics
-        assert found.keys() == {*STATISTICS}
+        found = metrics.diagnostics
+        assert found.keys() == {*DIAGNOSTICS}
         update = norm(jax.tree.map(lambda new, old: new.astype(np.float64) - old, after.params, before.params))
         learning_rate = rate * (1 - step / steps)
         np.testing.assert_allclose(found["learning_rate"], learning_rate, rtol=1e-6)
@@ -75,8 +75,8 @@ def test_members_have_separate_statistics(image_experiment, image_spec):
     together = take_steps(programs[0], 2, num_members=2, state=state)
     for member, program in enumerate(programs):
         for (_, _, alone), (_, _, metrics) in zip(take_steps(program, 2), together, strict=True):
-            for name in STATISTICS:
-                np.testing.assert_allclose(metrics.statistics[name][member], alone.statistics[name], rtol=1e-4)
+            for name in DIAGNOSTICS:
+                np.testing.assert_allclose(metrics.diagnostics[name][member], alone.diagnostics[name], rtol=1e-4)
 
 
 @pytest.mark.parametrize("num_members", [None, pytest.param(2, marks=pytest.mark.slow)])
@@ -89,14 +89,14 @@ def test_a_program_of_several_members_has_two_conditions_too(image_experiment, i
     stepper = Stepper(programs[0], split_of(inputs=pixels(30)), num_members)
     body = LoopBody(programs[0], num_members)
     batches = programs[0].device_loader(split_of(inputs=pixels(30)), 4).abstract_batches(6, None)
-    jaxpr = str(jax.make_jaxpr(body)(batches, 0, (state, body.empty_metrics(4), state.params)))
-    assert jaxpr.count(" cond[") == 2, "parameters are kept, and statistics computed"
+    jaxpr = str(jax.make_jaxpr(body)(batches, 0, (state, body.zero_metrics(4), state.params)))
+    assert jaxpr.count(" cond[") == 2, "parameters are kept, and diagnostics computed"
 
     step, finite = 0, []
     while step < 10:
         state, step = stepper.advance(state, step, 10)
         finite += [
-            number for number, metrics in stepper.metrics() if np.isfinite(metrics.statistics["gradient_norm"]).all()
+            number for number, metrics in stepper.metrics() if np.isfinite(metrics.diagnostics["gradient_norm"]).all()
         ]
     assert finite == [3, 6, 9, 10], "multiples of --log-every, and the last step"
 
@@ -106,8 +106,8 @@ def test_only_training_metrics_have_statistics(image_experiment, tmp_path):
     cadence = {"steps": 7, "log_every": 3, "evaluate_every": 5, "batch_size": 100}
     experiment = image_experiment(data=ImageDataset(name="mnist_sample"), **cadence)
     train(RunWriter(experiment, Workdir(tmp_path)))
-    for line in metric_lines(tmp_path):
-        assert ({*STATISTICS} <= line.keys()) == (line["split"] == "train"), line
+    for line in metrics_without_times(tmp_path):
+        assert ({*DIAGNOSTICS} <= line.keys()) == (line["split"] == "train"), line
     written = (tmp_path / "metrics.jsonl").read_text()
     assert written.count("examples_per_second") == written.count('"train"') == 3
 
@@ -119,9 +119,9 @@ def test_metrics_of_an_unlogged_step_have_no_statistics(image_experiment, tmp_pa
         data=ImageDataset(name="mnist_sample"), steps=9, log_every=4, evaluate_every=6, batch_size=100
     )
     train(RunWriter(experiment, Workdir(tmp_path), on_evaluation=lambda step, metrics: True))
-    lines = [line for line in metric_lines(tmp_path) if line["split"] == "train"]
+    lines = [line for line in metrics_without_times(tmp_path) if line["split"] == "train"]
     assert [line["step"] for line in lines] == [4, 6]
-    assert not {*STATISTICS} & lines[1].keys()
+    assert not {*DIAGNOSTICS} & lines[1].keys()
 
 
 def test_curves_do_not_show_statistics(tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_curves_do_not_show_statistics(tmp_path, monkeypatch):
 
 def test_examples_per_second_excludes_pauses(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(step_statistics.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(step_diagnostics.time, "monotonic", lambda: now[0])
     throughput = Throughput()
     assert throughput.read() == {}
     throughput = Throughput()

@@ -12,7 +12,7 @@ from lab10.config.own_modules import already_run, components_in, run_file
 from lab10.errors import UserError
 
 
-def restore(workdir: Path, recorded: Sequence[OwnCode], trust: bool) -> set[type]:
+def restore_own_code(workdir: Path, recorded: Sequence[OwnCode], trust: bool) -> set[type]:
     """Returns the classes of a run's own code; runs the copies in the workdir only if they are trusted.
 
     What this process has already run, of the same content, is used as it is.

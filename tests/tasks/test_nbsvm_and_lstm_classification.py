@@ -8,7 +8,7 @@ import pytest
 from lab10.errors import UserError
 from lab10.models.nbsvm_and_lstm import NBSVMAndLSTMLogits
 from lab10.tasks.classification import Classification, probabilities
-from lab10.tasks.ensemble_classification import EnsembleClassification
+from lab10.tasks.nbsvm_and_lstm_classification import NBSVMAndLSTMClassification
 
 KEY = jax.random.key(0)
 
@@ -27,7 +27,7 @@ def test_every_term_is_that_of_a_classifier_alone(classes):
     def alone(logits):
         return Classification().per_example(logits, batch, KEY)
 
-    task = EnsembleClassification(lstm_weight=0.3)
+    task = NBSVMAndLSTMClassification(lstm_weight=0.3)
     values = task.checked_per_example(outputs, batch, KEY)
     nbsvm, one, other = alone(outputs.nbsvm), alone(outputs.lstms[0]), alone(outputs.lstms[1])
     mean = alone((outputs.lstms[0] + outputs.lstms[1]) / 2)
@@ -50,7 +50,7 @@ def test_no_gradient_depends_on_the_other_classifier():
     batch = {"targets": jnp.array([0, 1, 1, 0, 1])}
 
     def loss(outputs):
-        return EnsembleClassification().per_example(outputs, batch, KEY)["loss"].sum()
+        return NBSVMAndLSTMClassification().per_example(outputs, batch, KEY)["loss"].sum()
 
     outputs = outputs_of(1)
     gradient, other = jax.grad(loss)(outputs), jax.grad(loss)(outputs._replace(nbsvm=5 * outputs.nbsvm))
@@ -60,7 +60,7 @@ def test_no_gradient_depends_on_the_other_classifier():
 
 def test_predictions_are_those_of_the_combined_logits_and_name_each_part():
     outputs, batch = outputs_of(1), {"targets": jnp.array([0, 1, 1, 0, 1])}
-    task = EnsembleClassification(lstm_weight=0.25)
+    task = NBSVMAndLSTMClassification(lstm_weight=0.25)
     found = task.predictions(outputs, batch, KEY)
     np.testing.assert_allclose(found["probabilities"], probabilities(task.logits(outputs)), rtol=1e-6)
     np.testing.assert_allclose(found["nbsvm_probabilities"], probabilities(outputs.nbsvm), rtol=1e-6)
@@ -71,11 +71,11 @@ def test_predictions_are_those_of_the_combined_logits_and_name_each_part():
 @pytest.mark.parametrize(("weight", "part"), [(0.0, "nbsvm"), (1.0, "lstm")])
 def test_a_weight_at_an_end_leaves_one_classifier(weight, part):
     batch = {"targets": jnp.array([0, 1, 1, 0, 1])}
-    values = EnsembleClassification(lstm_weight=weight).per_example(outputs_of(3), batch, KEY)
+    values = NBSVMAndLSTMClassification(lstm_weight=weight).per_example(outputs_of(3), batch, KEY)
     np.testing.assert_array_equal(values["accuracy"], values[f"{part}_accuracy"])
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
 def test_a_weight_outside_of_0_to_1_is_refused(weight):
     with pytest.raises(UserError, match=r"--task\.lstm-weight is .*; expected 0 to 1"):
-        EnsembleClassification(lstm_weight=weight)
+        NBSVMAndLSTMClassification(lstm_weight=weight)
