@@ -4,12 +4,11 @@ import functools
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
 from lab10.tasks.metrics import Metrics
-from lab10.training.state import Params, TrainState
+from lab10.training.state import TrainState
 from lab10.training.step import LoopBody, StepFunctions, run_steps
 from lab10.training.steps_in_flight import StepsInFlight
 
@@ -31,7 +30,6 @@ class Stepper:
         self._loader = functions.device_loader(split, self._in_flight.tuner.capacity)
         self._capacity = self._loader.capacity_for(experiment.batch_size)
         self._empty_metrics = jax.jit(functools.partial(self._body.zero_metrics, self._capacity))
-        self._previous_params: Params | None = None
         self.steps_per_epoch = self._batches.steps_per_epoch
 
     def advance(self, state: TrainState, step: int, end: int) -> tuple[TrainState, int]:
@@ -39,10 +37,8 @@ class Stepper:
         at_most = min(self._in_flight.tuner.steps, self._capacity)
         indices = self._batches.indices(step, min(step + at_most, end))
         loaded = self._loader.load(indices)
-        if self._previous_params is None:
-            self._previous_params = jax.tree.map(jnp.copy, state.params)
-        carry = (state, self._empty_metrics(), self._previous_params)
-        state, metrics, self._previous_params = run_steps(0, loaded.num_batches, self._body.with_batches(loaded), carry)
+        carry = (state, self._empty_metrics())
+        state, metrics = run_steps(0, loaded.num_batches, self._body.with_batches(loaded), carry)
         self._in_flight.add(step, len(indices), metrics)
         return state, step + len(indices)
 

@@ -89,7 +89,7 @@ def lower_programs(
         state = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype, sharding=replicated), state
         )
-    carry = (state, metrics, state.params)
+    carry = (state, metrics)
     with jax.sharding.set_mesh(functions.mesh):  # Pallas reads the type of the devices from it
         return {
             "train_step": run_steps.lower(0, batches.num_batches, body.with_batches(batches), carry),

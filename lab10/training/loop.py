@@ -5,7 +5,6 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from lab10.config.experiment import Experiment
 from lab10.data.batching import TrainingBatches
@@ -52,7 +51,6 @@ def train(run: RunWriter | Ensemble) -> Any:
         loader = functions.device_loader(train_split, in_flight.tuner.capacity)
         capacity = loader.capacity_for(experiment.batch_size)
         zero_metrics = jax.jit(functools.partial(body.zero_metrics, capacity))
-        previous_params = jax.tree.map(jnp.copy, state.params)
         validation = functions.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
         with (
@@ -65,8 +63,8 @@ def train(run: RunWriter | Ensemble) -> Any:
                 at_most = min(in_flight.tuner.steps, capacity)
                 indices = batches.indices(step, min(step + at_most, due.next_step(step)))
                 loaded = loader.load(indices)
-                carry = (state, zero_metrics(), previous_params)
-                state, metrics, previous_params = run_steps(0, loaded.num_batches, body.with_batches(loaded), carry)
+                carry = (state, zero_metrics())
+                state, metrics = run_steps(0, loaded.num_batches, body.with_batches(loaded), carry)
                 in_flight.add(step, len(indices), metrics)
                 throughput.add(indices.num_examples)
                 step += len(indices)

@@ -24,7 +24,7 @@ from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, with_adversarial_gradient
 from lab10.training.compatibility import require_compatible
 from lab10.training.state import Params, TrainState, ema_update, init_params
-from lab10.training.step_diagnostics import DIAGNOSTICS, copy_params_if_logged, no_diagnostics, step_diagnostics
+from lab10.training.step_diagnostics import DIAGNOSTICS, no_diagnostics, step_diagnostics
 
 # Random streams, `fold_in(fold_in(key(seed), stream), step)`. Stream 0 initializes the parameters.
 TRANSFORM, DROPOUT, SAMPLE, EVALUATION, TASK = 1, 2, 3, 4, 5
@@ -40,7 +40,6 @@ class StepFunctions:
       total_steps: length of the run, for the learning-rate schedule; 0 if nothing is trained.
       mesh: devices over which the rows of a batch are distributed.
       is_logged: within a training step, whether it is logged, bool [], for `apply_gradients`.
-      previous_params: within a training step that is logged, the parameters before it.
     """
 
     experiment: Experiment
@@ -48,7 +47,6 @@ class StepFunctions:
     total_steps: int = 0
     mesh: Mesh = dataclasses.field(default_factory=local_mesh)
     is_logged: jax.Array | None = dataclasses.field(default=None, compare=False)
-    previous_params: Params | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self):
         require_compatible(self.experiment, self.spec)
@@ -59,11 +57,7 @@ class StepFunctions:
         return self.experiment.model.build(self.spec)
 
     def train_step(
-        self,
-        state: TrainState,
-        batch: Batch,
-        is_logged: jax.Array | None = None,
-        previous_params: Params | None = None,
+        self, state: TrainState, batch: Batch, is_logged: jax.Array | None = None
     ) -> tuple[TrainState, Metrics]:
         """Takes the training step of the experiment.
 
@@ -71,7 +65,6 @@ class StepFunctions:
           state: the state before the step.
           batch: raw rows of the dataset, with `mask`.
           is_logged: whether to compute the diagnostics of the step, bool []; None: there are none.
-          previous_params: the parameters before the step if it is logged, from `copy_params_if_logged`.
 
         Returns:
           The state after the step, and the metrics of the batch before it.
@@ -79,7 +72,7 @@ class StepFunctions:
         # Not only at the end: XLA might then carry the parameters from step to step sharded like the optimizer's state.
         state = jax.lax.with_sharding_constraint(state, self._shardings(state))
         train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
-        functions = dataclasses.replace(self, is_logged=is_logged, previous_params=previous_params)
+        functions = dataclasses.replace(self, is_logged=is_logged)
         state, metrics = train_step(functions, state, batch)
         if is_logged is not None and not metrics.diagnostics:  # a step of the user's own may apply no gradients
             metrics = metrics.replace(diagnostics=no_diagnostics())
@@ -125,9 +118,9 @@ class StepFunctions:
         optimizer = experiment.optimizer.build(self.total_steps)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = experiment.optimizer.apply_updates(state.params, updates)
-        if self.is_logged is not None and self.previous_params is not None:
+        if self.is_logged is not None:
             learning_rate = experiment.optimizer.learning_rate_at(state.step, self.total_steps)
-            diagnostics = step_diagnostics(self.is_logged, learning_rate, grads, self.previous_params, params)
+            diagnostics = step_diagnostics(self.is_logged, learning_rate, grads, params)
             metrics = metrics.replace(diagnostics=diagnostics)
         ema_params = state.ema_params
         if ema_params is not None:
@@ -230,22 +223,18 @@ class LoopBody:
     num_members: int | None = None
 
     def __call__(
-        self, batches: DeviceBatches, i: jax.Array, carry: tuple[TrainState, Metrics, Params]
-    ) -> tuple[TrainState, Metrics, Params]:
-        """Takes the training step on the batch with index `i` and stores its metrics under `i`.
-
-        The carry ends with the parameters before the last step that was logged.
-        """
-        state, metrics, previous_params = carry
+        self, batches: DeviceBatches, i: jax.Array, carry: tuple[TrainState, Metrics]
+    ) -> tuple[TrainState, Metrics]:
+        """Takes the training step on the batch with index `i` and stores its metrics under `i`."""
+        state, metrics = carry
         train_step, step = self.functions.train_step, state.step + 1
         if self.num_members is not None:
             # One condition for all members: `jax.vmap` would compute both branches of a condition per member.
-            train_step, step = jax.vmap(train_step, in_axes=(0, None, None, 0)), step[0]
+            train_step, step = jax.vmap(train_step, in_axes=(0, None, None)), step[0]
         is_logged = (step % self.functions.experiment.log_every == 0) | (step == self.functions.total_steps)
-        previous_params, batch_index = copy_params_if_logged(is_logged, previous_params, state.params, i)
-        state, step_metrics = train_step(state, batches[batch_index], is_logged, previous_params)
+        state, step_metrics = train_step(state, batches[i], is_logged)
         metrics = jax.tree.map(lambda stored, value: stored.at[i].set(value), metrics, step_metrics)
-        return state, metrics, previous_params
+        return state, metrics
 
     def with_batches(self, batches: DeviceBatches) -> Partial:
         """The body for these batches, as an argument of `run_steps`."""
@@ -259,9 +248,9 @@ class LoopBody:
         return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.functions.mesh, PartitionSpec()))
 
 
-# Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), carry)` with the carry
-# `(state, metrics, previous_params)`, and returns the carry after them. One compiled program serves any n: starting a
-# small step from Python takes as long as the step.
+# Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), carry)` with the carry `(state,
+# metrics)`, and returns the carry after them. One compiled program serves any n: starting a small step from Python
+# takes as long as the step.
 run_steps = jax.jit(jax.lax.fori_loop, static_argnums=0, donate_argnums=3)
 
 
