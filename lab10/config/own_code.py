@@ -1,4 +1,4 @@
-"""What config.json records of a run's components that lab10 does not have.
+"""Records in config.json the code of components defined outside lab10.
 
 A run keeps a copy of the file that defines them (`own_copies`), and its digest. Reading a run does not run that copy
 unless the reader trusts it (`restore_own_code`).
@@ -43,12 +43,12 @@ class OwnCode:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name used in messages."""
         return self.file or self.module or "a notebook"
 
     @property
     def classes_in_words(self) -> str:
-        """What messages call its classes."""
+        """Names of its classes, for messages."""
         names = [*self.classes[:5], *["…"] * (len(self.classes) > 5)]
         return f"the class {names[0]}" if len(names) == 1 else f"the classes {', '.join(names)}"
 

@@ -13,7 +13,7 @@ from lab10.data.dataset import HostBatch, Split
 # Number of batches of the shuffled epoch within which examples are sorted by length. A larger pool would hardly save
 # padding, a smaller pool would mix lengths. The examples of a batch are still drawn anew each epoch.
 POOL_BATCHES = 64
-# Index of the rows that only fill a batch.
+# Index of padding rows, which fill a batch.
 NO_EXAMPLE = -1
 
 
@@ -22,7 +22,7 @@ class BatchIndices:
     """The indices of the examples in consecutive batches, all padded to one length.
 
     Attributes:
-      examples: indices into the split, int64 [batches, rows]; `NO_EXAMPLE` in rows that only fill a batch.
+      examples: indices into the split, int64 [batches, rows]; `NO_EXAMPLE` marks padding rows.
       padded_length: length to which the examples are padded; None if examples have no length.
     """
 

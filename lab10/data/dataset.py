@@ -17,7 +17,7 @@ from lab10.data.transforms import Batch, NoTransform, Transform
 from lab10.errors import UserError
 
 # A batch on the host, rows first: `inputs`, `labels` if the dataset has labels, and `mask`, which is
-# false in rows that only fill the batch. `Spec.preprocess` adds `targets`.
+# false in padding rows. `Spec.preprocess` adds `targets`.
 HostBatch = dict[str, np.ndarray]
 
 

@@ -23,7 +23,7 @@ class DeviceBatches(struct.PyTreeNode):
     Attributes:
       arrays: the arrays of `Split.read`: the whole split, rows first; if streamed, only these batches,
         [capacity, rows, …].
-      row_ids: indices of the examples in the whole split, int32 [capacity, rows]; `NO_EXAMPLE` in rows that only fill
+      row_ids: indices of the examples in the whole split, int32 [capacity, rows]; `NO_EXAMPLE` marks padding rows that fill
         a batch.
       num_batches: number of batches, int32 []; later batches are blank.
       spec: the description of the dataset.

@@ -118,7 +118,7 @@ class Run:
         if any(isinstance(value, list) for value in evaluation.split_metrics.values()):
             result["class_names"] = list(self.spec.class_names)
         columns = {"example": examples.rows, **evaluation.per_example}
-        # Recorded before the further metrics, which may take long, so that nothing is lost if the process is stopped.
+        # Recorded before the further metrics, which can be slow, so that nothing is lost if the process is stopped.
         recorded = self._record(result, columns)
         try:
             extra_metrics = self._extra_metrics(split)
@@ -162,7 +162,7 @@ class Run:
             return {"read_count": None, "per_example": None}
 
     def _extra_metrics(self, split: str) -> dict[str, float | None]:
-        """Returns further metrics of this type of run, which may take long; overridden by subclasses."""
+        """Returns further metrics of this type of run, which can be slow; overridden by subclasses."""
         return {}
 
     def save_figures(self, directory: Path) -> None:

@@ -51,7 +51,7 @@ class SplitMetric(abc.ABC):
 
         Returns:
           A number; [classes] if the metric is `per_class`; or a table [rows, columns], which evaluation shows, but
-          training does not log. NaN is a value that is undefined on this split; it is reported, and never selected.
+          training does not log. NaN if the metric is undefined on this split; it is reported, and never chosen as best.
         """
 
     @property

@@ -193,7 +193,7 @@ def _read(ref: Any, t: Any) -> Any:
 
 def _gpu_call(step, inputs, kernel, carry, shapes, time, reverse, interpret) -> Sequence[jax.Array]:
     """Runs a program per `GPU_ROWS` rows, which loops over time."""
-    # Here, because importing Pallas takes long, and a CPU does not need it.
+    # Here, because importing Pallas is slow, and a CPU does not need it.
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 

@@ -189,7 +189,10 @@ def multi_hot(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LSTM(Model):
-    """The lab's: `layer_embedding(10001, 64, mask_zero = TRUE), layer_lstm(32), layer_dense(1)`. 652,513 parameters."""
+    """LSTM classifier. The defaults are the lab's model, with 652,513 parameters.
+
+    In R: `layer_embedding(10001, 64, mask_zero = TRUE), layer_lstm(32), layer_dense(1)`.
+    """
 
     output_type: ClassVar[str] = "logits"
 

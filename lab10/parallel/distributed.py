@@ -144,10 +144,10 @@ def connect(settings: Distributed) -> None:
 
 
 def _initialize(settings: Distributed) -> None:
-    """Calls `jax.distributed.initialize`, and says what it waits for if it takes long.
+    """Calls `jax.distributed.initialize`, and says what it waits for if that is slow.
 
-    The call is deaf to signals, and on a timeout it aborts the process. It therefore runs in a thread, and its timeout
-    is longer than ours.
+    `initialize` ignores signals, and aborts the process on a timeout. It therefore runs in a thread, with a timeout
+    longer than ours.
 
     Raises:
       UserError: not all processes have connected in time.

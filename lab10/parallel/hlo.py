@@ -83,8 +83,8 @@ class HloProgram:
         """Yields every instruction that the device executes, with its computation and how often it is executed.
 
         A loop counts as often as it iterates, and once if that is known only at run time, as in `run_steps`: the
-        numbers are then those of one step. Of a conditional, the branch that reads least counts: the other one of a
-        training step computes its diagnostics, at logged steps only. The instructions inside a fusion are not yielded.
+        numbers are then those of one step. For a conditional, the branch that reads fewer bytes is counted: the other
+        one of a training step computes diagnostics, at logged steps only. The instructions inside a fusion are not yielded.
         """
         yield from self._executed(self.entry, 1)
 

@@ -28,7 +28,7 @@ class Classification(Task):
         require_at_least(0, self, "adversarial_radius", prefix="task.")
 
     def logits(self, outputs: Any) -> Float[Array, "batch logits"]:
-        """Returns the logits that decide, from the outputs of the model; here these are the logits."""
+        """Extracts the logits used for the prediction; by default the outputs themselves."""
         return outputs
 
     def per_example(self, outputs: Any, batch: Batch, key: jax.Array) -> PerExample:

@@ -20,7 +20,7 @@ def with_adversarial_gradient(
 ) -> Callable[[Params], tuple[Any, Any]]:
     """Returns the clean loss, whose gradient is that of the clean loss plus the adversarial loss.
 
-    The adversarial loss is the loss where it is largest, to first order, within `radius` of each example.
+    The adversarial loss is that under the worst perturbation of norm `radius` per example, to first order.
 
     Args:
       loss: takes parameters and perturbations; returns the loss, [], and auxiliary data.

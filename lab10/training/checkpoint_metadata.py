@@ -1,4 +1,4 @@
-"""What a checkpoint holds in addition to arrays, and the digests that reveal damage to either.
+"""Metadata of a checkpoint, and the digests that detect corruption of its arrays and metadata.
 
 The metadata hold the validation metrics, the partial sums of the next line of metrics, the state of early stopping,
 and digests of the arrays and of the metadata themselves.

@@ -25,7 +25,7 @@ def require_compatible(experiment: Experiment, spec: Spec) -> None:
 
 
 def require_outputs(model: Model, spec: Spec, outputs: Any) -> None:
-    """Checks the shape of a model's outputs: another may be broadcast to the targets, and give a wrong loss.
+    """Checks the shape of a model's outputs: a wrong one could broadcast silently, and give a wrong loss.
 
     Args:
       model: the model. Only outputs of the types `logits` and `pixels` are checked.

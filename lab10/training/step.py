@@ -69,7 +69,7 @@ class StepFunctions:
         Returns:
           The state after the step, and the metrics of the batch before it.
         """
-        # Not only at the end: XLA might then carry the parameters from step to step sharded like the optimizer's state.
+        # The input, too: otherwise XLA may keep the parameters sharded like the optimizer's state between steps.
         state = jax.lax.with_sharding_constraint(state, self._shardings(state))
         train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
         functions = dataclasses.replace(self, is_logged=is_logged)

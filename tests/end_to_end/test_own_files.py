@@ -94,7 +94,7 @@ def test_splits_from_files_or_a_column(scripts, tmp_path):
     for summary in (by_column, by_file):
         assert summary["duplicates"] == {"repeated": 1, "across": {"train and test": 1}, "other_label": 0}
         notes = " ".join(summary["notes"])
-        assert "test repeats 1 text of train, so its figures will be too good." in notes
+        assert "test repeats 1 text of train, so its metrics will be optimistic." in notes
         assert "Classes without texts in test: 'y'." in notes
     assert by_file["splits"] == by_column["splits"]
     assert by_file["content_sha256"] == by_column["content_sha256"]

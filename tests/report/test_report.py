@@ -165,7 +165,7 @@ def test_validation_is_read_by_default_and_test_evaluations_are_counted(main, co
         (run,) = main(directory, "--split", "test")["runs"]
         assert (run["read_count"], run["examples"]) == (count, 1948)
     assert (directory / "report-test.html").exists()
-    assert "more than 2 time(s)" in text_of(directory / "report-test.html")
+    assert "at most 2 time(s)" in text_of(directory / "report-test.html")
 
 
 @pytest.mark.slow  # test_comparison.py tells which runs are compared

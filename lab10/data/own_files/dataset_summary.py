@@ -61,7 +61,7 @@ def _notes(examples: Examples, splits: dict[str, np.ndarray], summary: dict[str,
         first, second = pair.split(" and ")
         can_group = unit == "text" and examples.groups is None and examples.splits is None
         advice = "; --group with the column of the text keeps equal texts in one split" if can_group else ""
-        notes.append(f"{second} repeats {counted(count, unit)} of {first}, so its figures will be too good{advice}.")
+        notes.append(f"{second} repeats {counted(count, unit)} of {first}, so its metrics will be optimistic{advice}.")
     if summary["duplicates"]["other_label"]:
         notes.append(f"{counted(summary['duplicates']['other_label'], unit)} with more than one label.")
     for name, described in summary["splits"].items():

@@ -88,7 +88,7 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 
 class ImageSurvey:
-    """What is known of all images after each was seen once: sizes, channels, types, and what was changed."""
+    """Statistics of all images, collected in one pass: sizes, channels, types, and what was changed."""
 
     def __init__(self, options: PrepareOptions):
         self._options = options
