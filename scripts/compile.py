@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         if re.match(r"--(workdir|distributed)\b", option):
             raise UserError(f"{option} has no effect on the programs; expected fields of the experiment.")
     file = load_experiment_file(args.experiment)
-    experiment = apply_overrides(file.experiment, file.name, overrides, file.own_classes).experiment
+    experiment = apply_overrides(file.experiment, file.name, overrides, file.user_classes).experiment
     target = find_target(args.target)
     programs: dict[str, dict[str, Any]] = {}
     for name, program in compile_programs(experiment, target).items():

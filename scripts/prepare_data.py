@@ -1,7 +1,7 @@
-"""Prepares datasets: TFDS's own, from a download or local files, or a new one from own files.
+"""Prepares datasets: TFDS's own, from a download or local files, or a new one from your files.
 
 TFDS datasets: `python scripts/prepare_data.py mnist imdb_reviews`.
-Own files: `python scripts/prepare_data.py NAME --from FILE`; docs/own_data.md describes the options.
+Your files: `python scripts/prepare_data.py NAME --from FILE`; docs/your_data.md describes the options.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from lab10.errors import UserError
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     args = _parser().parse_args(arguments)
     if args.sources is None:
-        _refuse_own_file_options(args)
+        _refuse_user_file_options(args)
         from lab10.data.preparation import prepare
 
         prepared = {name: str(prepare(name, args.data_dir, args.manual_dir)) for name in args.names}
@@ -25,14 +25,14 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         raise UserError(f"--from prepares one dataset, but there are {len(args.names)} names: {', '.join(args.names)}.")
     if args.manual_dir is not None:
         raise UserError(
-            "--manual-dir has the original files of TFDS's datasets, --from has own files; use one of them."
+            "--manual-dir has the original files of TFDS's datasets, --from has your files; use one of them."
         )
 
-    from lab10.data.own_files.dataset_summary import summary_text
-    from lab10.data.own_files.options import PrepareOptions
-    from lab10.data.own_files.prepare import prepare_own_files
-    from lab10.data.own_files.writer import Destination
     from lab10.data.sources import data_root
+    from lab10.data.user_files.dataset_summary import summary_text
+    from lab10.data.user_files.options import PrepareOptions
+    from lab10.data.user_files.prepare import prepare_user_files
+    from lab10.data.user_files.writer import Destination
 
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         if name in PrepareOptions.__dataclass_fields__
     }
     (name,) = args.names
-    summary = prepare_own_files(
+    summary = prepare_user_files(
         args.sources, PrepareOptions(**given), Destination(name, data_root(args.data_dir), args.overwrite)
     )
     return {"prepared": {name: summary["folder"]}, "datasets": {name: summary}}, summary_text(summary)
@@ -65,7 +65,7 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder with the dataset's original files, to use instead of a download",
     )
-    own = parser.add_argument_group("own files", argument_default=argparse.SUPPRESS)
+    own = parser.add_argument_group("your own files", argument_default=argparse.SUPPRESS)
 
     def add(name: str, description: str, **settings: Any) -> None:
         own.add_argument(name, help=description, **settings)
@@ -111,12 +111,12 @@ def _parser() -> Parser:
     return parser
 
 
-def _refuse_own_file_options(args: argparse.Namespace) -> None:
+def _refuse_user_file_options(args: argparse.Namespace) -> None:
     known = {"names", "data_dir", "manual_dir", "sources", "overwrite"}
     own = [name for name in vars(args) if name not in known] + ["overwrite"] * args.overwrite
     if own:
         option = {"quotes": "no-quotes"}.get(own[0], own[0].replace("_", "-"))
-        raise UserError(f"--{option} is for own files: name them with --from.")
+        raise UserError(f"--{option} is for your own files: name them with --from.")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     args, overrides = parser.parse_known_args(arguments)
 
     from lab10.cli.overrides import load_experiment_file
-    from lab10.config import own_code
+    from lab10.config import user_code
     from lab10.config.experiment import Experiment, to_json
     from lab10.config.paths import path_of
     from lab10.sweeps.study import Sweep
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         directory=str(directory),
         storage=args.storage or f"sqlite:///{directory.absolute() / 'sweep.db'}",
         name=args.name or name,
-        own_code=[own.to_json() for own in own_code.find_code_of_classes(file.own_classes)],
+        user_code=[own.to_json() for own in user_code.find_code_of_classes(file.user_classes)],
     )
     result = run(sweep, args.workers, args.test)
     return result, _as_text(result)

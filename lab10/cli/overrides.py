@@ -13,11 +13,11 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from lab10.cli.option_errors import component_options, option_error
-from lab10.config.experiment import BASE_CLASSES, Experiment, own_component_classes
+from lab10.config.experiment import BASE_CLASSES, Experiment, user_component_classes
 from lab10.config.fields import option
-from lab10.config.own_modules import run_file
 from lab10.config.paths import path_of
 from lab10.config.registry import closest, components_of, find_component
+from lab10.config.user_modules import run_file
 from lab10.errors import UserError
 from lab10.metrics.split_metric import SplitMetric, find_split_metric
 from lab10.parallel.distributed import Distributed
@@ -31,12 +31,12 @@ class ExperimentFile(NamedTuple):
     Attributes:
       experiment: the experiment that it defines.
       name: the name of the file, without `.py`.
-      own_classes: the component classes that it defines.
+      user_classes: the component classes that it defines.
     """
 
     experiment: Experiment
     name: str
-    own_classes: tuple[type, ...]
+    user_classes: tuple[type, ...]
 
 
 def load_experiment_file(name: str) -> ExperimentFile:
@@ -101,7 +101,7 @@ def parse_training_arguments(arguments: list[str]) -> TrainingCommand:
             sys.exit(0)
         raise UserError(usage)
     file = load_experiment_file(arguments[0])
-    return apply_overrides(file.experiment, file.name, arguments[1:], file.own_classes)
+    return apply_overrides(file.experiment, file.name, arguments[1:], file.user_classes)
 
 
 def apply_overrides(
@@ -127,7 +127,7 @@ def apply_overrides(
         for part in (argument.split("=", 1) if re.match(r"--[\w.-]+=", argument) else [argument])
     ]
     default = _replace_duration(default, arguments)
-    own = list(dict.fromkeys([*own, *own_component_classes(default)]))
+    own = list(dict.fromkeys([*own, *user_component_classes(default)]))
     default, arguments = _replace_components(default, arguments, own)
     arguments = _normalize_booleans({"": default, "distributed.": Distributed()}, arguments)
     with_workdir = dataclasses.make_dataclass(

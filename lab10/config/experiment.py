@@ -126,7 +126,7 @@ class Experiment:
         return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch(examples)
 
 
-def own_component_classes(*values: Any) -> frozenset[type]:
+def user_component_classes(*values: Any) -> frozenset[type]:
     """Returns the classes of the components in the given configs or specs that are not defined in lab10."""
     components = {
         type(part) for value in values for part in _nested_configs(value) if isinstance(part, (*BASE_CLASSES, Spec))
@@ -182,7 +182,7 @@ def to_json(value: Any, cls: type) -> dict[str, Any]:
       value: the object to convert.
       cls: `Experiment`, or the base class of `value`, such as `Model`. For a base class, `type` holds the class name.
     """
-    return _converter(own_component_classes(value)).unstructure(value, unstructure_as=cls)
+    return _converter(user_component_classes(value)).unstructure(value, unstructure_as=cls)
 
 
 def from_json(value: Any, cls: type[T], own: Collection[type] = ()) -> T:

@@ -1,6 +1,6 @@
-"""The digest of the content of datasets prepared from own files, stored in TFDS's release notes.
+"""The digest of the content of datasets prepared from user files, stored in TFDS's release notes.
 
-Own files may be prepared again under the same name and version, with other content of equal size.
+User files may be prepared again under the same name and version, with other content of equal size.
 """
 
 from typing import Any
@@ -14,6 +14,6 @@ def content_note(sha256: str) -> str:
 
 
 def content_sha256(info: Any) -> str | None:
-    """Returns the SHA-256 in a `tfds.core.DatasetInfo`; None for datasets that were not prepared from own files."""
+    """Returns the SHA-256 in a `tfds.core.DatasetInfo`; None for datasets that were not prepared from user files."""
     note = (info.release_notes or {}).get(str(info.version), "")
     return note.removeprefix(_PREFIX) if note.startswith(_PREFIX) else None

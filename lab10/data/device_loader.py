@@ -23,8 +23,8 @@ class DeviceBatches(struct.PyTreeNode):
     Attributes:
       arrays: the arrays of `Split.read`: the whole split, rows first; if streamed, only these batches,
         [capacity, rows, …].
-      row_ids: indices of the examples in the whole split, int32 [capacity, rows]; `NO_EXAMPLE` marks padding rows that fill
-        a batch.
+      row_ids: indices of the examples in the whole split, int32 [capacity, rows]; `NO_EXAMPLE` marks padding
+        rows.
       num_batches: number of batches, int32 []; later batches are blank.
       spec: the description of the dataset.
       padded_length: length to which the examples are padded; None if examples have no length.

@@ -34,7 +34,7 @@ class Source:
       features: the TFDS features of an example.
       version: full TFDS name with the version.
       records: the TFDS data source, which reads examples by index.
-      fingerprint: name, version and sizes, and the content of own files, which identify the data in the cache.
+      fingerprint: name, version and sizes, and the content of user files, which identify the data in the cache.
       folder: folder of the prepared dataset, for messages.
       splits: the `tfds.core.SplitDict` of the dataset: its splits, and the rows of their slices.
     """
@@ -196,7 +196,7 @@ def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
     except tfds.core.registered.DatasetNotFoundError:
         known = [*tfds.list_builders(with_community_datasets=False), *SAMPLES]
         found = prepared_dataset_hint(name, root)
-        hint = found or _own_data_hint(name, root)
+        hint = found or _user_data_hint(name, root)
         raise UserError(
             f"TFDS has no dataset {name!r}{'.' if found else closest(name, known)}\n{hint}\n"
             "To use a TFDS builder of your own, define or import it in the experiment's file."
@@ -210,7 +210,7 @@ def find_tfds_builder(name: str, root: Path, **options: Any) -> Any:
         ) from error
 
 
-def _own_data_hint(name: str, root: Path) -> str:
+def _user_data_hint(name: str, root: Path) -> str:
     missing = "" if root.is_dir() else ", which does not exist (a relative path starts at the current folder)"
     return (
         f"Nor is it in {root}{missing}. Point TFDS_DATA_DIR (or --data.dir) at the folder that contains it, or prepare "

@@ -27,8 +27,8 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", *, t
     Args:
       directory: workdir of the run.
       checkpoint: `best` (by the monitored validation metric), `latest`, or a step.
-      trust: whether to run code in the workdir, if the run has an own model or component. Such code can
-        do whatever you can: trust only a run whose `own_code/` you have read, or whose author you know.
+      trust: whether to run code in the workdir, if the run uses a custom model or component. Such code can
+        do whatever you can: trust only a run whose `user_code/` you have read, or whose author you know.
       **data: fields of the dataset to change for reading: `dir` and `cache_dir` on another machine; `test_split`;
         for texts `max_length`, `overlong`, `truncation_side` and `padding_side`.
         Without `cache_dir`, arrays are cached in this machine's default folder, even if the config names another.

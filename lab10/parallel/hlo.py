@@ -84,7 +84,8 @@ class HloProgram:
 
         A loop counts as often as it iterates, and once if that is known only at run time, as in `run_steps`: the
         numbers are then those of one step. For a conditional, the branch that reads fewer bytes is counted: the other
-        one of a training step computes diagnostics, at logged steps only. The instructions inside a fusion are not yielded.
+        one of a training step computes diagnostics, at logged steps only. The instructions inside a fusion are left
+        out.
         """
         yield from self._executed(self.entry, 1)
 

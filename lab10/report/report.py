@@ -125,7 +125,9 @@ def _subtitle(groups: Sequence[SeedGroup], split: str) -> str:
     text = f"{who} on the {split} split of {', '.join(datasets)}."
     readings = [run.result["read_count"] for run in runs]
     if split == "test" and all(readings):
-        text += f" Including this report, each run has been evaluated on the test split at most {max(readings)} time(s)."
+        text += (
+            f" Including this report, each run has been evaluated on the test split at most {max(readings)} time(s)."
+        )
     return text
 
 

@@ -18,9 +18,9 @@ from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, TrialState
 
 from lab10.cli.overrides import apply_overrides
-from lab10.config import own_code
+from lab10.config import user_code
 from lab10.config.experiment import Experiment, from_json
-from lab10.config.restore_own_code import restore_trusted
+from lab10.config.restore_user_code import restore_trusted
 from lab10.config.traced_fields import static_signature
 from lab10.errors import UserError
 from lab10.sweeps.space import Value, grid, parse_space, to_arguments
@@ -65,7 +65,7 @@ class Sweep:
       directory: the folder of the sweep.
       storage: the URL of Optuna's storage.
       name: the name of the study in the storage.
-      own_code: code outside lab10 that the trials may use, as in config.json.
+      user_code: code outside lab10 that the trials may use, as in config.json.
     """
 
     experiment: str
@@ -82,15 +82,15 @@ class Sweep:
     directory: str
     storage: str
     name: str
-    own_code: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    user_code: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
-    def own_classes(self) -> set[type]:
+    def user_classes(self) -> set[type]:
         """Returns the component classes outside lab10 that trials may use. Runs the copies in the sweep's folder.
 
         Raises:
           UserError: a copy is missing, or has changed.
         """
-        return restore_trusted(Path(self.directory), own_code.parse(self.own_code))
+        return restore_trusted(Path(self.directory), user_code.parse(self.user_code))
 
     def experiments(self, values: Mapping[str, Value]) -> list[Experiment]:
         """Returns the experiments of a trial with these values, one for each seed.
@@ -98,7 +98,7 @@ class Sweep:
         Raises:
           UserError: a field does not exist, or cannot have its value.
         """
-        own = self.own_classes()
+        own = self.user_classes()
         default = from_json(self.default, Experiment, own)
         arguments = [*self.overrides, *to_arguments(values), "--seed"]
         return [apply_overrides(default, self.experiment, [*arguments, str(seed)], own)[0] for seed in self.seeds]

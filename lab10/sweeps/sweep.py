@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from lab10.cli.console import console
-from lab10.config import own_code, own_copies
+from lab10.config import user_code, user_code_copies
 from lab10.errors import RunError, UserError
 from lab10.inspection import load
 from lab10.inspection.evaluation_log import read_evaluations
@@ -49,7 +49,7 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
         _require_test_splits(sweep, trial_values)
     Path(sweep.directory, "logs").mkdir(parents=True, exist_ok=True)
     study = SweepStudy(sweep, "maximize" if experiment.higher_is_better else "minimize")
-    sweep = _share_own_code(sweep)
+    sweep = _share_user_code(sweep)
     study.enqueue(trial_values if sweep.trials is None else [{}] * sweep.trials)
     _run_workers(sweep, study, workers)
     trials = study.trials()
@@ -79,11 +79,11 @@ def run(sweep: Sweep, workers: int, test: bool) -> dict[str, Any]:
     return result
 
 
-def _share_own_code(sweep: Sweep) -> Sweep:
-    """Copies the trials' own code into the sweep's folder, so that workers do not depend on the original file."""
-    shared = own_copies.copy_into(Path(sweep.directory), own_code.parse(sweep.own_code))
-    sweep = dataclasses.replace(sweep, own_code=[own.to_json() for own in shared])
-    sweep.own_classes()  # this process evaluates the chosen runs
+def _share_user_code(sweep: Sweep) -> Sweep:
+    """Copies the trials' user code into the sweep's folder, so that workers do not depend on the original file."""
+    shared = user_code_copies.copy_into(Path(sweep.directory), user_code.parse(sweep.user_code))
+    sweep = dataclasses.replace(sweep, user_code=[own.to_json() for own in shared])
+    sweep.user_classes()  # this process evaluates the chosen runs
     return sweep
 
 

@@ -74,7 +74,7 @@ class StepFunctions:
         train_step = with_traced_fields(self.experiment, state.hyperparams).train_step
         functions = dataclasses.replace(self, is_logged=is_logged)
         state, metrics = train_step(functions, state, batch)
-        if is_logged is not None and not metrics.diagnostics:  # a step of the user's own may apply no gradients
+        if is_logged is not None and not metrics.diagnostics:  # a custom step may apply no gradients
             metrics = metrics.replace(diagnostics=no_diagnostics())
         return jax.lax.with_sharding_constraint(state, self._shardings(state)), metrics
 

@@ -1,7 +1,7 @@
 """The folder of a run: its files, the experiment it belongs to, and the lock of the process that trains in it.
 
 config.json      the experiment, the description of the dataset, and the provenance of the run
-own_code/        copies of the files, outside lab10, that define parts of the experiment
+user_code/        copies of the files, outside lab10, that define parts of the experiment
 vocabulary.txt   the words of a text dataset, most frequent first, one per line
 ngrams.npz       the n-grams of a text dataset that have ids, if --data.max-ngram is above 1
 metrics.jsonl    the metrics, one JSON object per line; tensorboard/ has the same as events
@@ -27,17 +27,17 @@ from typing import IO, Any
 import jax
 import numpy as np
 
-from lab10.config import own_code, own_copies
+from lab10.config import user_code, user_code_copies
 from lab10.config.atomic_write import write_atomically
 from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.config.paths import path_of
-from lab10.config.restore_own_code import restore_own_code
+from lab10.config.restore_user_code import restore_user_code
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import UserError
 from lab10.training.config_changes import changed_fields, describe_changes
 from lab10.training.provenance import provenance_history
 
-FORMAT_VERSION = 2  # of config.json; raised whenever fields are renamed
+FORMAT_VERSION = 3  # of config.json; raised whenever fields are renamed
 # Time within which a file written by another host should be visible; NFS clients cache a folder for 30 s to 60 s
 # (nfs(5), acdirmax).
 SHARED_SECONDS = 90
@@ -116,7 +116,7 @@ class Workdir:
         Raises:
           UserError: the folder holds a run with another config, or files that are not from a run.
         """
-        code = own_code.find_own_code(experiment, dataset.spec)
+        code = user_code.find_user_code(experiment, dataset.spec)
         if self.config_path.exists():
             self._require_same(experiment, dataset, code)
         elif unexpected := sorted(path.name for path in self.path.iterdir() if path.name not in _OWN_BEFORE_CONFIG):
@@ -136,9 +136,9 @@ class Workdir:
             "provenance": provenance_history(self._read().get("provenance") if self.config_path.exists() else None),
         }
         if code:
-            value["own_code"] = [own.to_json() for own in code]
+            value["user_code"] = [own.to_json() for own in code]
         write_atomically(self.config_path, json.dumps(value, indent=1).encode())
-        own_copies.write_copies(self.path, code)
+        user_code_copies.write_copies(self.path, code)
         if dataset.vocabulary is not None:
             write_atomically(self.path / "vocabulary.txt", b"\n".join(dataset.vocabulary))
         if dataset.ngram_vocabulary:
@@ -158,9 +158,9 @@ class Workdir:
             time.sleep(0.1)
         return ""
 
-    def _require_same(self, experiment: Experiment, dataset: OpenDataset, code: Sequence[own_code.OwnCode]) -> None:
-        own_copies.require_same(self.path, self.read_own_code(), code)
-        own = own_code.own_classes(experiment, dataset.spec)
+    def _require_same(self, experiment: Experiment, dataset: OpenDataset, code: Sequence[user_code.UserCode]) -> None:
+        user_code_copies.require_same(self.path, self.read_user_code(), code)
+        own = user_code.user_classes(experiment, dataset.spec)
         recorded = from_json(self._read()["experiment"], Experiment, own)
         differing = changed_fields(recorded, experiment)
         if self.read_content_sha256() != dataset.content_sha256:
@@ -177,13 +177,13 @@ class Workdir:
                 f"  --init-from {shlex.quote(str(self.path))} --workdir {shlex.quote(f'{self.path}_2')}"
             )
 
-    def read_own_code(self) -> list[own_code.OwnCode]:
+    def read_user_code(self) -> list[user_code.UserCode]:
         """Reads which code outside lab10 the experiment is made of.
 
         Raises:
           UserError: the folder is not a run of this version of lab10.
         """
-        return own_code.parse(self._read().get("own_code", []))
+        return user_code.parse(self._read().get("user_code", []))
 
     def read_experiment(self, trust: bool = False) -> Experiment:
         """Reads the recorded experiment.
@@ -194,12 +194,12 @@ class Workdir:
         Raises:
           UserError: the folder is not a run of this version of lab10, or has code that is not trusted.
         """
-        own = restore_own_code(self.path, self.read_own_code(), trust)
+        own = restore_user_code(self.path, self.read_user_code(), trust)
         return from_json(self._read()["experiment"], Experiment, own)
 
     def read_spec(self, trust: bool = False) -> Spec:
         """Reads the recorded description of the dataset; arguments and errors as for `read_experiment`."""
-        own = restore_own_code(self.path, self.read_own_code(), trust)
+        own = restore_user_code(self.path, self.read_user_code(), trust)
         return from_json(self._read()["dataset"]["spec"], Spec, own)  # type: ignore[type-abstract]
 
     def read_experiment_json(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Own files that are prepared, or refused."""
 
 import pytest
-from own_images import stored_images
 from text_tables import records_of
+from user_images import stored_images
 
 
 @pytest.fixture

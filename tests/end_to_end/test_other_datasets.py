@@ -112,7 +112,7 @@ def test_texts_of_four_classes(scripts, folder, tmp_path, experiment):
     assert prediction["probabilities"].keys() == TOPICS.keys()
 
 
-@pytest.mark.slow  # test_own_datasets.py has color images of another size
+@pytest.mark.slow  # test_user_datasets.py has color images of another size
 def test_images_of_another_size_without_labels(scripts, folder, tmp_path):
     fields = (
         "--data.name",

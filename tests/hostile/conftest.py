@@ -66,7 +66,7 @@ CHANGING = {
 }
 EXECUTING = {"pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen"}
 # The project asks for its revision, and Python for the machine's name.
-OWN_PROGRAMS = {("subprocess.Popen", "git"), ("subprocess.Popen", "uname")}
+USER_PROGRAMS = {("subprocess.Popen", "git"), ("subprocess.Popen", "uname")}
 _watches: list[Watch] = []
 
 
@@ -84,7 +84,7 @@ def _note(event: str, arguments: tuple) -> None:
         return
     for watch in _watches:
         if event in EXECUTING:
-            watch.executed += [f"{event} {arguments[0]}"] if (event, arguments[0]) not in OWN_PROGRAMS else []
+            watch.executed += [f"{event} {arguments[0]}"] if (event, arguments[0]) not in USER_PROGRAMS else []
         elif event == "open":
             if (path := _resolved(arguments[0])) is not None:
                 watch.opened.append(path)

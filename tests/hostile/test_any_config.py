@@ -58,7 +58,7 @@ def test_any_config_file_is_read_or_refused(made_runs, tmp_path, case, cases):
     content = (made_runs("texts") / "config.json").read_bytes()
     config, workdir = json.loads(content), Workdir(tmp_path)
     as_bytes = mutated(config).map(lambda value: json.dumps(value).encode())
-    deep = st.sampled_from((b"[" * 100_000, b'{"a":' * 100_000, b'{"format": 2' + b"0" * 5000 + b"}"))
+    deep = st.sampled_from((b"[" * 100_000, b'{"a":' * 100_000, b'{"format": 3' + b"0" * 5000 + b"}"))
 
     @given(st.one_of(as_bytes, as_bytes, mutated_bytes(content), st.binary(max_size=30), deep))
     @settings(max_examples=cases)

@@ -21,7 +21,7 @@ COLUMNS = {
 ONLY_NEGATIVE = COLUMNS | {"label": np.zeros(4, np.int32), "predicted": np.zeros(4, np.int32)}
 
 
-def own_metric(name, compute, **fields):
+def user_metric(name, compute, **fields):
     """A new metric."""
     return type(name, (SplitMetric,), {"compute": lambda self, *arguments: compute(*arguments)} | fields)()
 
@@ -72,14 +72,14 @@ def test_infinity_is_undefined_too_and_a_warning_of_a_metric_is_printed(printed)
         warnings.warn("few examples", stacklevel=1)
         return np.array([[1.0, np.inf]])
 
-    calm = own_metric("Calm", lambda *_: (warnings.warn("hm", stacklevel=1), 1)[1])
-    values = compute_metrics([own_metric("Wild", warns), calm], COLUMNS, CLASSES)
+    calm = user_metric("Calm", lambda *_: (warnings.warn("hm", stacklevel=1), 1)[1])
+    values = compute_metrics([user_metric("Wild", warns), calm], COLUMNS, CLASSES)
     assert values == {"wild": [[1.0, None]], "calm": 1.0}
     assert printed == ["wild is undefined on this split: few examples", "calm: hm"]
 
 
 def test_a_metric_that_fails_is_named_with_its_line():
-    broken = own_metric("Broken", lambda columns, class_names: columns["probabilty"])
+    broken = user_metric("Broken", lambda columns, class_names: columns["probabilty"])
     with pytest.raises(UserError, match=r"The metric broken failed: .*test_compute\.py, line \d+: KeyError"):
         compute_metrics([broken], COLUMNS, CLASSES)
 
@@ -96,7 +96,7 @@ def test_a_metric_that_fails_is_named_with_its_line():
 )
 def test_a_metric_of_another_shape_is_refused(value, fields, expected):
     with pytest.raises(UserError) as refused:
-        compute_metrics([own_metric("Other", lambda *_: value, **fields)], COLUMNS, CLASSES)
+        compute_metrics([user_metric("Other", lambda *_: value, **fields)], COLUMNS, CLASSES)
     assert expected in str(refused.value)
 
 

@@ -15,7 +15,7 @@ data = dataclasses.replace(experiment.data, name="mnist_sample")
 experiment = dataclasses.replace(experiment, data=data, epochs=None, steps=1_000_000, evaluate_every=20)
 """
 TRAIN = EXPERIMENT + 'run = lab10.train(experiment, "run")'
-OWN_MODEL = """
+USER_MODEL = """
 import numpy as np
 from lab10.models.autoencoder import LinearAutoencoder
 
@@ -96,5 +96,5 @@ def test_a_mistake_is_one_message(kernel):
 
 
 def test_a_model_defined_in_the_notebook_is_trained_and_returned(kernel):
-    outputs = execute(kernel[1], EXPERIMENT + OWN_MODEL)
+    outputs = execute(kernel[1], EXPERIMENT + USER_MODEL)
     assert outputs[-1].get("text") == "TwoNumbers (3, 2)\n"

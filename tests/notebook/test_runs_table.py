@@ -125,7 +125,7 @@ def test_an_older_format_is_a_row_with_the_problem(copy):
     assert pd.isna(row_of(runs(copy), "trial0-seed1").problem)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 2}', None])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 3}', None])
 def test_a_damaged_config_is_a_row_with_the_problem(copy, content):
     path = copy / "first" / "config.json"
     path.unlink() if content is None else path.write_text(content)

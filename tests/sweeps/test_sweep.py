@@ -119,7 +119,7 @@ def test_the_choice_is_kept_if_the_evaluation_on_test_fails(finished_sweep, scri
     assert "test" not in result
 
 
-@pytest.mark.slow  # tests/end_to_end/test_own_datasets.py chooses it later
+@pytest.mark.slow  # tests/end_to_end/test_user_datasets.py chooses it later
 def test_the_test_split_may_be_chosen_after_training(finished_sweep, scripts, tmp_path):
     workdir = shutil.copytree(finished_sweep[0], tmp_path / "sweep")
     answer = scripts.answer("sweep", *TRIALS, "--steps", "200", "--data.test-split", "test[:100]", "--workdir", workdir)

@@ -21,7 +21,7 @@ from lab10.training.run_writer import RunWriter
 from lab10.training.step import StepFunctions
 from lab10.training.workdir import Workdir
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "own_code.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "your_code.md"
 HEAD = '''"""Training steps of a test."""
 import dataclasses
 
@@ -59,7 +59,7 @@ def own(tmp_path_factory):
     (sam,) = re.findall(r"```python\n(@dataclasses.*?class SAM.*?)```", DOCUMENT.read_text(), re.S)
     path = tmp_path_factory.mktemp("steps") / "my_steps.py"
     path.write_text(HEAD + sam + ACCUMULATION)
-    return {cls.__name__: cls for cls in load_experiment_file(str(path)).own_classes}
+    return {cls.__name__: cls for cls in load_experiment_file(str(path)).user_classes}
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_run_with_an_own_step_logs_resumes_and_loads(own, experiment, tmp_path
     run, uninterrupted = (load(tmp_path / name, "latest") for name in ("run", "uninterrupted"))
     jax.tree.map(np.testing.assert_array_equal, *map(jax.device_get, (run.params, uninterrupted.params)))
     assert run.config.train_step == own["SAM"](rho=0.1)
-    assert (tmp_path / "run" / "own_code" / "my_steps.py").exists()
+    assert (tmp_path / "run" / "user_code" / "my_steps.py").exists()
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["experiment"]["train_step"] == {"type": "SAM", "rho": 0.1}
 

@@ -105,8 +105,8 @@ def test_a_folder_of_other_files_is_refused(workdir, dataset, image_experiment):
 @pytest.mark.parametrize(
     "content",
     [
-        *(None, b"", b"{", b"[]", b"\xff", b'{"format": 1}', b'{"format": 2}', b"[" * 100_000),
-        *(b'{"format": 2, "experiment": {}, "dataset": %s}' % dataset for dataset in (b"[]", b"{}", b"null")),
+        *(None, b"", b"{", b"[]", b"\xff", b'{"format": 2}', b'{"format": 3}', b"[" * 100_000),
+        *(b'{"format": 3, "experiment": {}, "dataset": %s}' % dataset for dataset in (b"[]", b"{}", b"null")),
     ],
     ids=repr,
 )

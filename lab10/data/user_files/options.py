@@ -1,4 +1,4 @@
-"""What a user may choose when preparing own files. The fields are options of `scripts/prepare_data.py`."""
+"""What a user may choose when preparing files. The fields are options of `scripts/prepare_data.py`."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ MISSING = ("NaN", "nan", "NA", "N/A", "n/a", "<NA>", "NULL", "null", "None")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """Options for preparing own files.
+    """Options for preparing user files.
 
     Attributes:
       text: column of the text.

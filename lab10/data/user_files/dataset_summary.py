@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lab10.data.own_files.examples import Examples
-from lab10.data.own_files.problems import counted, listed
+from lab10.data.user_files.examples import Examples
+from lab10.data.user_files.problems import counted, listed
 
 SHOWN_CLASSES = 20
 

@@ -14,10 +14,10 @@ import numpy as np
 from lab10.cli.console import console
 from lab10.data.cache import locked
 from lab10.data.content_digest import content_note, content_sha256
-from lab10.data.own_files.examples import Examples
-from lab10.data.own_files.progress_bar import progress
 from lab10.data.sources import SAMPLES, first_line
 from lab10.data.tfds_import import import_tfds
+from lab10.data.user_files.examples import Examples
+from lab10.data.user_files.progress_bar import progress
 from lab10.errors import UserError
 
 VERSION = "1.0.0"

@@ -1,4 +1,4 @@
-"""Copies of files with own code: in the workdir of a run, and in the folder of a sweep."""
+"""Copies of files with user code: in the workdir of a run, and in the folder of a sweep."""
 
 import dataclasses
 import os
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from lab10.config.atomic_write import write_atomically
 from lab10.config.equivalent_sources import is_equivalent
-from lab10.config.own_code import HOW_TO_MOVE, OWN_CODE_FOLDER, OwnCode
-from lab10.config.own_modules import already_run, sha256_of
+from lab10.config.user_code import HOW_TO_MOVE, USER_CODE_FOLDER, UserCode
+from lab10.config.user_modules import already_run, sha256_of
 from lab10.errors import UserError
 
 MAX_BYTES = 2**22  # a file of Python is smaller; a link to a device is not read for ever
 
 
-def write_copies(workdir: Path, current: Sequence[OwnCode]) -> None:
-    """Copies the files of a run's own code into its workdir.
+def write_copies(workdir: Path, current: Sequence[UserCode]) -> None:
+    """Copies the files of a run's user code into its workdir.
 
     Args:
       workdir: the folder of the run.
       current: what config.json records.
     """
-    folder = workdir / OWN_CODE_FOLDER
+    folder = workdir / USER_CODE_FOLDER
     for own in current:
         if own.file is None:
             continue
@@ -32,7 +32,7 @@ def write_copies(workdir: Path, current: Sequence[OwnCode]) -> None:
         write_atomically(folder / own.file, own.source)
 
 
-def copy_into(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
+def copy_into(folder: Path, code: Sequence[UserCode]) -> list[UserCode]:
     """Copies files whose code this process has run to a folder, for the other processes of a sweep.
 
     A copy that is there already, and differs only in comments and docstrings, stays.
@@ -46,7 +46,7 @@ def copy_into(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
     shared = []
     for own in code:
         known = already_run(own.sha256) if own.file is not None else None
-        if known is not None and (path := folder / OWN_CODE_FOLDER / str(own.file)).exists():
+        if known is not None and (path := folder / USER_CODE_FOLDER / str(own.file)).exists():
             try:
                 present = _read_plain_file(path)
             except OSError as error:
@@ -64,10 +64,10 @@ def copy_into(folder: Path, code: Sequence[OwnCode]) -> list[OwnCode]:
     return shared
 
 
-def read_copy(workdir: Path, own: OwnCode) -> bytes:
+def read_copy(workdir: Path, own: UserCode) -> bytes:
     """Reads a copy, checked to be a plain file in the workdir with the recorded digest."""
     assert own.file is not None
-    path = workdir / OWN_CODE_FOLDER / own.file
+    path = workdir / USER_CODE_FOLDER / own.file
     try:
         source = _read_plain_file(path)
     except OSError as error:
@@ -96,7 +96,7 @@ def _read_plain_file(path: Path) -> bytes:
     return content
 
 
-def require_same(workdir: Path, recorded: Sequence[OwnCode], current: Sequence[OwnCode]) -> None:
+def require_same(workdir: Path, recorded: Sequence[UserCode], current: Sequence[UserCode]) -> None:
     """Checks that the code with which a run resumes computes what the recorded code does.
 
     Comments, docstrings and the line `experiment = …` may differ: the experiment's fields are compared elsewhere.
@@ -119,7 +119,9 @@ def require_same(workdir: Path, recorded: Sequence[OwnCode], current: Sequence[O
                 f"{workdir} holds a run with another config: it has {own.classes_in_words} of {own.name}, "
                 "and this experiment does not. Choose a new folder with --workdir."
             )
-        command = f"train.py {workdir / OWN_CODE_FOLDER / own.file} --workdir {workdir}" if own.file is not None else ""
+        command = (
+            f"train.py {workdir / USER_CODE_FOLDER / own.file} --workdir {workdir}" if own.file is not None else ""
+        )
         raise UserError(
             f"{named.name} has changed since {workdir} was trained with its {own.classes_in_words}, and may give "
             "another result. Choose a new folder with --workdir, or restore the file."
@@ -127,7 +129,7 @@ def require_same(workdir: Path, recorded: Sequence[OwnCode], current: Sequence[O
         )
 
 
-def _is_equivalent(workdir: Path, own: OwnCode, current: OwnCode) -> bool:
+def _is_equivalent(workdir: Path, own: UserCode, current: UserCode) -> bool:
     try:
         recorded = read_copy(workdir, own)
     except UserError:

@@ -1,4 +1,4 @@
-"""Prepares own files: reads and checks them, splits the examples, writes the dataset, and describes it."""
+"""Prepares user files: reads and checks them, splits the examples, writes the dataset, and describes it."""
 
 import dataclasses
 import os
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from lab10.config.paths import path_of
-from lab10.data.own_files.array_examples import read_arrays
-from lab10.data.own_files.dataset_summary import summarize
-from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile, split_name
-from lab10.data.own_files.image_examples import read_folders
-from lab10.data.own_files.options import PrepareOptions
-from lab10.data.own_files.problems import counted, listed
-from lab10.data.own_files.splitting import grouped_split, stratified_split
-from lab10.data.own_files.table_examples import read_texts
-from lab10.data.own_files.tables import CSV_SUFFIXES, TEXT_SUFFIXES, suffix_of
-from lab10.data.own_files.writer import Destination, write
+from lab10.data.user_files.array_examples import read_arrays
+from lab10.data.user_files.dataset_summary import summarize
+from lab10.data.user_files.examples import SPLIT_NAMES, Examples, SourceFile, split_name
+from lab10.data.user_files.image_examples import read_folders
+from lab10.data.user_files.options import PrepareOptions
+from lab10.data.user_files.problems import counted, listed
+from lab10.data.user_files.splitting import grouped_split, stratified_split
+from lab10.data.user_files.table_examples import read_texts
+from lab10.data.user_files.tables import CSV_SUFFIXES, TEXT_SUFFIXES, suffix_of
+from lab10.data.user_files.writer import Destination, write
 from lab10.errors import UserError
 
 TEST_FRACTION = 0.2
@@ -32,8 +32,8 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
 _IMAGE_OPTIONS = ("resize", "background", "grayscale")
 
 
-def prepare_own_files(sources: Sequence[str], options: PrepareOptions, destination: Destination) -> dict[str, Any]:
-    """Prepares own files as a TFDS dataset.
+def prepare_user_files(sources: Sequence[str], options: PrepareOptions, destination: Destination) -> dict[str, Any]:
+    """Prepares user files as a TFDS dataset.
 
     Args:
       sources: files or folders, each as `PATH` or `SPLIT=PATH`.

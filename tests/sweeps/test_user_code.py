@@ -38,7 +38,7 @@ def page(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_workers_run_the_sweeps_copy_of_own_code(scripts, page, tmp_path, monkeypatch):
+def test_workers_run_the_sweeps_copy_of_user_code(scripts, page, tmp_path, monkeypatch):
     start = sweeping._start_worker
 
     def change_first(*arguments):
@@ -49,9 +49,9 @@ def test_workers_run_the_sweeps_copy_of_own_code(scripts, page, tmp_path, monkey
     arguments = (page, *OPTIONS, "--workdir", tmp_path / "sweep")
     answer = scripts.answer("sweep", *arguments)
     assert (answer["finished"], answer["failed"]) == (2, 0)
-    assert (tmp_path / "sweep" / "own_code" / "page.py").read_text() == PAGE
+    assert (tmp_path / "sweep" / "user_code" / "page.py").read_text() == PAGE
     for workdir in answer["chosen"]["workdirs"]:
-        assert (Path(workdir) / "own_code" / "page.py").read_text() == PAGE
+        assert (Path(workdir) / "user_code" / "page.py").read_text() == PAGE
         config = json.loads((Path(workdir) / "config.json").read_text())
         assert config["experiment"]["model"]["type"] == "Small"
 
@@ -67,11 +67,11 @@ def test_workers_run_the_sweeps_copy_of_own_code(scripts, page, tmp_path, monkey
 def test_the_sweep_knows_every_class_of_the_file(page, tmp_path):
     from lab10.cli.overrides import load_experiment_file
     from lab10.config.experiment import Experiment, to_json
-    from lab10.config.own_code import find_code_of_classes
+    from lab10.config.user_code import find_code_of_classes
     from lab10.sweeps.study import Sweep
 
     loaded = load_experiment_file(str(page))
-    code = find_code_of_classes(loaded.own_classes)
+    code = find_code_of_classes(loaded.user_classes)
     of_sweep = (loaded.name, to_json(loaded.experiment, Experiment), [], [], [0], "grid", 0, "none", None, None, 60)
     sweep = Sweep(*of_sweep, str(tmp_path), "sqlite://", "name", [own.to_json() for own in code])
     (experiment,) = sweep.experiments({"model": "smaller"})

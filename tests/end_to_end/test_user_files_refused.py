@@ -6,7 +6,7 @@ import resource
 import pytest
 from text_tables import COLUMNS, write_table
 
-from lab10.data.own_files.examples import Examples
+from lab10.data.user_files.examples import Examples
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_options_of_the_choice_of_test_examples_are_refused_where_there_is_none(
 
 
 def test_options_and_files_without_from(scripts, topics, tmp_path):
-    assert "--label is for own files" in scripts.refusal("prepare_data", "mnist", "--label", "x")
-    assert "--overwrite is for own files" in scripts.refusal("prepare_data", "mnist", "--overwrite")
+    assert "--label is for your own files" in scripts.refusal("prepare_data", "mnist", "--label", "x")
+    assert "--overwrite is for your own files" in scripts.refusal("prepare_data", "mnist", "--overwrite")
     assert f"NAME --from {topics}" in scripts.refusal("prepare_data", topics, "--data-dir", tmp_path)
     assert "there are 2 names: a, b" in scripts.refusal("prepare_data", "a", "b", "--from", topics)
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lab10.data.own_files.class_names import classes_of, group_text, is_unicode, label_text, require_classes
-from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
-from lab10.data.own_files.options import PrepareOptions
-from lab10.data.own_files.problems import Invalid, Problems
-from lab10.data.own_files.progress_bar import progress
-from lab10.data.own_files.tables import read_rows
 from lab10.data.tfds_import import import_tfds
 from lab10.data.tokenizer import split_words
+from lab10.data.user_files.class_names import classes_of, group_text, is_unicode, label_text, require_classes
+from lab10.data.user_files.examples import SPLIT_NAMES, Examples, SourceFile
+from lab10.data.user_files.options import PrepareOptions
+from lab10.data.user_files.problems import Invalid, Problems
+from lab10.data.user_files.progress_bar import progress
+from lab10.data.user_files.tables import read_rows
 from lab10.errors import UserError
 
 

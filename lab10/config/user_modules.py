@@ -25,7 +25,7 @@ COMPONENT_BASES = (*BASE_CLASSES, Spec)
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnModule:
+class UserModule:
     """The module of a file that was run in this process.
 
     Attributes:
@@ -47,7 +47,7 @@ class OwnModule:
 
 
 # The files that define components and were run in this process, by the name of their module.
-_run: dict[str, OwnModule] = {}
+_run: dict[str, UserModule] = {}
 
 
 def sha256_of(content: bytes) -> str:
@@ -55,17 +55,17 @@ def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def module_that_defines(cls: type) -> OwnModule | None:
+def module_that_defines(cls: type) -> UserModule | None:
     """Returns the file that `run_file` has run and that defines a class; else None."""
     return _run.get(cls.__module__)
 
 
-def already_run(sha256: str) -> OwnModule | None:
+def already_run(sha256: str) -> UserModule | None:
     """Returns the module of a file with this content if it defines components and this process has run it."""
     return next((own for own in _run.values() if own.sha256 == sha256), None)
 
 
-def run_file(path: Path, source: bytes) -> OwnModule:
+def run_file(path: Path, source: bytes) -> UserModule:
     """Runs a Python file, or returns its module if it defines components and its content was already run.
 
     Raises:
@@ -92,7 +92,7 @@ def run_file(path: Path, source: bytes) -> OwnModule:
             raise
         raise UserError(_describe(error, path)) from error
     vars(module)[VERSION_ATTRIBUTE] = version_digest(source, ignored="experiment")
-    own = OwnModule(path, source, module, classes)
+    own = UserModule(path, source, module, classes)
     if any(cls.__module__ == name for cls in classes):
         _run[name] = own
     return own

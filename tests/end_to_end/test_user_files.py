@@ -12,9 +12,9 @@ from rich.console import Console
 from scripts_runner import ROOT
 from text_tables import COLUMNS, write_table
 
-from lab10.data.own_files import progress_bar
 from lab10.data.sources import open_source
 from lab10.data.texts import TextDataset
+from lab10.data.user_files import progress_bar
 
 
 def prepare(scripts, name, *arguments):
@@ -205,7 +205,7 @@ def test_the_summary_is_readable(scripts, topics, tmp_path):
     assert text.splitlines()[-1] == f"Train on it: {command}"
 
 
-@pytest.mark.slow  # tests/data/test_own_images.py
+@pytest.mark.slow  # tests/data/test_user_images.py
 def test_the_summary_names_an_experiment_for_color_images(scripts, tmp_path):
     colors = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), dtype=np.uint8)
     np.savez(tmp_path / "colors.npz", images=colors)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lab10.data.own_files.options import PrepareOptions
-from lab10.data.own_files.problems import Invalid
+from lab10.data.user_files.options import PrepareOptions
+from lab10.data.user_files.problems import Invalid
 
 # Some of Pillow's other formats run programs.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")

@@ -1,7 +1,7 @@
 """Records in config.json the code of components defined outside lab10.
 
-A run keeps a copy of the file that defines them (`own_copies`), and its digest. Reading a run does not run that copy
-unless the reader trusts it (`restore_own_code`).
+A run keeps a copy of the file that defines them (`user_code_copies`), and its digest. Reading a run does not run
+that copy unless the reader trusts it (`restore_user_code`).
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lab10.config.experiment import own_component_classes
-from lab10.config.own_modules import module_that_defines, require_distinct_names, sha256_of
+from lab10.config.experiment import user_component_classes
+from lab10.config.user_modules import module_that_defines, require_distinct_names, sha256_of
 from lab10.errors import UserError
 
-OWN_CODE_FOLDER = "own_code"
+USER_CODE_FOLDER = "user_code"
 HOW_TO_MOVE = (
     "Put it into a file that ends in `experiment = Experiment(…)`, and train that file in a new --workdir: "
     "python scripts/train.py FILE.py"
@@ -24,12 +24,12 @@ HOW_TO_MOVE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnCode:
+class UserCode:
     """What config.json records of the code of one module outside lab10.
 
     Attributes:
       classes: names of the components that the run uses.
-      file: name of the copy in `own_code/`; None for a module that is imported by its name, and for a notebook.
+      file: name of the copy in `user_code/`; None for a module that is imported by its name, and for a notebook.
       module: name of the module to import; None for a copied file, and for a notebook.
       sha256: digest of the file; for a notebook, a random number that only its process knows.
       source: content of the file to copy. Not recorded.
@@ -61,12 +61,12 @@ class OwnCode:
 session_classes: dict[str, tuple[type, ...]] = {}
 
 
-def find_own_code(*configs: Any) -> list[OwnCode]:
+def find_user_code(*configs: Any) -> list[UserCode]:
     """Returns the code outside lab10 that an experiment or a spec is made of; errors as for `find_code_of_classes`."""
-    return find_code_of_classes(own_component_classes(*configs))
+    return find_code_of_classes(user_component_classes(*configs))
 
 
-def find_code_of_classes(classes: Iterable[type]) -> list[OwnCode]:
+def find_code_of_classes(classes: Iterable[type]) -> list[UserCode]:
     """Returns the code that defines the given classes, a module each.
 
     Raises:
@@ -84,29 +84,29 @@ def find_code_of_classes(classes: Iterable[type]) -> list[OwnCode]:
     return code
 
 
-def _of_module(classes: list[type]) -> OwnCode:
+def _of_module(classes: list[type]) -> UserCode:
     names, module = tuple(cls.__name__ for cls in classes), sys.modules.get(classes[0].__module__)
     if (own := module_that_defines(classes[0])) is not None:
         name = own.path.name if _is_plain_python_file_name(own.path.name) else "experiment.py"
-        return OwnCode(names, name, None, own.sha256, own.source)
+        return UserCode(names, name, None, own.sha256, own.source)
     importable = module is not None and module.__name__ != "__main__" and getattr(module, "__file__", None)
     if importable and all(getattr(module, cls.__name__, None) is cls for cls in classes):
-        return OwnCode(names, None, classes[0].__module__, digest_of_module(classes[0].__module__))
+        return UserCode(names, None, classes[0].__module__, digest_of_module(classes[0].__module__))
     known = (number for number, members in session_classes.items() if members == tuple(classes))
     number = next(known, None) or secrets.token_hex(32)
     session_classes[number] = tuple(classes)
-    return OwnCode(names, None, None, number)
+    return UserCode(names, None, None, number)
 
 
-def own_classes(*configs: Any) -> set[type]:
+def user_classes(*configs: Any) -> set[type]:
     """Returns the component classes of configs that are defined outside lab10, and all others of the same files."""
-    classes = set(own_component_classes(*configs))
+    classes = set(user_component_classes(*configs))
     for own in map(module_that_defines, list(classes)):
         classes |= set(own.classes) if own is not None else set()
     return classes
 
 
-def parse(value: Any) -> list[OwnCode]:
+def parse(value: Any) -> list[UserCode]:
     """Reads what config.json records.
 
     Raises:
@@ -126,8 +126,8 @@ def parse(value: Any) -> list[OwnCode]:
             and (file is None or (isinstance(file, str) and _is_plain_python_file_name(file)))
             and (module is None or (isinstance(module, str) and all(map(str.isidentifier, module.split(".")))))
         ):
-            raise UserError("config.json is damaged: its own_code is not what scripts/train.py writes.")
-        found.append(OwnCode(tuple(classes), file, module, sha256))
+            raise UserError("config.json is damaged: its user_code is not what scripts/train.py writes.")
+        found.append(UserCode(tuple(classes), file, module, sha256))
     return found
 
 

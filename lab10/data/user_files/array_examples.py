@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from lab10.config.registry import closest
-from lab10.data.own_files.class_names import group_text, label_text
-from lab10.data.own_files.decoding import DecodedImage
-from lab10.data.own_files.examples import SPLIT_NAMES, Examples, SourceFile
-from lab10.data.own_files.image_examples import ImageSurvey
-from lab10.data.own_files.options import PrepareOptions
-from lab10.data.own_files.problems import Invalid, Problems
+from lab10.data.user_files.class_names import group_text, label_text
+from lab10.data.user_files.decoding import DecodedImage
+from lab10.data.user_files.examples import SPLIT_NAMES, Examples, SourceFile
+from lab10.data.user_files.image_examples import ImageSurvey
+from lab10.data.user_files.options import PrepareOptions
+from lab10.data.user_files.problems import Invalid, Problems
 from lab10.errors import UserError
 
 _IMAGES, _LABELS = ("images", "x"), ("labels", "y")

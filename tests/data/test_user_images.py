@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from own_images import assert_whole_groups
 from PIL import Image
+from user_images import assert_whole_groups
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 256, (4, 6), dtype=np.uint8)

@@ -1,11 +1,11 @@
-"""Splits of own files: a partition, stratified by class or by whole groups, and a function of its arguments."""
+"""Splits of user files: a partition, stratified by class or by whole groups, and a function of its arguments."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.own_files.class_names import classes_of
-from lab10.data.own_files.splitting import grouped_split, held_out_count, stratified_split
+from lab10.data.user_files.class_names import classes_of
+from lab10.data.user_files.splitting import grouped_split, held_out_count, stratified_split
 
 fractions = st.floats(0.01, 0.99)
 seeds = st.integers(0, 2**32)

@@ -1,4 +1,4 @@
-"""Restores the classes of a run's own code: runs a copy in the workdir only for a reader who trusts it."""
+"""Restores the classes of a run's user code: runs a copy in the workdir only for a reader who trusts it."""
 
 import importlib
 import sys
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab10.config.equivalent_sources import docstring_first_line
-from lab10.config.own_code import HOW_TO_MOVE, OWN_CODE_FOLDER, OwnCode, digest_of_module, session_classes
-from lab10.config.own_copies import read_copy
-from lab10.config.own_modules import already_run, components_in, run_file
+from lab10.config.user_code import HOW_TO_MOVE, USER_CODE_FOLDER, UserCode, digest_of_module, session_classes
+from lab10.config.user_code_copies import read_copy
+from lab10.config.user_modules import already_run, components_in, run_file
 from lab10.errors import UserError
 
 
-def restore_own_code(workdir: Path, recorded: Sequence[OwnCode], trust: bool) -> set[type]:
-    """Returns the classes of a run's own code; runs the copies in the workdir only if they are trusted.
+def restore_user_code(workdir: Path, recorded: Sequence[UserCode], trust: bool) -> set[type]:
+    """Returns the classes of a run's user code; runs the copies in the workdir only if they are trusted.
 
     What this process has already run, of the same content, is used as it is.
 
@@ -34,8 +34,8 @@ def restore_own_code(workdir: Path, recorded: Sequence[OwnCode], trust: bool) ->
     return restore_trusted(workdir, recorded)
 
 
-def restore_trusted(folder: Path, recorded: Sequence[OwnCode]) -> set[type]:
-    """Returns the classes of own code that is copied to a folder which this process trusts.
+def restore_trusted(folder: Path, recorded: Sequence[UserCode]) -> set[type]:
+    """Returns the classes of user code that is copied to a folder which this process trusts.
 
     Raises:
       UserError: the code cannot be found, or has changed.
@@ -43,15 +43,15 @@ def restore_trusted(folder: Path, recorded: Sequence[OwnCode]) -> set[type]:
     return {cls for own in recorded for cls in _classes(folder, own)}
 
 
-def _is_known(own: OwnCode) -> bool:
+def _is_known(own: UserCode) -> bool:
     if own.file is not None:
         return already_run(own.sha256) is not None
     return own.module is None or own.module in sys.modules
 
 
-def _classes(workdir: Path, own: OwnCode) -> list[type]:
+def _classes(workdir: Path, own: UserCode) -> list[type]:
     if own.file is not None:
-        path = workdir / OWN_CODE_FOLDER / own.file
+        path = workdir / USER_CODE_FOLDER / own.file
         found = (already_run(own.sha256) or run_file(path, read_copy(workdir, own))).classes
     elif own.module is not None:
         found = tuple(_import(workdir, own))
@@ -63,7 +63,7 @@ def _classes(workdir: Path, own: OwnCode) -> list[type]:
     return [by_name[name] for name in own.classes]
 
 
-def _import(workdir: Path, own: OwnCode) -> list[type]:
+def _import(workdir: Path, own: UserCode) -> list[type]:
     """Imports a module by its name; returns its components."""
     assert own.module is not None
     try:
@@ -81,7 +81,7 @@ def _import(workdir: Path, own: OwnCode) -> list[type]:
     return components_in(module)
 
 
-def _explain(workdir: Path, unknown: Sequence[OwnCode]) -> str:
+def _explain(workdir: Path, unknown: Sequence[UserCode]) -> str:
     """Says what would be run, and how to trust it."""
     lines = []
     for own in unknown[:4]:
@@ -90,11 +90,11 @@ def _explain(workdir: Path, unknown: Sequence[OwnCode]) -> str:
             continue
         says = docstring_first_line(read_copy(workdir, own))
         lines.append(
-            f"  {workdir / OWN_CODE_FOLDER / own.file}, for {own.classes_in_words}{f': “{says}”' if says else ''}"
+            f"  {workdir / USER_CODE_FOLDER / own.file}, for {own.classes_in_words}{f': “{says}”' if says else ''}"
         )
     return "\n".join(
         [
-            f"{workdir} has own code, which loading the run would execute:",
+            f"{workdir} has code of its own, which loading the run would execute:",
             *lines,
             "Such code can do whatever you can. Read it first. If you trust it, load the run with "
             "lab10.load(DIR, trust=True), or give the script --trust.",

@@ -44,7 +44,7 @@ def write(tmp_path):
 
 def test_a_class_of_an_experiment_file_is_a_component(write, capsys):
     page = load_experiment_file(str(write()))
-    (tied,) = page.own_classes
+    (tied,) = page.user_classes
     assert page.experiment.model == tied(gain=2.0, latent_dim=page.experiment.model.latent_dim)
     parsed = parse_training_arguments([str(write()), "--model.gain", "3", "--model.latent-dim", "5"]).experiment
     assert (type(parsed.model), parsed.model.gain, parsed.model.latent_dim) == (tied, 3.0, 5)
@@ -68,8 +68,8 @@ def test_a_class_that_the_experiment_does_not_use_is_chosen_by_name(write):
 def test_a_class_belongs_to_its_own_file_only(write):
     page = load_experiment_file(str(write()))
     assert "Tied" not in components_of(Model)
-    assert components_of(Model, page.own_classes)["Tied"] is page.own_classes[0]
-    assert components_of(Task, page.own_classes) == components_of(Task)
+    assert components_of(Model, page.user_classes)["Tied"] is page.user_classes[0]
+    assert components_of(Task, page.user_classes) == components_of(Task)
     with pytest.raises(UserError, match="There is no Model 'tied'"):
         apply_overrides(load_experiment_file("mnist_pca").experiment, "mnist_pca", ["--model", "tied"])
     with pytest.raises(UserError, match="contains no Experiment that this version of lab10 can read"):
@@ -78,13 +78,13 @@ def test_a_class_belongs_to_its_own_file_only(write):
 
 def test_a_file_and_its_copy_are_one_module_and_two_versions_are_two(write):
     first, copy = load_experiment_file(str(write())), load_experiment_file(str(write(name="copies/page.py")))
-    assert first.own_classes == copy.own_classes
+    assert first.user_classes == copy.user_classes
     second = load_experiment_file(str(write(PAGE.replace("gain: float = 1.0", "gain: float = 7.0"))))
-    assert [cls.__name__ for cls in second.own_classes] == ["Tied"]
-    assert second.own_classes[0] is not first.own_classes[0]
+    assert [cls.__name__ for cls in second.user_classes] == ["Tied"]
+    assert second.user_classes[0] is not first.user_classes[0]
     for page, gain in ((first, 1.0), (second, 7.0)):
-        fields = to_json(dataclasses.replace(page.experiment, model=page.own_classes[0]()), Experiment)
-        assert from_json(fields, Experiment, page.own_classes).model.gain == gain
+        fields = to_json(dataclasses.replace(page.experiment, model=page.user_classes[0]()), Experiment)
+        assert from_json(fields, Experiment, page.user_classes).model.gain == gain
 
 
 @pytest.mark.parametrize("name", ["LSTM", "Lstm"])
@@ -105,7 +105,7 @@ def test_a_file_without_classes_is_run_each_time(write):
     counted = "sys.counted = getattr(sys, 'counted', 0) + 1\nexperiment = load_experiment('mnist_pca')[0]\n"
     path.write_text(path.read_text() + counted)
     try:
-        assert [load_experiment_file(str(path)).own_classes, load_experiment_file(str(path)).own_classes] == [(), ()]
+        assert [load_experiment_file(str(path)).user_classes, load_experiment_file(str(path)).user_classes] == [(), ()]
         assert sys.counted == 2
     finally:
         del sys.counted
@@ -147,12 +147,12 @@ def test_two_versions_of_a_class_are_two_configurations(write):
 
 
 def test_a_file_that_failed_is_run_again(write, monkeypatch):
-    path = write(PAGE.replace("experiment =", "import os\nos.environ['FOR_OWN_MODULES']\nexperiment ="))
+    path = write(PAGE.replace("experiment =", "import os\nos.environ['FOR_USER_MODULES']\nexperiment ="))
     with pytest.raises(UserError, match="KeyError"):
         load_experiment_file(str(path))
-    monkeypatch.setenv("FOR_OWN_MODULES", "1")
+    monkeypatch.setenv("FOR_USER_MODULES", "1")
     page = load_experiment_file(str(path))
-    assert page.own_classes == (type(page.experiment.model),)
+    assert page.user_classes == (type(page.experiment.model),)
 
 
 def test_an_annotation_that_is_a_string_is_understood(write):

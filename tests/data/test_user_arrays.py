@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from own_images import assert_whole_groups
+from user_images import assert_whole_groups
 
 from lab10.data.images import ImageDataset
 

@@ -1,4 +1,4 @@
-"""Reads images that were prepared from own files."""
+"""Reads images that were prepared from user files."""
 
 import io
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from lab10.data.own_files.class_names import classes_of, group_text, label_text
-from lab10.data.own_files.decoding import DecodedImage, decode, resize
-from lab10.data.own_files.examples import Examples, SourceFile
-from lab10.data.own_files.image_files import ImageFile, find_images
-from lab10.data.own_files.options import PrepareOptions
-from lab10.data.own_files.problems import Invalid, Problems, counted
-from lab10.data.own_files.progress_bar import progress
 from lab10.data.tfds_import import import_tfds
+from lab10.data.user_files.class_names import classes_of, group_text, label_text
+from lab10.data.user_files.decoding import DecodedImage, decode, resize
+from lab10.data.user_files.examples import Examples, SourceFile
+from lab10.data.user_files.image_files import ImageFile, find_images
+from lab10.data.user_files.options import PrepareOptions
+from lab10.data.user_files.problems import Invalid, Problems, counted
+from lab10.data.user_files.progress_bar import progress
 from lab10.errors import UserError
 
 

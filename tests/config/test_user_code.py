@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lab10.cli.overrides import load_experiment_file
-from lab10.config import own_code, own_modules
+from lab10.config import user_code, user_modules
 from lab10.config.equivalent_sources import is_equivalent
 from lab10.data.dataset import OpenDataset
 from lab10.errors import UserError
@@ -69,8 +69,8 @@ def another_process(monkeypatch):
     """Forgets what this process has run and trained, as another process does."""
 
     def forget():
-        monkeypatch.setattr(own_modules, "_run", {})
-        own_code.session_classes.clear()
+        monkeypatch.setattr(user_modules, "_run", {})
+        user_code.session_classes.clear()
 
     return forget
 
@@ -94,33 +94,33 @@ def refusal(action, *arguments):
 
 def test_the_file_is_copied_and_its_digest_recorded(page, workdir, write_config):
     write_config(page().experiment)
-    assert (workdir.path / "own_code" / "page.py").read_text() == PAGE
-    (entry,) = json.loads(workdir.config_path.read_text())["own_code"]
+    assert (workdir.path / "user_code" / "page.py").read_text() == PAGE
+    (entry,) = json.loads(workdir.config_path.read_text())["user_code"]
     assert entry == {
         "file": "page.py",
         "module": None,
-        "sha256": own_modules.sha256_of(PAGE.encode()),
+        "sha256": user_modules.sha256_of(PAGE.encode()),
         "classes": ["Tied"],
     }
 
 
 def test_a_run_of_classes_of_lab10_has_no_code_of_its_own(page, workdir, write_config):
     unused = page(PAGE.replace(", model=Tied(gain=2.0)", ""))
-    assert unused.own_classes, "a class that the experiment does not use"
+    assert unused.user_classes, "a class that the experiment does not use"
     write_config(unused.experiment)
-    assert "own_code" not in json.loads(workdir.config_path.read_text())
-    assert not (workdir.path / "own_code").exists()
+    assert "user_code" not in json.loads(workdir.config_path.read_text())
+    assert not (workdir.path / "user_code").exists()
     assert workdir.read_experiment() == unused.experiment
 
 
 def test_without_trust_the_message_says_what_would_run(recorded):
     for read in (recorded.read_experiment, recorded.read_spec):
         message = refusal(read)
-        assert str(recorded.path / "own_code" / "page.py") in message
+        assert str(recorded.path / "user_code" / "page.py") in message
         assert "the class Tied: “A page of a test, in one line.”" in message
         assert "trust=True" in message
         assert "--trust" in message
-    assert not own_modules._run, "nothing was run"
+    assert not user_modules._run, "nothing was run"
 
 
 def test_with_trust_the_copy_is_run(recorded):
@@ -138,39 +138,39 @@ def test_code_that_this_process_has_run_needs_no_trust(page, workdir, write_conf
 
 
 def test_a_changed_copy_is_refused_with_trust_and_without(recorded):
-    copy = recorded.path / "own_code" / "page.py"
+    copy = recorded.path / "user_code" / "page.py"
     copy.write_text(PAGE.replace("2 * self.gain", "3 * self.gain"))
     for trust in (False, True):
         assert "page.py has changed since the run was trained" in refusal(recorded.read_experiment, trust)
     copy.unlink()
-    assert "own_code/page.py cannot be read (No such file or directory)" in refusal(recorded.read_experiment, True)
+    assert "user_code/page.py cannot be read (No such file or directory)" in refusal(recorded.read_experiment, True)
 
 
 def test_a_missing_module_that_a_copy_imports_is_named(
     page, workdir, write_config, another_process, tmp_path, monkeypatch
 ):
-    (tmp_path / "helper_of_own_code.py").write_text("FACTOR = 2\n")
+    (tmp_path / "helper_of_user_code.py").write_text("FACTOR = 2\n")
     monkeypatch.syspath_prepend(tmp_path)
-    text = PAGE.replace("import dataclasses\n", "import dataclasses\nimport helper_of_own_code\n", 1)
+    text = PAGE.replace("import dataclasses\n", "import dataclasses\nimport helper_of_user_code\n", 1)
     write_config(page(text).experiment)
-    assert [path.name for path in (workdir.path / "own_code").iterdir()] == ["page.py"]
+    assert [path.name for path in (workdir.path / "user_code").iterdir()] == ["page.py"]
     another_process()
-    monkeypatch.delitem(sys.modules, "helper_of_own_code")
+    monkeypatch.delitem(sys.modules, "helper_of_user_code")
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(tmp_path)])
     importlib.invalidate_caches()
     message = refusal(workdir.read_experiment, True)
-    assert "own_code/page.py, line 6: ModuleNotFoundError" in message
-    assert "imports the module 'helper_of_own_code', which cannot be found here" in message
+    assert "user_code/page.py, line 6: ModuleNotFoundError" in message
+    assert "imports the module 'helper_of_user_code', which cannot be found here" in message
 
 
 @pytest.fixture
 def imported(tmp_path, monkeypatch):
     """A module on the path that defines a class."""
-    path = tmp_path / "module_of_own_code.py"
+    path = tmp_path / "module_of_user_code.py"
     path.write_text(PAGE[: PAGE.index("experiment =")])
     monkeypatch.syspath_prepend(tmp_path)
-    yield importlib.import_module("module_of_own_code")
-    sys.modules.pop("module_of_own_code", None)
+    yield importlib.import_module("module_of_user_code")
+    sys.modules.pop("module_of_user_code", None)
 
 
 def test_a_class_of_an_imported_module_is_imported_by_its_name(
@@ -178,19 +178,19 @@ def test_a_class_of_an_imported_module_is_imported_by_its_name(
 ):
     experiment = image_experiment(model=imported.Tied(gain=3.0))
     write_config(experiment)
-    assert not (workdir.path / "own_code").exists()
+    assert not (workdir.path / "user_code").exists()
     assert workdir.read_experiment() == experiment
-    del sys.modules["module_of_own_code"]
-    assert "the module module_of_own_code, for the class Tied" in refusal(workdir.read_experiment)
+    del sys.modules["module_of_user_code"]
+    assert "the module module_of_user_code, for the class Tied" in refusal(workdir.read_experiment)
     assert workdir.read_experiment(trust=True).model.gain == 3.0
-    path = tmp_path / "module_of_own_code.py"
+    path = tmp_path / "module_of_user_code.py"
     path.write_text(path.read_text().replace("2 * self.gain", "3 * self.gain"))
-    assert "module_of_own_code.py has changed since" in refusal(workdir.read_experiment, True)
+    assert "module_of_user_code.py has changed since" in refusal(workdir.read_experiment, True)
     path.unlink()
-    del sys.modules["module_of_own_code"]
+    del sys.modules["module_of_user_code"]
     importlib.invalidate_caches()
     message = refusal(workdir.read_experiment, True)
-    assert "the module 'module_of_own_code', which cannot be imported here" in message
+    assert "the module 'module_of_user_code', which cannot be imported here" in message
     assert "PYTHONPATH" in message
 
 
@@ -218,7 +218,7 @@ def test_comments_docstrings_and_the_experiment_may_change(recorded, page, write
     changed = changed.replace("def doubled", "# twice\n\n    def doubled").replace("gain=2.0", "gain=1.0 + 1.0")
     assert changed.count("\n") == PAGE.count("\n") + 2
     write_config(page(changed).experiment)
-    assert (recorded.path / "own_code" / "page.py").read_text() == changed
+    assert (recorded.path / "user_code" / "page.py").read_text() == changed
     assert recorded.read_experiment().model.gain == 2.0, "the recorded file is the one that was run last"
 
 
@@ -232,7 +232,7 @@ def test_code_that_computes_something_else_is_refused(recorded, page, write_conf
     changed = page(PAGE.replace("2 * self.gain", "3 * self.gain")).experiment
     message = refusal(write_config, changed)
     assert "page.py has changed since" in message
-    copy = recorded.path / "own_code" / "page.py"
+    copy = recorded.path / "user_code" / "page.py"
     assert f"train.py {copy} --workdir {recorded.path}" in message
     assert (recorded.config_path.read_bytes(), copy.read_text()) == (before, PAGE)
     write_config(load_experiment_file(str(copy)).experiment)  # as the message says
@@ -267,7 +267,7 @@ class Nothing(NoTransform):
 
 experiment = load_experiment("mnist_pca")[0]
 """
-    (nothing,) = page(transform, "other/page.py").own_classes
+    (nothing,) = page(transform, "other/page.py").user_classes
     experiment = page().experiment
     both = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, transform=nothing()))
     assert "classes of two files named page.py" in refusal(write_config, both)

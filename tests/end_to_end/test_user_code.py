@@ -1,4 +1,4 @@
-"""A model from a file outside the repository, docs/own_code.md's: trained, stopped, moved, and read elsewhere."""
+"""A model from a file outside the repository, docs/your_code.md's: trained, stopped, moved, and read elsewhere."""
 
 import json
 import re
@@ -17,14 +17,14 @@ OPTIONS = ("--evaluate-every", 100, "--checkpoint-every", 20, "--model.hidden-si
 @pytest.fixture
 def page(tmp_path):
     """The documented file, in a separate folder."""
-    (gru,) = re.findall(r'```python\n("""A GRU.*?)```', (ROOT / "docs" / "own_code.md").read_text(), re.S)
+    (gru,) = re.findall(r'```python\n("""A GRU.*?)```', (ROOT / "docs" / "your_code.md").read_text(), re.S)
     path = tmp_path / "elsewhere" / "my_gru.py"
     path.parent.mkdir()
     path.write_text(gru)
     return path
 
 
-@pytest.mark.slow  # its parts are in tests/config/test_own_code.py and tests/hostile/test_own_code.py
+@pytest.mark.slow  # its parts are in tests/config/test_user_code.py and tests/hostile/test_user_code.py
 def test_an_own_model_is_trained_moved_and_loaded(scripts, page, tmp_path):
     workdir = tmp_path / "run"
     arguments = (page, *OPTIONS, "--workdir", workdir)
@@ -41,7 +41,7 @@ def test_an_own_model_is_trained_moved_and_loaded(scripts, page, tmp_path):
     page.unlink()
     moved = workdir.rename(tmp_path / "moved")
     refused = scripts.process_refusal("evaluate", moved)
-    assert f"{moved}/own_code/my_gru.py, for the class GRU: “A GRU classifier on the synthetic reviews" in refused
+    assert f"{moved}/user_code/my_gru.py, for the class GRU: “A GRU classifier on the synthetic reviews" in refused
     assert "--trust" in refused
     evaluated = scripts.process_answer("evaluate", moved, "--split", "validation", "--trust")
     assert evaluated["accuracy"] == answer["best"]["accuracy"]
@@ -59,12 +59,12 @@ def test_an_own_model_is_trained_moved_and_loaded(scripts, page, tmp_path):
     hidden_size, module, (same,), problems = json.loads(loaded.stdout)
     assert (hidden_size, same) == (16, prediction)
     assert module.startswith("my_gru_")
-    assert "has own code" in problems[0]
+    assert "has code of its own" in problems[0]
     assert problems[1] is None
     assert scripts.process_answer("report", moved, "--trust", "--output", tmp_path / "page.html")["runs"]
 
 
-@pytest.mark.slow  # tests/config/test_own_code.py refuses it, too
+@pytest.mark.slow  # tests/config/test_user_code.py refuses it, too
 def test_another_model_is_refused_in_the_same_workdir(scripts, page, tmp_path):
     arguments = (page, "--steps", 1, "--data.max-length", 10, "--workdir", tmp_path / "run")
     scripts.answer("train", *arguments)

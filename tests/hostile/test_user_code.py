@@ -39,14 +39,14 @@ def plant(made_runs, copy_of, tmp_path, source):
 
     def make(**changes):
         workdir = copy_of(made_runs("texts"), tmp_path / "run")
-        file = workdir / "own_code" / "planted.py"
+        file = workdir / "user_code" / "planted.py"
         file.parent.mkdir()
         file.write_bytes(source)
         digest = hashlib.sha256(source).hexdigest()
         entry = {"file": "planted.py", "module": None, "sha256": digest, "classes": ["Planted"]} | changes
         config = json.loads((workdir / "config.json").read_bytes())
         config["experiment"]["model"]["type"] = "Planted"
-        config["own_code"] = [entry]
+        config["user_code"] = [entry]
         (workdir / "config.json").write_text(json.dumps(config))
         return workdir, file
 
@@ -74,7 +74,7 @@ def test_nothing_done_with_a_run_executes_its_code_without_trust(plant, marker, 
     assert refused.keys() == {"read", "evaluate", "train"}
     assert not marker.exists()
     message = refused["read"]
-    assert "own_code/planted.py, for the class Planted: “Harmless.[2J long" in message
+    assert "user_code/planted.py, for the class Planted: “Harmless.[2J long" in message
     assert message.isprintable() or set(filter(lambda c: not c.isprintable(), message)) == {"\n"}
     assert max(map(len, message.splitlines())) < 300
 
@@ -88,7 +88,7 @@ def test_a_run_that_starts_from_its_parameters_runs_nothing(plant, marker, exper
 
 def test_a_file_that_no_config_names_is_never_read(made_runs, copy_of, tmp_path, source, marker, watched):
     workdir = copy_of(made_runs("texts"), tmp_path / "run")
-    for folder in ("own_code", "."):
+    for folder in ("user_code", "."):
         (workdir / folder).mkdir(exist_ok=True)
         for name in ("__init__.py", "sitecustomize.py", "lab10.py", "planted.py"):
             (workdir / folder / name).write_bytes(source)
@@ -102,7 +102,7 @@ def test_a_file_that_no_config_names_is_never_read(made_runs, copy_of, tmp_path,
 def test_a_class_that_the_config_names_without_its_file_is_refused(plant, marker, entries):
     workdir, _ = plant()
     config = json.loads((workdir / "config.json").read_bytes())
-    config["own_code"] = entries
+    config["user_code"] = entries
     (workdir / "config.json").write_text(json.dumps(config))
     for trust in (False, True):
         assert "config.json" in refusal(load, workdir, trust=trust)
@@ -110,7 +110,7 @@ def test_a_class_that_the_config_names_without_its_file_is_refused(plant, marker
 
 
 @pytest.mark.parametrize(
-    "name", ["../planted.py", "/tmp/planted.py", "own_code/../../planted.py", ".planted.py", "a\x1b.py", "planted.pyc"]
+    "name", ["../planted.py", "/tmp/planted.py", "user_code/../../planted.py", ".planted.py", "a\x1b.py", "planted.pyc"]
 )
 def test_a_file_elsewhere_is_refused(plant, marker, tmp_path, name, source):
     workdir, _ = plant(file=name)
@@ -148,7 +148,7 @@ def test_links_pipes_and_folders_are_refused(plant, marker, tmp_path, source):
     file.unlink()
     file.parent.rmdir()
     file.parent.symlink_to(tmp_path / "elsewhere")
-    assert "own_code is a link" in refusal(load, workdir, trust=True)
+    assert "user_code is a link" in refusal(load, workdir, trust=True)
     assert not marker.exists()
 
 
@@ -180,7 +180,7 @@ def test_a_config_cannot_turn_any_loaded_class_into_a_component(plant, marker):
 
 
 def test_the_copy_of_a_run_is_not_written_through_a_link(made_runs, copy_of, tmp_path, experiments, marker):
-    from lab10.config.own_modules import run_file
+    from lab10.config.user_modules import run_file
 
     mine = SOURCE.format(marker=os.devnull, long="").encode()
     (tmp_path / "mine.py").write_bytes(mine)
@@ -191,8 +191,8 @@ def test_the_copy_of_a_run_is_not_written_through_a_link(made_runs, copy_of, tmp
     workdir.path.mkdir()
     workdir.write_or_check_config(experiment, dataset)
     (tmp_path / "elsewhere").mkdir()
-    (workdir.path / "own_code" / "mine.py").unlink()
-    (workdir.path / "own_code").rmdir()
-    (workdir.path / "own_code").symlink_to(tmp_path / "elsewhere")
-    assert "own_code is a link" in refusal(workdir.write_or_check_config, experiment, dataset)
+    (workdir.path / "user_code" / "mine.py").unlink()
+    (workdir.path / "user_code").rmdir()
+    (workdir.path / "user_code").symlink_to(tmp_path / "elsewhere")
+    assert "user_code is a link" in refusal(workdir.write_or_check_config, experiment, dataset)
     assert not list((tmp_path / "elsewhere").iterdir())
