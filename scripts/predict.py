@@ -49,7 +49,6 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     if unknown:
         console.print(
             f"{unknown} of {len(texts)} texts have no word that the model knows: their labels say nothing about them.",
-            markup=False,
         )
     return {"predictions": predictions}, "\n".join(map(_as_line, predictions))
 

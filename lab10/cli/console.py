@@ -2,6 +2,6 @@
 
 import rich.console
 
-console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 if console.is_jupyter:  # the plain text that a saved notebook holds next to the HTML should have no color codes
-    console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True, color_system=None)
+    console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True, markup=False, color_system=None)

@@ -110,7 +110,7 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
 
 def _build(entry: Path, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> None:
     if entry.exists():
-        console.print(f"The cached arrays in {entry} are damaged; rebuilding them.", markup=False)
+        console.print(f"The cached arrays in {entry} are damaged; rebuilding them.")
     for leftover in entry.parent.glob(
         f".{glob.escape(entry.name)}-*"
     ):  # left by a process that died: this process holds the lock
@@ -167,6 +167,6 @@ def locked(root: Path, name: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.print(f"Another process is building {name} in {root}; waiting for it.", markup=False)
+            console.print(f"Another process is building {name} in {root}; waiting for it.")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -262,7 +262,6 @@ class Dataset(abc.ABC):
             console.print(
                 f"The validation split of {self.name} is drawn class by class, because {self.validation_fraction:g} of "
                 f"all rows would leave out a class: it has {len(rows)} of {len(labels)} rows.",
-                markup=False,
             )
         return rows
 
@@ -282,5 +281,4 @@ class Dataset(abc.ABC):
             others = f" and {len(missing) - 5} other class(es)" if len(missing) > 5 else ""
             console.print(
                 f"The {split} split of {self.name} has no example of the class {', '.join(missing[:5])}{others}.",
-                markup=False,
             )

@@ -51,7 +51,7 @@ def prepare(name: str, directory: str | None, manual_dir: Path | None) -> Path:
         )
     if manual_dir is None:
         _require_network(name, builder, root)
-    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}", markup=False)
+    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}")
     try:
         config = tfds.download.DownloadConfig(manual_dir=manual_dir and manual_dir.absolute())
         with contextlib.redirect_stdout(sys.stderr):

@@ -242,7 +242,7 @@ def prepare_from_builder(builder: Any) -> None:
       UserError: the folder cannot be written, or the builder fails.
     """
     tfds = import_tfds()
-    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}", markup=False)
+    console.print(f"Preparing {builder.info.full_name} in {builder.data_dir}")
     try:
         with contextlib.redirect_stdout(sys.stderr):  # TFDS prints, but standard output is for the result of the script
             builder.download_and_prepare(

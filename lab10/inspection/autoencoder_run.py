@@ -157,12 +157,11 @@ class AutoencoderRun(Run):
             console.print(
                 f"Computing exact PCA of images of {self.spec.pixels:,} pixels, the reference, "
                 f"for at most {MAX_PCA_SECONDS:.0f} s …",
-                markup=False,
             )
         try:
             return fit_pca(_TrainPixels(self), self._model.latent_dim, center=False, max_seconds=MAX_PCA_SECONDS)
         except TooExpensive as error:
-            console.print(f"Exact PCA, the reference, is left out: {error}.", markup=False)
+            console.print(f"Exact PCA, the reference, is left out: {error}.")
             return None
 
     def _chunks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -50,7 +50,6 @@ def _warn_of_changed_examples(earlier: list[dict[str, Any]], result: dict[str, A
         console.print(
             f"Warning: the examples of {result['split']} have changed since the evaluation at {last.get('time')}. "
             "Do not compare the two results.",
-            markup=False,
         )
 
 

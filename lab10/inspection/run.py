@@ -123,7 +123,7 @@ class Run:
         try:
             extra_metrics = self._extra_metrics(split)
         except (KeyboardInterrupt, Interrupted):
-            console.print(f"{split}, step {self.step}: {evaluation.metrics}", markup=False)
+            console.print(f"{split}, step {self.step}: {evaluation.metrics}")
             raise
         if extra_metrics and recorded["per_example"] is not None:
             path = Path(recorded["per_example"]).with_suffix(".json")
@@ -157,7 +157,6 @@ class Run:
         except OSError as error:
             console.print(
                 f"The evaluation is not recorded, because {self._workdir.path} cannot be written ({error.strerror}).",
-                markup=False,
             )
             return {"read_count": None, "per_example": None}
 

@@ -99,8 +99,8 @@ def _report(name: str, values: np.ndarray, said: Sequence[str], class_names: Seq
     undefined = np.flatnonzero(~np.isfinite(np.atleast_1d(values)).all(axis=tuple(range(1, values.ndim))))
     if len(undefined) and values.ndim == 1:
         classes = ", ".join(class_names[i] for i in undefined[:10])
-        console.print(f"{name} is undefined for {classes}{' …' * (len(undefined) > 10)}{reason}", markup=False)
+        console.print(f"{name} is undefined for {classes}{' …' * (len(undefined) > 10)}{reason}")
     elif len(undefined):
-        console.print(f"{name} is undefined on this split{reason}", markup=False)
+        console.print(f"{name} is undefined on this split{reason}")
     elif said:
-        console.print(f"{name}{reason}", markup=False)
+        console.print(f"{name}{reason}")

@@ -140,7 +140,7 @@ def connect(settings: Distributed) -> None:
             f"Cannot connect to the other processes of this run: {reason}\nGive {MANUAL_OPTIONS}.\n{RUN_ALONE_HINT}"
         ) from error
     console.quiet = not is_lead_process()
-    console.print(f"{jax.process_count()} processes, {jax.device_count()} devices", markup=False)
+    console.print(f"{jax.process_count()} processes, {jax.device_count()} devices")
 
 
 def _initialize(settings: Distributed) -> None:
@@ -174,7 +174,7 @@ def _initialize(settings: Distributed) -> None:
     try:
         with contextlib.suppress(TimeoutError):
             return connection.result(min(QUIET_SECONDS, settings.connect_timeout_seconds))
-        console.print(settings.waiting_message(), markup=False)
+        console.print(settings.waiting_message())
         connection.result(max(0, settings.connect_timeout_seconds - QUIET_SECONDS))
     except TimeoutError as error:
         _leave_without_jax(2)

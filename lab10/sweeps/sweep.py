@@ -113,7 +113,7 @@ def _run_workers(sweep: Sweep, study: SweepStudy, count: int) -> None:
                 if trial.number not in printed:
                     printed.add(trial.number)
                     killed = 0
-                    console.print(f"[{len(finished)}/{len(trials)}] {_describe(trial)}", markup=False)
+                    console.print(f"[{len(finished)}/{len(trials)}] {_describe(trial)}")
             if len(finished) == len(trials):
                 return
             for worker in [worker for worker in workers if worker.poll() not in (None, 0)]:
@@ -148,7 +148,7 @@ def _raise_unless_killed(worker: "subprocess.Popen[str]", log: Path) -> None:
     message = f"A worker ended with status {status}; its output is in {log}."
     if status in (1, 2):
         raise (UserError if status == 2 else RunError)(json.loads(answer)["error"] if answer else message)
-    console.print(f"{message} Its trials are run again once their heartbeats have timed out.", markup=False)
+    console.print(f"{message} Its trials are run again once their heartbeats have timed out.")
 
 
 def _describe(trial: FrozenTrial) -> str:

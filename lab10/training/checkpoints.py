@@ -173,7 +173,7 @@ class Checkpoints(SavedCheckpoints):
                 raise
             except UserError as error:
                 errors[step] = error
-                console.print(f"{error}\nTrying the previous checkpoint.", markup=False)
+                console.print(f"{error}\nTrying the previous checkpoint.")
                 continue
             run_on_lead(functools.partial(self._clean_up, list(errors)))
             return restored

@@ -97,7 +97,7 @@ def _report(directory: str, step: int, taken: ParamsByPath, left: Mapping[str, s
         few = len(left) <= 8
         named = ", ".join(f"{path} ({why})" for path, why in left.items()) if few else summarize_paths(left)
         lines.append(f"Initialized at random: {named}")
-    console.print("\n".join(lines), markup=False)
+    console.print("\n".join(lines))
 
 
 def _require_same_words(

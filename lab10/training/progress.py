@@ -64,7 +64,7 @@ class Progress:
             if split != "train":
                 self._cell.lines.append(Text(text))
         elif split != "train" or not console.is_terminal:
-            console.print(f"{text}{self._time_left(step)}", markup=False)
+            console.print(f"{text}{self._time_left(step)}")
 
     def _time_left(self, step: int) -> str:
         if console.is_terminal or step >= self._total or step <= self._start:

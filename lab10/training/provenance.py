@@ -26,7 +26,6 @@ def provenance_history(recorded: Any) -> list[dict[str, Any]]:
     changed = ", ".join(sorted(name for name in current if history[-1].get(name) != current[name]))
     console.print(
         f"Changed since this run was last trained: {changed}. Its results may differ in their bits from here on.",
-        markup=False,
     )
     return [*history, current]
 

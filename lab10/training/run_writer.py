@@ -94,7 +94,7 @@ class RunWriter:
             self._use_checkpoint(RestoredCheckpoint(0, {}, Metrics.empty(), {}, EarlyStopping()))
             return functions.init_state(starting_params(functions, start))
         self._use_checkpoint(restored)
-        console.print(f"Resuming from step {self.step} in {self.workdir.path}", markup=False)
+        console.print(f"Resuming from step {self.step} in {self.workdir.path}")
         return functions.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
 
     def _use_checkpoint(self, restored: RestoredCheckpoint) -> None:

@@ -10,7 +10,7 @@ from lab10.training.checkpoint_metadata import METADATA_FILE, SavedRunInfo, Unsu
 
 def print_ignored(error: UserError) -> None:
     """Prints that a damaged checkpoint is ignored."""
-    console.print(f"{error}\nThe choice of the best checkpoint ignores it.", markup=False)
+    console.print(f"{error}\nThe choice of the best checkpoint ignores it.")
 
 
 class SavedCheckpoints:

@@ -120,10 +120,9 @@ def write(examples: Examples, splits: dict[str, np.ndarray], destination: Destin
             if destination.require_free(content):
                 console.print(
                     f"{destination.name}/{VERSION} is already prepared with this content; it was not written again.",
-                    markup=False,
                 )
                 return destination.folder
-            console.print(f"Preparing {destination.name}/{VERSION} in {destination.folder}", markup=False)
+            console.print(f"Preparing {destination.name}/{VERSION} in {destination.folder}")
             partial = _new_folder(destination)
             try:
                 new = partial / destination.name
