@@ -25,7 +25,7 @@ def is_static_zero(value: Any) -> bool:
     return isinstance(value, int | float) and value == 0
 
 
-def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -> None:
+def require_at_least(minimum: int, config: Any, *names: str) -> None:
     """Checks that the named fields of a config are finite and at least `minimum`.
 
     A field may hold a number, a tuple of numbers, or None, which is always valid.
@@ -35,36 +35,45 @@ def require_at_least(minimum: int, config: Any, *names: str, prefix: str = "") -
     """
     for name in names:
         value = getattr(config, name)
-        numbers = () if value is None else value if isinstance(value, tuple) else (value,)
-        if any((isinstance(number, float) and not math.isfinite(number)) or number < minimum for number in numbers):
+        if any(
+            (isinstance(number, float) and not math.isfinite(number)) or number < minimum for number in _numbers(value)
+        ):
             finite = " and finite" if isinstance(value, float) else ""
-            raise UserError(f"{option(prefix + name)} is {value}; expected at least {minimum}{finite}.")
+            raise _out_of_range(config, name, f"expected at least {minimum}{finite}")
 
 
-def require_at_most(maximum: int, config: Any, *names: str, prefix: str = "") -> None:
-    """Checks that the named integer fields of a config, such as array sizes, are at most `maximum`.
+def require_at_most(maximum: int, config: Any, *names: str) -> None:
+    """Checks that the named integer fields of a config are at most `maximum`; otherwise like `require_at_least`."""
+    for name in names:
+        if any(number > maximum for number in _numbers(getattr(config, name))):
+            raise _out_of_range(config, name, f"expected at most {maximum}")
 
-    A field may hold a number, a tuple of numbers, or None, which is always valid.
+
+def require_between(minimum: int, maximum: int, config: Any, *names: str) -> None:
+    """Checks that the named integer fields of a config are in a range; otherwise like `require_at_least`."""
+    require_at_least(minimum, config, *names)
+    require_at_most(maximum, config, *names)
+
+
+def require_fraction(config: Any, *names: str, below_1: bool = True) -> None:
+    """Checks that the named fields of a config are at least 0 and below 1, or at most 1.
 
     Raises:
       UserError: a field is out of range; the message names its option.
     """
     for name in names:
         value = getattr(config, name)
-        if any(number > maximum for number in (value if isinstance(value, tuple) else (value or 0,))):
-            raise UserError(f"{option(prefix + name)} is {str(value)[:50]}; expected at most {maximum}.")
+        if not (0 <= value < 1 or (value == 1 and not below_1)):
+            raise _out_of_range(config, name, f"expected at least 0 and {'below' if below_1 else 'at most'} 1")
 
 
-def require_fraction(config: Any, *names: str, prefix: str = "") -> None:
-    """Checks that the named fields of a config are in [0, 1).
+def _numbers(value: Any) -> tuple[Any, ...]:
+    return () if value is None else value if isinstance(value, tuple) else (value,)
 
-    Raises:
-      UserError: a field is out of range; the message names its option.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if not 0 <= value < 1:
-            raise UserError(f"{option(prefix + name)} is {value}; expected at least 0 and below 1.")
+
+def _out_of_range(config: Any, name: str, expected: str) -> UserError:
+    prefix = getattr(config, "option_prefix", "")
+    return UserError(f"{option(prefix + name)} is {str(getattr(config, name))[:50]}; {expected}.")
 
 
 def option(path: str) -> str:

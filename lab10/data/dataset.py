@@ -105,6 +105,8 @@ class OpenDataset:
 class Dataset(abc.ABC):
     """A TFDS dataset by name. Subclasses convert examples to arrays."""
 
+    option_prefix: ClassVar[str] = "data."
+
     name: str
     """TFDS dataset, as `name` or `name/config`."""
     dir: str | None = field(None, affects_result=False)
@@ -131,8 +133,8 @@ class Dataset(abc.ABC):
     """Transform of each training batch on the device, for noise or augmentation."""
 
     def __post_init__(self):
-        require_fraction(self, "validation_fraction", prefix="data.")
-        require_at_least(0, self, "validation_seed", "shuffle_seed", prefix="data.")
+        require_fraction(self, "validation_fraction")
+        require_at_least(0, self, "validation_seed", "shuffle_seed")
         if self.validation_split is not None and self.validation_group is not None:
             raise UserError(
                 "--data.validation-group groups rows that are held out of the train split, and --data.validation-split "

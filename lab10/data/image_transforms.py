@@ -11,11 +11,10 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
-from lab10.config.fields import require_at_least, traced_field
+from lab10.config.fields import require_at_least, require_fraction, traced_field
 from lab10.data.dataset import Spec
 from lab10.data.images import ImageSpec
 from lab10.data.transforms import Batch, Transform
-from lab10.errors import UserError
 
 Images = Float[Array, "batch height width channels"]
 # Rows first, in pixels. An axis on which all displacements of an image are equal may have size 1.
@@ -45,8 +44,8 @@ class RandomShift(ImageTransform):
     """Probability that an image is shifted; a shift may also be drawn as 0."""
 
     def __post_init__(self):
-        require_at_least(0, self, "max_shift", prefix="data.transform.")
-        _require_probability(self, "shift_rate")
+        require_at_least(0, self, "max_shift")
+        require_fraction(self, "shift_rate", below_1=False)
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         displacements = self.displacements(key, *batch["inputs"].shape[:3])
@@ -76,9 +75,9 @@ class ElasticDeformation(RandomShift):
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(0, self, "deviation", prefix="data.transform.")
-        require_at_least(1, self, "smoothness", prefix="data.transform.")
-        _require_probability(self, "deformation_rate")
+        require_at_least(0, self, "deviation")
+        require_at_least(1, self, "smoothness")
+        require_fraction(self, "deformation_rate", below_1=False)
 
     def displacements(self, key: jax.Array, batch: int, height: int, width: int) -> Displacements:
         shift_key, noise_key, choice_key = jax.random.split(key, 3)
@@ -113,10 +112,3 @@ def _smoothing_matrix(size: int, smoothness: float | jax.Array) -> Float[Array, 
 
 def _is_chosen(key: jax.Array, rate: float | jax.Array, batch: int) -> jax.Array:
     return jax.random.bernoulli(key, rate, (batch, 1, 1, 1))
-
-
-def _require_probability(config: Transform, name: str) -> None:
-    value = getattr(config, name)
-    if not 0 <= value <= 1:
-        option = f"--data.transform.{name.replace('_', '-')}"
-        raise UserError(f"{option} is {value}; expected a probability between 0 and 1.")

@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from lab10.config.fields import require_at_least, require_at_most
+from lab10.config.fields import require_between
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
 from lab10.data.features import choose_feature, describe_type
@@ -77,8 +77,7 @@ class ImageDataset(Dataset):
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(1, self, "pixel_max", prefix="data.")
-        require_at_most(MAX_16_BITS, self, "pixel_max", prefix="data.")
+        require_between(1, MAX_16_BITS, self, "pixel_max")
 
     def open_dataset(self, workdir: Path | None = None) -> OpenDataset:
         source = self.source("train")

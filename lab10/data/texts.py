@@ -105,10 +105,10 @@ class TextDataset(Dataset):
     def __post_init__(self):
         super().__post_init__()
         counts = ("num_words", "max_length", "start_id", "unknown_id", "length_buckets", "max_ngram", "ngram_min_count")
-        require_at_least(1, self, *counts, prefix="data.")
-        require_at_most(MAX_ID, self, "num_words", "start_id", "unknown_id", "index_from", prefix="data.")
-        require_at_most(2**20, self, "max_length", "length_buckets", prefix="data.")
-        require_at_most(MAX_EXACT_NGRAM, self, "max_ngram", prefix="data.")
+        require_at_least(1, self, *counts)
+        require_at_most(MAX_ID, self, "num_words", "start_id", "unknown_id", "index_from")
+        require_at_most(2**20, self, "max_length", "length_buckets")
+        require_at_most(MAX_EXACT_NGRAM, self, "max_ngram")
         reserved = [value for value in (self.start_id, self.unknown_id) if value is not None]
         if self.index_from < max(reserved, default=0):
             raise UserError(

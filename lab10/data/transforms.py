@@ -24,6 +24,8 @@ Batch = dict[str, jax.Array]
 class Transform(abc.ABC):
     """A pure function of a batch and a key. `targets` stays clean unless the transform changes `targets` too."""
 
+    option_prefix: ClassVar[str] = "data.transform."
+
     # The `Spec.modality` that the transform accepts; None for any.
     modality: ClassVar[str | None] = None
 
@@ -79,7 +81,7 @@ class GaussianNoise(Transform):
     """Standard deviation of the noise, in units of the inputs (pixels are in [0, 1])."""
 
     def __post_init__(self):
-        require_at_least(0, self, "deviation", prefix="data.transform.")
+        require_at_least(0, self, "deviation")
 
     def __call__(self, batch: Batch, key: jax.Array) -> Batch:
         inputs = batch["inputs"]
@@ -120,8 +122,8 @@ class WordDropout(Transform):
     """Id of words outside the vocabulary. This id and lower ids are not words and never replaced."""
 
     def __post_init__(self):
-        require_fraction(self, "rate", prefix="data.transform.")
-        require_at_least(1, self, "replacement_id", prefix="data.transform.")
+        require_fraction(self, "rate")
+        require_at_least(1, self, "replacement_id")
 
     def require_fits(self, spec: "Spec") -> None:
         super().require_fits(spec)

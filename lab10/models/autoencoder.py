@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lab10.config.fields import require_at_least, require_at_most
+from lab10.config.fields import require_between
 from lab10.data.dataset import Spec
 from lab10.data.images import ImageSpec
 from lab10.models.model import MAX_WIDTH, Model, require_spec
@@ -110,8 +110,7 @@ class LinearAutoencoder(AutoencoderModel):
     """Two matrices without bias: z = E x, x' = D z. The minimal loss is that of PCA without centering."""
 
     def __post_init__(self):
-        require_at_least(1, self, "latent_dim", prefix="model.")
-        require_at_most(MAX_WIDTH, self, "latent_dim", prefix="model.")
+        require_between(1, MAX_WIDTH, self, "latent_dim")
 
     def build(self, spec: Spec) -> Autoencoder:
         images = require_spec(self, spec, ImageSpec)
@@ -136,8 +135,7 @@ class MLPAutoencoder(AutoencoderModel):
     """Activation after the last layer."""
 
     def __post_init__(self):
-        require_at_least(1, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
-        require_at_most(MAX_WIDTH, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
+        require_between(1, MAX_WIDTH, self, "latent_dim", "encoder_widths", "decoder_widths")
 
     def build(self, spec: Spec) -> Autoencoder:
         images = require_spec(self, spec, ImageSpec)

@@ -67,11 +67,11 @@ class BagOfNgrams(Model):
     """Fraction of the mean's features that are set to zero in training."""
 
     def __post_init__(self):
-        require_at_least(1, self, "max_ngram", "buckets", "embedding_dim", prefix="model.")
-        require_at_most(MAX_NGRAM, self, "max_ngram", prefix="model.")
-        require_at_most(MAX_NGRAM_BUCKETS, self, "buckets", prefix="model.")
-        require_at_most(MAX_WIDTH, self, "embedding_dim", prefix="model.")
-        require_fraction(self, "dropout", prefix="model.")
+        require_at_least(1, self, "max_ngram", "buckets", "embedding_dim")
+        require_at_most(MAX_NGRAM, self, "max_ngram")
+        require_at_most(MAX_NGRAM_BUCKETS, self, "buckets")
+        require_at_most(MAX_WIDTH, self, "embedding_dim")
+        require_fraction(self, "dropout")
 
     def build(self, spec: Spec) -> BagOfNgramsClassifier:
         return BagOfNgramsClassifier(self, num_logits(require_words(self, spec)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from lab10.config.fields import require_at_least, require_at_most, require_fraction, traced_field
+from lab10.config.fields import require_between, require_fraction, traced_field
 from lab10.data.dataset import Spec
 from lab10.data.tokenizer import PADDING_ID
 from lab10.models.dropout import Dropout
@@ -102,9 +102,8 @@ class LanguageModel(Model):
     """Implementation of the LSTM: fused, auto (fused, and one kernel on GPUs and TPUs) or reference (a plain scan)."""
 
     def __post_init__(self):
-        require_at_least(1, self, "embedding_dim", "hidden_size", "num_candidates", prefix="model.")
-        require_at_most(MAX_WIDTH, self, "embedding_dim", "hidden_size", "num_candidates", prefix="model.")
-        require_fraction(self, "input_dropout", "output_dropout", prefix="model.")
+        require_between(1, MAX_WIDTH, self, "embedding_dim", "hidden_size", "num_candidates")
+        require_fraction(self, "input_dropout", "output_dropout")
 
     def build(self, spec: Spec) -> LSTMLanguageModel:
         # As many rows as LSTMClassifier has, so that it can take the embedding.

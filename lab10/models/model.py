@@ -21,6 +21,8 @@ MAX_WIDTH = 2**20
 class Model(abc.ABC):
     """The config of a model. A new model is a new subclass, in a file in this folder."""
 
+    option_prefix: ClassVar[str] = "model."
+
     # The type of the module's outputs, which the task must accept. `logits` are [batch, classes], or [batch, 1] for two
     # classes; `pixels` are [batch, pixels]. Other types are those of the models that name them.
     output_type: ClassVar[str]

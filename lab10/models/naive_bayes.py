@@ -104,7 +104,7 @@ class NBSVM(Model):
     def __post_init__(self):
         if not 0 < self.smoothing < math.inf:
             raise UserError(f"--model.smoothing is {self.smoothing}; expected a finite value above 0.")
-        require_fraction(self, "dropout", prefix="model.")
+        require_fraction(self, "dropout")
 
     def build(self, spec: Spec) -> NaiveBayesClassifier:
         texts = require_ngrams(self, spec)

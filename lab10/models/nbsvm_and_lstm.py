@@ -85,8 +85,8 @@ class NBSVMAndLSTM(LSTM):
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(1, self, "num_words", "num_lstms", prefix="model.")
-        require_at_most(MAX_LSTMS, self, "num_lstms", prefix="model.")
+        require_at_least(1, self, "num_words", "num_lstms")
+        require_at_most(MAX_LSTMS, self, "num_lstms")
         self._nbsvm()  # checks the smoothing
 
     def build(self, spec: Spec) -> NBSVMAndLSTMClassifier:  # type: ignore[override]

@@ -9,7 +9,14 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from lab10.config.fields import is_static_zero, require_at_least, require_at_most, require_fraction, traced_field
+from lab10.config.fields import (
+    is_static_zero,
+    require_at_least,
+    require_at_most,
+    require_between,
+    require_fraction,
+    traced_field,
+)
 from lab10.data.dataset import Spec
 from lab10.data.texts import TextSpec
 from lab10.data.tokenizer import PADDING_ID
@@ -223,11 +230,11 @@ class LSTM(Model):
 
     def __post_init__(self):
         widths = ("embedding_dim", "ngram_dim", "hidden_size")
-        require_at_least(1, self, *widths, "max_ngram", "ngram_buckets", prefix="model.")
-        require_at_most(MAX_WIDTH, self, *widths, prefix="model.")
-        require_at_most(MAX_NGRAM, self, "max_ngram", prefix="model.")
-        require_at_most(MAX_NGRAM_BUCKETS, self, "ngram_buckets", prefix="model.")
-        require_fraction(self, "embedding_dropout", "input_dropout", "output_dropout", prefix="model.")
+        require_at_least(1, self, *widths, "max_ngram", "ngram_buckets")
+        require_at_most(MAX_WIDTH, self, *widths)
+        require_at_most(MAX_NGRAM, self, "max_ngram")
+        require_at_most(MAX_NGRAM_BUCKETS, self, "ngram_buckets")
+        require_fraction(self, "embedding_dropout", "input_dropout", "output_dropout")
 
     def build(self, spec: Spec) -> LSTMClassifier:
         texts = require_words(self, spec)
@@ -245,8 +252,7 @@ class BagOfWords(Model):
     """Widths of the hidden layers, ReLU; empty is logistic regression."""
 
     def __post_init__(self):
-        require_at_least(1, self, "widths", prefix="model.")
-        require_at_most(MAX_WIDTH, self, "widths", prefix="model.")
+        require_between(1, MAX_WIDTH, self, "widths")
 
     def build(self, spec: Spec) -> BagOfWordsClassifier:
         texts = require_words(self, spec)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from lab10.config.fields import require_at_least, require_at_most
+from lab10.config.fields import require_between
 from lab10.data.dataset import Spec
 from lab10.data.images import ImageSpec
 from lab10.models.autoencoder import MLP, Activation, AutoencoderModel
@@ -100,8 +100,7 @@ class VAE(AutoencoderModel):
     """Activation between layers."""
 
     def __post_init__(self):
-        require_at_least(1, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
-        require_at_most(MAX_WIDTH, self, "latent_dim", "encoder_widths", "decoder_widths", prefix="model.")
+        require_between(1, MAX_WIDTH, self, "latent_dim", "encoder_widths", "decoder_widths")
 
     def build(self, spec: Spec) -> VAEModule:
         images = require_spec(self, spec, ImageSpec)

@@ -5,7 +5,7 @@ To add an optimizer, subclass `Optimizer`.
 
 import abc
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,8 @@ from lab10.optim.schedules import Constant, Schedule
 class Optimizer(abc.ABC):
     """Base class of the optimizers: learning rate, schedule, clipping and weight decay around an update rule."""
 
+    option_prefix: ClassVar[str] = "optimizer."
+
     learning_rate: float = traced_field(1e-3)
     """Factor of each update, before the schedule is applied."""
     schedule: Schedule = Constant()
@@ -42,7 +44,7 @@ class Optimizer(abc.ABC):
     """Factors of the learning rate, as PATTERN=FACTOR, such as 'embedding/*=0.1'; 1 for all other parameters."""
 
     def __post_init__(self):
-        require_at_least(0, self, "learning_rate", "clip_norm", "weight_decay", prefix="optimizer.")
+        require_at_least(0, self, "learning_rate", "clip_norm", "weight_decay")
         if self.clip_norm == 0:
             raise UserError(
                 "--optimizer.clip-norm is 0, so nothing would be learned; expected a value above 0, or None."
@@ -112,8 +114,8 @@ class RMSprop(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        require_fraction(self, "decay", prefix="optimizer.")
-        require_at_least(0, self, "epsilon", prefix="optimizer.")
+        require_fraction(self, "decay")
+        require_at_least(0, self, "epsilon")
 
     def rule(self) -> optax.GradientTransformation:
         return optax.scale_by_rms(decay=self.decay, eps=self.epsilon, eps_in_sqrt=True)
@@ -136,8 +138,8 @@ class Adam(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        require_fraction(self, "b1", "b2", prefix="optimizer.")
-        require_at_least(0, self, "epsilon", prefix="optimizer.")
+        require_fraction(self, "b1", "b2")
+        require_at_least(0, self, "epsilon")
 
     def rule(self) -> optax.GradientTransformation:
         return _scale_by_adam(self.b1, self.b2, self.epsilon)
@@ -156,7 +158,7 @@ class Muon(Adam):
 
     def __post_init__(self):
         super().__post_init__()
-        require_fraction(self, "momentum", prefix="optimizer.")
+        require_fraction(self, "momentum")
 
     def rule(self) -> optax.GradientTransformation:
         def is_matrix(params: optax.Params) -> Any:
@@ -185,7 +187,7 @@ class SGD(Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        require_fraction(self, "momentum", prefix="optimizer.")
+        require_fraction(self, "momentum")
 
     def rule(self) -> optax.GradientTransformation:
         return optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()

@@ -5,6 +5,7 @@ To add a schedule, subclass `Schedule`.
 
 import abc
 import dataclasses
+from typing import ClassVar
 
 import optax
 
@@ -16,6 +17,8 @@ from lab10.errors import UserError
 class Schedule(abc.ABC):
     """Base class of the schedules: a linear warm-up, followed by the factor that a subclass defines."""
 
+    option_prefix: ClassVar[str] = "optimizer.schedule."
+
     warmup_steps: int = 0
     """Number of steps over which the learning rate rises linearly from 0."""
 
@@ -23,7 +26,7 @@ class Schedule(abc.ABC):
     depends_on_duration = True
 
     def __post_init__(self):
-        require_at_least(0, self, "warmup_steps", prefix="optimizer.schedule.")
+        require_at_least(0, self, "warmup_steps")
 
     def build(self, total_steps: int) -> optax.Schedule:
         """Builds the function from the step to the factor, float32.
@@ -58,30 +61,28 @@ class Constant(Schedule):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cosine(Schedule):
-    """Cosine decay from 1 to `end_factor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
+class Decay(Schedule):
+    """Base class of the schedules that decay from 1 to `end_factor` over the run."""
 
     end_factor: float = 0.0
     """Factor of the learning rate at the end of the run."""
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(0, self, "end_factor", prefix="optimizer.schedule.")
+        require_at_least(0, self, "end_factor")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cosine(Decay):
+    """Cosine decay from 1 to `end_factor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
 
     def after_warmup(self, steps: int) -> optax.Schedule:
         return optax.cosine_decay_schedule(1.0, steps, alpha=self.end_factor)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Linear(Schedule):
+class Linear(Decay):
     """Linear decay from 1 to `end_factor`."""
-
-    end_factor: float = 0.0
-    """Factor of the learning rate at the end of the run."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(0, self, "end_factor", prefix="optimizer.schedule.")
 
     def after_warmup(self, steps: int) -> optax.Schedule:
         return optax.linear_schedule(1.0, self.end_factor, steps)
@@ -100,7 +101,7 @@ class Exponential(Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(1, self, "transition_steps", prefix="optimizer.schedule.")
+        require_at_least(1, self, "transition_steps")
         if not 0 < self.decay_rate <= 1:
             raise UserError(
                 f"--optimizer.schedule.decay-rate is {self.decay_rate}; expected a value above 0 and at most 1."
@@ -123,7 +124,7 @@ class PiecewiseConstant(Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(0, self, "boundaries", "factor", prefix="optimizer.schedule.")
+        require_at_least(0, self, "boundaries", "factor")
 
     def after_warmup(self, steps: int) -> optax.Schedule:
         return optax.piecewise_constant_schedule(1.0, dict.fromkeys(self.boundaries, self.factor))

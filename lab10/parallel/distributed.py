@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import ClassVar
 
 import jax
 from jax.experimental import multihost_utils
@@ -34,6 +35,8 @@ RUN_ALONE_HINT = "To run this process alone, give it --distributed.detect False 
 class Distributed:
     """The processes of a run. The first three fields are required unless JAX detects the launcher."""
 
+    option_prefix: ClassVar[str] = "distributed."
+
     coordinator_address: str | None = None
     """Address of process 0 as host:port, with a port that is free on its host."""
     num_processes: int | None = None
@@ -52,8 +55,8 @@ class Distributed:
         if None in manual and manual != (None, None, None):
             raise UserError(f"{MANUAL_OPTIONS} belong together; give all three, or none under a launcher.")
         at_least_one = ("num_processes", "connect_timeout_seconds", "heartbeat_timeout_seconds")
-        require_at_least(1, self, *at_least_one, prefix="distributed.")
-        require_at_least(0, self, "process_id", prefix="distributed.")
+        require_at_least(1, self, *at_least_one)
+        require_at_least(0, self, "process_id")
         if self.coordinator_address is not None:
             host, _, port = self.coordinator_address.rpartition(":")
             if not host or not port.isdecimal() or not 0 < int(port) < 2**16:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -18,13 +19,15 @@ DATA = "data"
 class DeviceMesh:
     """The devices of a run, over all processes. The choice changes results only by rounding."""
 
+    option_prefix: ClassVar[str] = "mesh."
+
     data: int | None = field(None, affects_result=False)
     """Devices that each batch is sharded over, the same number in every process; None: all devices."""
     shard_optimizer: bool = field(False, affects_result=False)
     """Whether to shard the optimizer state over the devices (ZeRO stage 1, Rajbhandari et al. 2020)."""
 
     def __post_init__(self):
-        require_at_least(1, self, "data", prefix="mesh.")
+        require_at_least(1, self, "data")
 
     def build(self, devices: Sequence[jax.Device] | None = None) -> Mesh:
         """Builds the mesh; the devices of each process are adjacent.

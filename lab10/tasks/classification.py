@@ -25,7 +25,7 @@ class Classification(Task):
     """Norm of the adversarial perturbation of a text's word embeddings (Miyato et al. 2017); 0: none."""
 
     def __post_init__(self):
-        require_at_least(0, self, "adversarial_radius", prefix="task.")
+        require_at_least(0, self, "adversarial_radius")
 
     def logits(self, outputs: Any) -> Float[Array, "batch logits"]:
         """Extracts the logits used for the prediction; by default the outputs themselves."""

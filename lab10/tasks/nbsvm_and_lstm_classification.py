@@ -6,9 +6,8 @@ from typing import ClassVar
 import jax
 from jaxtyping import Array, Float
 
-from lab10.config.fields import traced_field
+from lab10.config.fields import require_fraction, traced_field
 from lab10.data.dataset import Batch
-from lab10.errors import UserError
 from lab10.models.nbsvm_and_lstm import NBSVMAndLSTMLogits
 from lab10.tasks.classification import Classification, cross_entropy, is_correct, probabilities
 from lab10.tasks.task import PerExample
@@ -39,8 +38,7 @@ class NBSVMAndLSTMClassification(Classification):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.lstm_weight <= 1:
-            raise UserError(f"--task.lstm-weight is {self.lstm_weight}; expected 0 to 1.")
+        require_fraction(self, "lstm_weight", below_1=False)
 
     def logits(self, outputs: NBSVMAndLSTMLogits) -> Float[Array, "batch logits"]:
         return (1 - self.lstm_weight) * outputs.nbsvm + self.lstm_weight * outputs.lstms.mean(axis=0)

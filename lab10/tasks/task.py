@@ -31,6 +31,8 @@ class Task(abc.ABC):
         loss, as in `lab10.training.adversarial`. 0 unless a task has such a field.
     """
 
+    option_prefix: ClassVar[str] = "task."
+
     metrics: ClassVar[dict[str, bool]]
     output_type: ClassVar[str]
     evaluation_metrics: ClassVar[tuple[str, ...]] = ()

@@ -77,5 +77,5 @@ def test_a_weight_at_an_end_leaves_one_classifier(weight, part):
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
 def test_a_weight_outside_of_0_to_1_is_refused(weight):
-    with pytest.raises(UserError, match=r"--task\.lstm-weight is .*; expected 0 to 1"):
+    with pytest.raises(UserError, match=r"--task\.lstm-weight is .*; expected at least 0 and at most 1"):
         NBSVMAndLSTMClassification(lstm_weight=weight)
