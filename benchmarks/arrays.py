@@ -20,7 +20,7 @@ SAMPLES: dict[bool, dict[str, Any]] = {
 
 def dataset_of(task: str, short: bool) -> Dataset:
     """The dataset of the experiment of that name, all of its train split to train on."""
-    experiment, _ = load_experiment(task)
+    experiment = load_experiment(task)
     data = experiment.data
     return dataclasses.replace(
         data, validation_fraction=0.0, **(SAMPLES[isinstance(data, TextDataset)] if short else {})

@@ -41,7 +41,7 @@ class Lab10Peer(Peer):
         self.implementation: Implementation = "auto"
 
     def first_step(self) -> None:
-        experiment, _ = load_experiment(self.task)
+        experiment = load_experiment(self.task)
         data = dataclasses.replace(experiment.data, shuffle_seed=self.seed)
         self.experiment: Experiment = dataclasses.replace(
             experiment, data=data, seed=self.seed, batch_size=BATCH_SIZE, evaluation_batch_size=BATCH_SIZE

@@ -30,7 +30,7 @@ def load_with_random_data(task: str, examples: int, length: int = 250) -> tuple[
       examples: how many.
       length: ids of each text.
     """
-    experiment, _ = load_experiment(task)
+    experiment = load_experiment(task)
     random = np.random.default_rng(0)
     if isinstance(experiment.model, LSTM):
         spec: Spec = TextSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))

@@ -44,3 +44,8 @@ class Interrupted(ReportedException):
     def __init__(self, message: str, signal_number: int):
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def first_line(error: BaseException, at_most: int = 300) -> str:
+    """Returns the first line of an error's message, at most `at_most` characters; without one, the error's type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:at_most]

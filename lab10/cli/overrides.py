@@ -67,9 +67,9 @@ def load_experiment_file(name: str) -> ExperimentFile:
     return ExperimentFile(experiment, path.stem, executed.classes)
 
 
-def load_experiment(name: str) -> tuple[Experiment, str]:
-    """Runs an experiment file like `load_experiment_file`, and returns the experiment and its name."""
-    return load_experiment_file(name)[:2]
+def load_experiment(name: str) -> Experiment:
+    """Runs an experiment file like `load_experiment_file`, and returns the experiment."""
+    return load_experiment_file(name).experiment
 
 
 def _experiment_names() -> list[str]:

@@ -117,13 +117,12 @@ class Experiment:
         metric = monitored_metric(self.monitor, self.metrics)
         return self.task.metrics[self.monitor] if metric is None else bool(metric.higher_is_better)
 
-    def steps_per_epoch(self, examples: int) -> int:
-        """Returns the number of steps in one pass over `examples` examples, including a partial last batch."""
-        return math.ceil(examples / self.batch_size)
-
     def total_steps(self, examples: int) -> int:
-        """Returns the number of steps of the whole run on a train split of `examples` examples."""
-        return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch(examples)
+        """Returns the number of steps of the whole run on a train split of `examples` examples.
+
+        The last batch of an epoch may be partial.
+        """
+        return self.steps if self.steps is not None else (self.epochs or 0) * math.ceil(examples / self.batch_size)
 
 
 def user_component_classes(*values: Any) -> frozenset[type]:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lab10.data.batching import NO_EXAMPLE, BatchIndices
 from lab10.data.dataset import Batch, HostBatch, Spec, Split
+from lab10.parallel.mesh import replicated
 
 # Limit on what one call of `load` sends of a streamed split, unless two batches are larger.
 MAX_STREAMED_BYTES = 2**26
@@ -78,7 +79,7 @@ class DeviceLoader:
 
     def __init__(self, split: Split, spec: Spec, mesh: Mesh, capacity: int, max_resident_bytes: int):
         self.split, self.capacity, self._spec, self._mesh = split, capacity, spec, mesh
-        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._replicated = replicated(mesh)
         self._rows = NamedSharding(mesh, PartitionSpec(None, *mesh.axis_names))
         self._bytes_per_example = sum(array.nbytes for array in split.batch(np.arange(min(1, len(split)))).values())
         # With several processes, no process should read the whole split for its rows of each batch.

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import Image
 
+from lab10.errors import first_line
+
 # Formats that TFDS's encoders write, and others that a dataset may store unchanged.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 # Pillow's mode for a number of channels, with 8 bits each.
@@ -35,7 +37,7 @@ def decode_image(stored: bytes, channels: int | None) -> UInt[np.ndarray, "heigh
             image: Image.Image = Image.open(io.BytesIO(stored), formats=FORMATS)
             image.load()
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"an image that Pillow cannot read ({str(error).splitlines()[0][:100]})") from error
+        raise ValueError(f"an image that Pillow cannot read ({first_line(error, 100)})") from error
     except Image.DecompressionBombError as error:
         raise ValueError("an image of too many pixels") from error
     if getattr(image, "is_animated", False) and image.format != "MPO":

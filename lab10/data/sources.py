@@ -20,7 +20,7 @@ from lab10.data.cache import cache_root
 from lab10.data.content_digest import content_sha256
 from lab10.data.prepared_folders import prepared_dataset_hint
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError
+from lab10.errors import UserError, first_line
 
 # Datasets that this project prepares without a network: each file in samples/ has the builder of the same name.
 SAMPLES = {module.name: f"{samples.__name__}.{module.name}" for module in pkgutil.iter_modules(samples.__path__)}
@@ -226,11 +226,6 @@ def _data_hint(name: str, root: Path) -> str:
         f"  python scripts/prepare_data.py {name} --data-dir {root}\n"
         f"The offline samples need neither: --data.name {' or '.join(SAMPLES)}."
     )
-
-
-def first_line(error: Exception) -> str:
-    """Returns the first line of an error's message, at most 300 characters; without a message, the error's type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def prepare_from_builder(builder: Any) -> None:

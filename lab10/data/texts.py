@@ -18,7 +18,7 @@ from lab10.data.labels import Labels, find_labels
 from lab10.data.ngram_vocabulary import NgramVocabulary, first_occurrences, ngram_ids, num_ngrams, text_ids_of
 from lab10.data.text_cache import TextCache, read_vocabulary
 from lab10.data.tfds_import import import_tfds
-from lab10.data.tokenizer import ids_of, pad
+from lab10.data.tokenizer import ids_of, pad, words_of
 from lab10.errors import UserError
 
 # Ids are int32, and the sum of a rank and --data.index-from must not overflow.
@@ -180,6 +180,10 @@ class TextDataset(Dataset):
             start_id=self.start_id,
             unknown_id=self.unknown_id,
         )
+
+    def words(self, ids: np.ndarray, vocabulary: Sequence[bytes]) -> list[str]:
+        """Converts ids, int32 [ids], to words, the inverse of `encode`."""
+        return words_of(ids, vocabulary, index_from=self.index_from, start_id=self.start_id, unknown_id=self.unknown_id)
 
     def pad(self, rows: list[np.ndarray], length: int) -> np.ndarray:
         """Pads and truncates rows of ids to an array, int32 [batch, length]."""

@@ -12,7 +12,7 @@ from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
 from lab10.data.ngram_vocabulary import num_ngrams
 from lab10.data.texts import TextDataset, TextSpec
-from lab10.data.tokenizer import ranks_normalizing_unknown, words_of
+from lab10.data.tokenizer import ranks_normalizing_unknown
 from lab10.errors import UserError
 from lab10.inspection.run import Run
 from lab10.tasks.classification import Classification, probabilities
@@ -123,10 +123,7 @@ class TextRun(Run):
 
     def words(self, ids: Int[np.ndarray, " ids"]) -> list[str]:
         """Converts ids to words; the two reserved ids give `⟨start⟩` and `⟨unknown⟩`."""
-        data = self._data
-        return words_of(
-            ids, self._vocabulary, index_from=data.index_from, start_id=data.start_id, unknown_id=data.unknown_id
-        )
+        return self._data.words(ids, self._vocabulary)
 
     def _probabilities(self, rows: list[np.ndarray]) -> np.ndarray:
         """Returns probabilities, float32 [rows, classes], for the ranks of the words of texts.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def log_count_ratios(
 class NBSVM(Model):
     """A linear classifier of exact n-grams, weighted by their log-count ratio (Wang and Manning 2012)."""
 
-    output_type: ClassVar[Literal["logits", "pixels"]] = "logits"
+    output_type: ClassVar[str] = "logits"
 
     smoothing: float = 1.0
     """Added to the count of every n-gram in every class, so that no ratio is infinite."""

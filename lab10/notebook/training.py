@@ -24,7 +24,7 @@ def experiment(name: str | os.PathLike[str]) -> Experiment:
     Raises:
       UserError: there is no such experiment.
     """
-    return load_experiment(os.fspath(name))[0]
+    return load_experiment(os.fspath(name))
 
 
 def train(experiment: Experiment | str, workdir: str | os.PathLike[str]) -> Run:
@@ -38,7 +38,7 @@ def train(experiment: Experiment | str, workdir: str | os.PathLike[str]) -> Run:
       workdir: folder of the run, created if it is missing.
 
     Returns:
-      A `TextRun` or an `AutoencoderRun`, with `params` and `config`.
+      The run, of the class for its model: a `TextRun`, an `AutoencoderRun` or a `VAERun`.
 
     Raises:
       UserError: the data is missing, or the workdir holds another run.
@@ -46,7 +46,7 @@ def train(experiment: Experiment | str, workdir: str | os.PathLike[str]) -> Run:
       Interrupted: the run was stopped, after it saved a checkpoint.
     """
     if isinstance(experiment, str):
-        experiment, _ = load_experiment(experiment)
+        experiment = load_experiment(experiment)
     if not isinstance(experiment, Experiment):
         raise UserError(
             f"Cannot train a value of type {type(experiment).__name__}; expected an Experiment, or the name of one, "

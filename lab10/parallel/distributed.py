@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 
 from lab10.cli.console import console
 from lab10.config.fields import require_at_least
-from lab10.errors import Diverged, Interrupted, UserError
+from lab10.errors import Diverged, Interrupted, UserError, first_line
 from lab10.parallel.multihost import is_lead_process
 
 MANUAL_OPTIONS = "--distributed.coordinator-address, --distributed.num-processes and --distributed.process-id"
@@ -138,7 +138,7 @@ def connect(settings: Distributed) -> None:
     try:
         _initialize(settings)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"Cannot connect to the other processes of this run: {reason}\nGive {MANUAL_OPTIONS}.\n{RUN_ALONE_HINT}"
         ) from error

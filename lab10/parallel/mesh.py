@@ -55,6 +55,11 @@ def local_mesh() -> Mesh:
     return Mesh(np.array(jax.local_devices()), (DATA,))
 
 
+def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
+    """Returns the sharding of arrays of which every device has a copy."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
 def largest_axis_sharding(mesh: Mesh | AbstractMesh, array: jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
     """Returns a sharding along the largest axis of an array that the number of devices divides.
 
@@ -62,6 +67,6 @@ def largest_axis_sharding(mesh: Mesh | AbstractMesh, array: jax.Array | jax.Shap
     """
     divisible = [axis for axis, size in enumerate(array.shape) if size >= mesh.size and size % mesh.size == 0]
     if not divisible:
-        return NamedSharding(mesh, PartitionSpec())
+        return replicated(mesh)
     sharded = max(divisible, key=array.shape.__getitem__)
     return NamedSharding(mesh, PartitionSpec(*[DATA if axis == sharded else None for axis in range(len(array.shape))]))

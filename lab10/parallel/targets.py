@@ -12,7 +12,7 @@ import jax
 from jax.experimental import topologies
 
 from lab10.config.registry import closest
-from lab10.errors import RunError, UserError
+from lab10.errors import RunError, UserError, first_line
 
 # Memory of a TPU chip in GiB, and the largest slice: https://cloud.google.com/tpu/docs/v5e, …/v5p and …/v6e. libtpu
 # aborts the process for a larger one.
@@ -123,7 +123,7 @@ def _gpu(name: str, spec: dict[str, Any], count: int) -> Target:
         )
     except (RuntimeError, NotImplementedError) as error:
         raise RunError(
-            f"JAX's CUDA plugin does not start ({_first_line(error)}). Its version must be that of jaxlib; "
+            f"JAX's CUDA plugin does not start ({first_line(error)}). Its version must be that of jaxlib; "
             "reinstall both: pip install -e '.[gpu-compiler]'."
         ) from error
     # Without the device, kernels cannot be timed to choose among them.
@@ -143,13 +143,9 @@ def _tpu(name: str, kind: str, layout: str) -> Target:
         topology = topologies.get_topology_desc(platform="tpu", topology_name=f"{kind}:{layout}", **bounds)
     except (RuntimeError, ValueError, NotImplementedError, AttributeError) as error:
         if "INVALID_ARGUMENT" in str(error):
-            raise UserError(f"There is no slice {kind}:{layout}: {_first_line(error)}") from error
-        raise RunError(f"libtpu does not start ({_first_line(error)}).") from error
+            raise UserError(f"There is no slice {kind}:{layout}: {first_line(error)}") from error
+        raise RunError(f"libtpu does not start ({first_line(error)}).") from error
     return Target(name, "tpu", topology.devices, TPU_GIB[kind] * 2**30, {})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _target_config(spec: dict[str, Any]) -> str:

@@ -81,7 +81,7 @@ def wilson(successes: int, trials: int) -> Estimate:
     return Estimate(successes / trials, float(interval.low), float(interval.high), "Wilson")
 
 
-def bootstrap_mean(values: Values, seed: int = 0) -> Estimate:
+def bootstrap_mean(values: Values) -> Estimate:
     """Returns a mean with its percentile bootstrap interval over examples (Efron 1979).
 
     Raises:
@@ -100,7 +100,7 @@ def bootstrap_mean(values: Values, seed: int = 0) -> Estimate:
         batch=max(1, _MAX_NUMBERS_PER_BATCH // len(values)),
         confidence_level=CONFIDENCE,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(0),
     ).confidence_interval
     return Estimate(mean, float(interval.low), float(interval.high), "bootstrap")
 

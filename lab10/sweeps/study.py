@@ -22,7 +22,7 @@ from lab10.config import user_code
 from lab10.config.experiment import Experiment, from_json
 from lab10.config.restore_user_code import restore_trusted
 from lab10.config.traced_fields import static_signature
-from lab10.errors import UserError
+from lab10.errors import UserError, first_line
 from lab10.sweeps.space import Value, grid, parse_space, to_arguments
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # a sweep prints its own lines
@@ -166,7 +166,7 @@ class SweepStudy:
                     load_if_exists=True,
                 )
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = first_line(error, 200)
             raise UserError(
                 f"--storage {sweep.storage} cannot be used ({reason}). Expected a database's URL, such as "
                 "sqlite:///sweep.db or postgresql+psycopg://user@host/name with its driver installed."

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from lab10.config.experiment import Experiment
-from lab10.errors import RunError
+from lab10.errors import RunError, first_line
 from lab10.parallel.hlo import HloProgram, parse
+from lab10.parallel.mesh import replicated
 from lab10.parallel.program_costs import ProgramCosts, program_costs
 from lab10.parallel.targets import Target
 from lab10.training.evaluation import eval_steps
@@ -76,9 +76,9 @@ def lower_programs(
     in_flight = StepsInFlight(experiment.steps_per_execution, functions.mesh.is_multi_process)
     loader = functions.device_loader(split, in_flight.tuner.capacity)
     batches = loader.abstract_batches(experiment.batch_size, split.padded_lengths[-1])
-    body, replicated = LoopBody(functions, num_members), NamedSharding(functions.mesh, PartitionSpec())
+    body, sharding = LoopBody(functions, num_members), replicated(functions.mesh)
     metrics = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated),
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(functools.partial(body.zero_metrics, batches.capacity)),
     )
     validation_batches = functions.device_loader(validation).abstract_batches(
@@ -87,7 +87,7 @@ def lower_programs(
     state = functions.abstract_state()
     if num_members is not None:
         state = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype, sharding=replicated), state
+            lambda leaf: jax.ShapeDtypeStruct((num_members, *leaf.shape), leaf.dtype, sharding=sharding), state
         )
     carry = (state, metrics)
     with jax.sharding.set_mesh(functions.mesh):  # Pallas reads the type of the devices from it
@@ -118,7 +118,7 @@ def _compile(lowered: jax.stages.Lowered, target: Target) -> CompiledProgram | D
         compiled = lowered.compile(compiler_options=target.compiler_options)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
-            raise RunError(f"XLA cannot compile this for {target.name}: {str(error).splitlines()[0]}") from error
+            raise RunError(f"XLA cannot compile this for {target.name}: {first_line(error)}") from error
         needed = re.search(r"HLO temporaries \(([\d.]+)([GT])\) exceeds available HBM \(([\d.]+)G", str(error))
         if needed:
             missing = float(needed[1]) * (1024 if needed[2] == "T" else 1) - float(needed[3])

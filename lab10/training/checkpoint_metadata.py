@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from lab10.errors import UserError
+from lab10.errors import UserError, first_line
 from lab10.tasks.metrics import Metrics
 from lab10.training.early_stopping import EarlyStopping
 
@@ -105,11 +105,6 @@ def digest(tree: Any) -> str:
 def digest_of_json(value: dict[str, Any]) -> str:
     """Computes the SHA-256 of a JSON object, serialized with sorted keys, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def first_line(error: Exception) -> str:
-    """Returns the first line of an error's message, or the name of its type."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _is_local(leaf: Any) -> bool:

@@ -4,6 +4,7 @@ A checkpoint is one folder, `checkpoints/STEP`, which a rename makes visible onl
 holds the parameters and the optimizer's state, and as its metadata everything else (`checkpoint_metadata`).
 """
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -11,6 +12,7 @@ import itertools
 import logging
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from lab10.cli.console import console
-from lab10.errors import UserError
+from lab10.errors import UserError, first_line
+from lab10.optim.parameter_paths import by_path
 from lab10.parallel.multihost import run_on_lead
 from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoint_metadata import (
@@ -26,7 +29,6 @@ from lab10.training.checkpoint_metadata import (
     SavedRunInfo,
     UnsupportedFormat,
     digest,
-    first_line,
     read_info,
 )
 from lab10.training.early_stopping import EarlyStopping
@@ -45,16 +47,12 @@ class RestoredCheckpoint:
     Attributes:
       step: number of steps taken.
       trees: pytrees of arrays by name.
-      pending_metrics: metrics of the steps since the last line of metrics.
-      validation: validation metrics at this step; empty if there was no evaluation.
-      early_stopping: the best evaluation so far.
+      info: the metadata of the checkpoint.
     """
 
     step: int
     trees: dict[str, Any]
-    pending_metrics: Metrics
-    validation: dict[str, float]
-    early_stopping: EarlyStopping
+    info: SavedRunInfo
 
 
 class Checkpoints(SavedCheckpoints):
@@ -150,7 +148,7 @@ class Checkpoints(SavedCheckpoints):
         for name, tree in trees.items():
             if digest(tree) != info.sha256.get(name):
                 raise UserError(f"{path} is damaged: its {name} differ from what was saved.")
-        return RestoredCheckpoint(step, trees, info.pending_metrics, info.validation, info.early_stopping)
+        return RestoredCheckpoint(step, trees, info)
 
     def restore_latest(self, abstract_trees: dict[str, Any], at_most: int | None = None) -> RestoredCheckpoint | None:
         """Restores the latest undamaged checkpoint, to resume from it; returns None if there are no checkpoints.
@@ -202,36 +200,34 @@ class Checkpoints(SavedCheckpoints):
         Raises:
           UserError: the metadata are damaged, or no such pytree was saved.
         """
-        path = self.directory.absolute() / str(step)
-        read_info(path)  # refuses other versions first
-        try:
-            tree = ocp.checkpointables_metadata(path).metadata[name]
-            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
-        except READ_ERRORS as error:
-            raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
+        read_info(self.directory.absolute() / str(step))  # refuses other versions first
+        with self._reading_metadata(step) as saved:
+            return jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), saved[name]
+            )
 
     def _check_shapes(self, step: int, abstract_trees: dict[str, Any]) -> None:
         """Compares shapes. Orbax would do so only while reading, and without naming the array."""
-        path = self.directory.absolute() / str(step)
-        try:
-            saved = {name: _shapes(tree) for name, tree in ocp.checkpointables_metadata(path).metadata.items()}
-        except READ_ERRORS as error:
-            raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
+        with self._reading_metadata(step) as saved:
+            saved_shapes = {name: _shapes(tree) for name, tree in saved.items()}
         for name, tree in abstract_trees.items():
             for leaf, shape in _shapes(tree).items():
-                saved_shape = saved.get(name, {}).get(leaf, shape)
+                saved_shape = saved_shapes.get(name, {}).get(leaf, shape)
                 if saved_shape != shape:
                     raise UserError(
-                        f"{path} cannot be read as a checkpoint of this model: "
+                        f"{self.directory.absolute() / str(step)} cannot be read as a checkpoint of this model: "
                         f"{name}/{leaf} has shape {saved_shape}; expected {shape}."
                     )
 
+    @contextlib.contextmanager
+    def _reading_metadata(self, step: int) -> Iterator[Any]:
+        """Yields Orbax's metadata of each pytree by name; reports errors while they are read and used."""
+        path = self.directory.absolute() / str(step)
+        try:
+            yield ocp.checkpointables_metadata(path).metadata
+        except READ_ERRORS as error:
+            raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
+
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays of a pytree, by path."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
-        for path, leaf in leaves
-        if hasattr(leaf, "shape")
-    }
+    return {path: tuple(leaf.shape) for path, leaf in by_path(tree).items() if hasattr(leaf, "shape")}

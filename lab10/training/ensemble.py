@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 from lab10.config.experiment import Experiment
 from lab10.config.traced_fields import static_signature, traced_fields_of
 from lab10.data.dataset import OpenDataset
+from lab10.parallel.mesh import replicated
 from lab10.tasks.metrics import Metrics
 from lab10.training.evaluation import Evaluation
 from lab10.training.example_summaries import ExampleSummaries
@@ -83,7 +83,7 @@ class Ensemble:
         if not ongoing:
             return states[0]
         stacked = stack([run.experiment for run in self._members], [states[i] for i in ongoing])
-        return jax.device_put(stacked, NamedSharding(functions.mesh, PartitionSpec()))
+        return jax.device_put(stacked, replicated(functions.mesh))
 
     def show_examples(self, examples: ExampleSummaries) -> None:
         """Shows these examples in TensorBoard after each evaluation of each run."""

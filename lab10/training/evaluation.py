@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.sharding import NamedSharding, PartitionSpec
 
 from lab10.data.batching import NO_EXAMPLE, BatchIndices, evaluation_batches
 from lab10.data.device_loader import DeviceBatches, DeviceLoader
 from lab10.metrics.compute import Value, compute_metrics, require_columns, scalars_of
 from lab10.metrics.split_metric import SplitMetric, require_monitored_class
+from lab10.parallel.mesh import replicated
 from lab10.training.state import Params
 from lab10.training.step import EVALUATION, StepFunctions, random_key
 
@@ -102,4 +102,4 @@ def eval_steps(functions: StepFunctions, params: Params, batches: DeviceBatches)
     blank = {name: jnp.zeros((batches.capacity, *leaf.shape), leaf.dtype) for name, leaf in shapes.items()}
     outputs = jax.lax.fori_loop(0, batches.num_batches, body, blank)
     # Replicated, so that every process has the values of every example.
-    return jax.lax.with_sharding_constraint(outputs, NamedSharding(functions.mesh, PartitionSpec()))
+    return jax.lax.with_sharding_constraint(outputs, replicated(functions.mesh))

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from lab10.data.dataset import HostBatch, OpenDataset, Split
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextDataset
-from lab10.data.tokenizer import is_token, words_of
+from lab10.data.tokenizer import is_token
 from lab10.models.autoencoder import AutoencoderModel
 from lab10.training.state import Params
 from lab10.training.step import StepFunctions
@@ -67,16 +67,8 @@ class ExampleSummaries:
         if not isinstance(data, TextDataset) or vocabulary is None:
             return [""] * self._count
         inputs = self._batch["inputs"].astype(np.int32)
-        texts = [
-            words_of(
-                row[is_token(row)],
-                vocabulary,
-                index_from=data.index_from,
-                start_id=data.start_id,
-                unknown_id=data.unknown_id,
-            )
-            for row in (inputs if inputs.ndim == 2 else inputs[..., 0])
-        ]
+        rows = inputs if inputs.ndim == 2 else inputs[..., 0]
+        texts = [data.words(row[is_token(row)], vocabulary) for row in rows]
         return [" ".join(words[:SHOWN_WORDS]) + " …" * (len(words) > SHOWN_WORDS) for words in texts]
 
     def _table(self, per_example: dict[str, np.ndarray]) -> str:

@@ -5,7 +5,6 @@ import datetime
 import math
 import time
 
-import jax
 import rich.progress
 from flax import linen as nn
 from rich.console import Group
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from lab10.cli.console import console
 from lab10.cli.script import format_metrics
+from lab10.optim.parameter_paths import by_path
 from lab10.training.state import Params, count_parameters
 
 # In a notebook: lines of validation metrics that remain under the bar, and seconds between two updates.
@@ -101,8 +101,8 @@ def print_layers(module: nn.Module, params: Params) -> None:
     """Prints the path, shape and size of each parameter, and the total, like `Model.summary` in Keras."""
     table = Table("parameter", "shape", "count", title=type(module).__name__, title_justify="left")
     table.columns[2].justify = "right"
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        table.add_row("/".join(str(entry.key) for entry in path), " × ".join(map(str, leaf.shape)), f"{leaf.size:,}")
+    for path, leaf in by_path(params).items():
+        table.add_row(path, " × ".join(map(str, leaf.shape)), f"{leaf.size:,}")
     table.add_section()
     table.add_row("total", "", f"{count_parameters(params):,}")
     console.print(table)

@@ -15,7 +15,8 @@ from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import Diverged, RunError, UserError
 from lab10.parallel.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
 from lab10.tasks.metrics import Metrics
-from lab10.training.checkpoints import Checkpoints, RestoredCheckpoint
+from lab10.training.checkpoint_metadata import SavedRunInfo
+from lab10.training.checkpoints import Checkpoints
 from lab10.training.early_stopping import EarlyStopping
 from lab10.training.evaluation import Evaluation
 from lab10.training.example_summaries import ExampleSummaries
@@ -90,17 +91,15 @@ class RunWriter:
           at_most: the latest step to restore, if not the last.
         """
         restored = self.checkpoints.restore_latest(functions.abstract_state().to_checkpoint(), at_most)
+        info = SavedRunInfo(Metrics.empty(), {}, {}, EarlyStopping()) if restored is None else restored.info
+        self.step = 0 if restored is None else restored.step
+        self._pending, self._validation = info.pending_metrics, info.validation
+        self._early_stopping = info.early_stopping
+        self.finished = self._early_stopping.should_stop(self.experiment.patience)
         if restored is None:
-            self._use_checkpoint(RestoredCheckpoint(0, {}, Metrics.empty(), {}, EarlyStopping()))
             return functions.init_state(starting_params(functions, start))
-        self._use_checkpoint(restored)
         console.print(f"Resuming from step {self.step} in {self.workdir.path}")
         return functions.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
-
-    def _use_checkpoint(self, restored: RestoredCheckpoint) -> None:
-        self.step, self._pending, self._validation = restored.step, restored.pending_metrics, restored.validation
-        self._early_stopping = restored.early_stopping
-        self.finished = self._early_stopping.should_stop(self.experiment.patience)
 
     def show_examples(self, examples: ExampleSummaries) -> None:
         """Shows these examples in TensorBoard after each evaluation."""

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import struct
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from lab10.data.dataset import Spec
-from lab10.parallel.mesh import largest_axis_sharding
+from lab10.parallel.mesh import largest_axis_sharding, replicated
 
 # Nested; the leaves are arrays, or their shapes.
 Params = dict[str, Any]
@@ -56,8 +56,7 @@ class TrainState(struct.PyTreeNode):
 
     def shardings(self, mesh: Mesh, shard_optimizer: bool) -> "TrainState":
         """The sharding of every array: replicated, except that the optimizer's state may be sharded."""
-        replicated = NamedSharding(mesh, PartitionSpec())
-        shardings = jax.tree.map(lambda _: replicated, self)
+        shardings = jax.tree.map(lambda _: replicated(mesh), self)
         if shard_optimizer:
             opt_state = jax.tree.map(lambda leaf: largest_axis_sharding(mesh, leaf), self.opt_state)
             shardings = shardings.replace(opt_state=opt_state)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.errors import InvalidRngError
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jax.tree_util import Partial
 
 from lab10.config.experiment import Experiment
@@ -19,7 +19,7 @@ from lab10.config.traced_fields import with_traced_fields
 from lab10.data.dataset import Batch, Spec, Split
 from lab10.data.device_loader import DeviceBatches, DeviceLoader
 from lab10.errors import UserError
-from lab10.parallel.mesh import local_mesh
+from lab10.parallel.mesh import local_mesh, replicated
 from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, with_adversarial_gradient
 from lab10.training.compatibility import require_compatible
@@ -104,10 +104,6 @@ class StepFunctions:
             return loss
         return with_adversarial_gradient(loss, module, batch["inputs"], task.adversarial_radius)
 
-    def grad(self, state: TrainState, batch: Batch) -> Callable[[Params], tuple[Params, Metrics]]:
-        """Returns the gradient of `loss`, as a function of the parameters, with the metrics of the batch."""
-        return jax.grad(self.loss(state, batch), has_aux=True)
-
     def apply_gradients(self, state: TrainState, grads: Params, metrics: Metrics) -> tuple[TrainState, Metrics]:
         """Updates the parameters once, and with them the step, the optimizer's state and the moving average.
 
@@ -167,7 +163,7 @@ class StepFunctions:
     def abstract_params(self) -> Params:
         """Shapes, dtypes and shardings of the parameters."""
         params = jax.eval_shape(functools.partial(init_params, self.module, self.spec, 0))
-        return _with_shardings(params, jax.tree.map(lambda _: self._replicated, params))
+        return _with_shardings(params, jax.tree.map(lambda _: replicated(self.mesh), params))
 
     def abstract_outputs(self) -> Any:
         """Shapes and dtypes of the module's outputs for a batch of one example, as in evaluation."""
@@ -201,10 +197,6 @@ class StepFunctions:
                 f"The model {type(self.experiment.model).__name__} draws from a random stream that it does not have "
                 f"here: {error}\nTraining has the streams dropout and sample; evaluation has sample, without dropout."
             ) from error
-
-    @property
-    def _replicated(self) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec())
 
     def _shardings(self, state: TrainState) -> TrainState:
         return state.shardings(self.mesh, self.experiment.mesh.shard_optimizer)
@@ -245,7 +237,7 @@ class LoopBody:
         shape = (capacity,) if self.num_members is None else (capacity, self.num_members)
         totals = {name: jnp.zeros(shape) for name in self.functions.experiment.task.metrics}
         metrics = Metrics(totals, jnp.zeros(shape), {name: jnp.zeros(shape) for name in DIAGNOSTICS})
-        return jax.lax.with_sharding_constraint(metrics, NamedSharding(self.functions.mesh, PartitionSpec()))
+        return jax.lax.with_sharding_constraint(metrics, replicated(self.functions.mesh))
 
 
 # Runs steps 0 to n - 1 in one call, `run_steps(0, n, body.with_batches(batches), carry)` with the carry `(state,
@@ -262,7 +254,7 @@ def random_key(seed: int | jax.Array, stream: int, step: jax.Array | np.ndarray 
 @functools.partial(jax.jit, static_argnums=0)
 def _init_params(functions: StepFunctions, seed: jax.Array) -> Params:
     params = init_params(functions.module, functions.spec, seed)
-    return jax.lax.with_sharding_constraint(params, NamedSharding(functions.mesh, PartitionSpec()))
+    return jax.lax.with_sharding_constraint(params, replicated(functions.mesh))
 
 
 def _with_shardings(tree: Any, shardings: Any) -> Any:

@@ -72,7 +72,7 @@ def compiled(cache_dir):
                 options += SMALLER.get(name, [])
             if devices.platform == "tpu" and (target != FULL_SIZE or name in SMALLER):
                 devices = dataclasses.replace(devices, compiler_options=devices.compiler_options | LOW_EFFORT)
-            experiment = apply_overrides(load_experiment(name)[0], name, options).experiment
+            experiment = apply_overrides(load_experiment(name), name, options).experiment
             programs[key] = experiment, compile_programs(experiment, devices, num_members)
         return programs[key]
 

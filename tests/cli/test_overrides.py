@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab10.cli.overrides import apply_overrides, load_experiment, parse_training_arguments
+from lab10.cli.overrides import apply_overrides, load_experiment, load_experiment_file, parse_training_arguments
 from lab10.data.transforms import NoTransform, WordDropout
 from lab10.errors import UserError
 from lab10.metrics.class_metrics import AUC, F1, ConfusionMatrix
@@ -218,12 +218,12 @@ def test_the_workdir_defaults_to_the_name_of_the_experiment(text_experiment):
 
 
 def test_an_experiment_is_found_by_name_or_by_path(tmp_path):
-    experiment, name = load_experiment("mnist_autoencoder_lab")
-    assert isinstance(experiment.model, MLPAutoencoder)
-    assert name == "mnist_autoencoder_lab"
+    file = load_experiment_file("mnist_autoencoder_lab")
+    assert isinstance(file.experiment.model, MLPAutoencoder)
+    assert file.name == "mnist_autoencoder_lab"
     path = tmp_path / "mine.py"
-    path.write_text("from lab10.cli.overrides import load_experiment\nexperiment = load_experiment('mnist_pca')[0]\n")
-    assert load_experiment(str(path)) == (load_experiment("mnist_pca")[0], "mine")
+    path.write_text("from lab10.cli.overrides import load_experiment\nexperiment = load_experiment('mnist_pca')\n")
+    assert load_experiment_file(str(path))[:2] == (load_experiment("mnist_pca"), "mine")
     path.write_text("experiment = 3\n")
     with pytest.raises(UserError, match="defines no experiment"):
         load_experiment(str(path))

@@ -32,7 +32,7 @@ class Tied(LinearAutoencoder):
     def doubled(self):
         return 2 * self.gain
 
-experiment = dataclasses.replace(load_experiment("mnist_pca")[0], model=Tied(gain=2.0))
+experiment = dataclasses.replace(load_experiment("mnist_pca"), model=Tied(gain=2.0))
 '''
 
 
@@ -265,7 +265,7 @@ from lab10.data.transforms import NoTransform
 class Nothing(NoTransform):
     pass
 
-experiment = load_experiment("mnist_pca")[0]
+experiment = load_experiment("mnist_pca")
 """
     (nothing,) = page(transform, "other/page.py").user_classes
     experiment = page().experiment

@@ -33,7 +33,7 @@ def configs():
     """All experiments, and a spec of each type, as JSON."""
     specs = (ImageSpec(height=3, width=4, largest=255), TextSpec(num_ids=40, class_names=("neg", "pos")))
     return [
-        *((Experiment, to_json(load_experiment(page)[0], Experiment)) for page in EXPERIMENT_NAMES),
+        *((Experiment, to_json(load_experiment(page), Experiment)) for page in EXPERIMENT_NAMES),
         *((Spec, to_json(spec, Spec)) for spec in specs),
     ]
 

@@ -16,7 +16,7 @@ TRIALS = {"random": 4, "tpe": 12, "qmc": 4}  # TPE's first ten are random
 @pytest.fixture
 def sweep_of(tmp_path):
     """Makes a sweep in a new folder, or in the given one."""
-    default, name = load_experiment("mnist_pca")
+    default, name = load_experiment("mnist_pca"), "mnist_pca"
     folders = itertools.count()
 
     def make(sampler, seed, folder=None):

@@ -72,7 +72,7 @@ def test_a_grid_of_a_range_is_refused():
 
 @pytest.fixture
 def sweep(tmp_path):
-    default, name = load_experiment("mnist_autoencoder")
+    default, name = load_experiment("mnist_autoencoder"), "mnist_autoencoder"
     return Sweep(
         experiment=name,
         default=to_json(default, Experiment),
@@ -99,11 +99,11 @@ def test_a_trial_has_one_experiment_per_seed_with_its_values(sweep):
         assert experiment.model.encoder_widths == (32, 8)
         assert experiment.epochs == 2
     changed = {"--optimizer.learning-rate", "--model.encoder-widths", "--epochs"}
-    assert set(differing_fields(load_experiment("mnist_autoencoder")[0], experiments[0])) == changed
+    assert set(differing_fields(load_experiment("mnist_autoencoder"), experiments[0])) == changed
 
 
 def test_booleans_are_choices(sweep):
-    default, name = load_experiment("imdb_lstm")
+    default, name = load_experiment("imdb_lstm"), "imdb_lstm"
     default = to_json(default, Experiment)
     vary = ["model.bidirectional=True,false"]
     sweep = dataclasses.replace(sweep, experiment=name, default=default, overrides=[], vary=vary)

@@ -22,7 +22,7 @@ class Small(LinearAutoencoder):
 class Smaller(LinearAutoencoder):
     latent_dim: int = 1
 
-experiment = dataclasses.replace(load_experiment("mnist_pca")[0], model=Small(), epochs=None, steps=20)
+experiment = dataclasses.replace(load_experiment("mnist_pca"), model=Small(), epochs=None, steps=20)
 '''
 OPTIONS = ("--data.name", "mnist_sample", "--vary", "optimizer.learning-rate=1e-3,1e-2")
 

@@ -72,7 +72,7 @@ def train(monkeypatch, study, tmp_path):
 
     The best loss of the run with index `p` in the n-th program is `10 n + p`; it is told `values[n]` on its way.
     """
-    default, name = load_experiment("mnist_pca")
+    default, name = load_experiment("mnist_pca"), "mnist_pca"
     of_sweep = (name, to_json(default, Experiment), [], [], [0, 1], "grid", 0, "none", None, None, 60)
     sweep = Sweep(*of_sweep, str(tmp_path), "sqlite://", name)
 

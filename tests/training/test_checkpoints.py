@@ -54,8 +54,9 @@ def test_restoring_is_bit_exact(tmp_path):
     restored = checkpoints.restore_latest(abstract(trees()))
     assert restored.step == 5
     assert_same_bits(restored.trees, trees())
-    assert (restored.pending_metrics.totals, restored.pending_metrics.count) == (pending.totals, pending.count)
-    assert restored.validation == {"loss": 1 / 3}
+    found = restored.info.pending_metrics
+    assert (found.totals, found.count) == (pending.totals, pending.count)
+    assert restored.info.validation == {"loss": 1 / 3}
 
 
 def test_saving_does_not_change_its_arguments(tmp_path):

@@ -44,12 +44,13 @@ class InParts(TrainStep):
 
     def __call__(self, functions, state, batch):
         parts = {name: rows.reshape(self.parts, -1, *rows.shape[1:]) for name, rows in batch.items()}
-        mean_grads, metrics = jax.lax.map(lambda part: functions.grad(state, part)(state.params), parts)
+        grad = lambda part: jax.grad(functions.loss(state, part), has_aux=True)(state.params)
+        mean_grads, metrics = jax.lax.map(grad, parts)
         weights = metrics.count / jnp.sum(metrics.count)
         grads = jax.tree.map(lambda leaf: jnp.tensordot(weights, leaf, 1), mean_grads)
         return functions.apply_gradients(state, grads, jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), metrics))
 
-experiment = load_experiment("mnist_pca")[0]
+experiment = load_experiment("mnist_pca")
 '''
 
 
@@ -110,7 +111,8 @@ def test_sam_takes_the_gradient_uphill(own, experiment, image_spec):
     experiment = dataclasses.replace(experiment, optimizer=SGD(learning_rate=rate))
     functions = StepFunctions(experiment, image_spec, 4)
     params = functions.init_params()
-    grad = jax.jit(lambda params: functions.grad(functions.init_state(params), batch)(params)[0])
+    state = functions.init_state(params)
+    grad = jax.jit(lambda params: jax.grad(functions.loss(state, batch), has_aux=True)(params)[0])
     ascent = grad(params)
     norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(ascent)))
     uphill = grad(jax.tree.map(lambda param, slope: param + 0.5 * slope / norm, params, ascent))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.problems import Invalid
@@ -38,8 +39,6 @@ def decode(path: Path, options: PrepareOptions) -> DecodedImage:
     Raises:
       Invalid: the file is damaged, or its pixels cannot be kept as they are.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     Image.init()  # Pillow knows TIFF and WebP only then
     try:
         with warnings.catch_warnings():
@@ -120,8 +119,6 @@ def _without_alpha(image: Any, options: PrepareOptions, changes: tuple[str, ...]
     Raises:
       Invalid: pixels are transparent, and no background is given.
     """
-    from PIL import Image, ImageColor
-
     gray = image.mode in ("LA", "La", "L", "1")
     image = image.convert("RGBA")
     if image.getextrema()[3][0] == 255:
@@ -137,8 +134,6 @@ def _without_alpha(image: Any, options: PrepareOptions, changes: tuple[str, ...]
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Returns an image of height and width `size`, with the same type; bilinear, with antialiasing."""
-    from PIL import Image
-
     height, width = size
     if pixels.shape[:2] == size:
         return pixels

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lab10.data.tfds_import import import_tfds
 from lab10.data.user_files.class_names import classes_of, group_text, label_text
@@ -206,8 +207,6 @@ class ImageSurvey:
 
 def png(pixels: np.ndarray) -> io.BytesIO:
     """Returns an image as a PNG file: TFDS would need TensorFlow to encode arrays."""
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     file.seek(0)

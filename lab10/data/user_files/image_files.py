@@ -38,7 +38,7 @@ def find_images(sources: list[SourceFile]) -> tuple[list[ImageFile], tuple[str, 
     others: list[str] = []
     notes: list[str] = []
     for source in sources:
-        found = list(_files(source.path, source.path, frozenset()))
+        found = list(_files(source.path))
         other = [file for file in found if file.suffix.lower() not in SUFFIXES]
         relative = [file.relative_to(source.path) for file in found if file.suffix.lower() in SUFFIXES]
         others += [str(file.relative_to(source.path)) for file in other]
@@ -59,7 +59,7 @@ def find_images(sources: list[SourceFile]) -> tuple[list[ImageFile], tuple[str, 
     return images, tuple(notes)
 
 
-def _files(folder: Path, root: Path, ancestors: frozenset[str]) -> Iterator[Path]:
+def _files(folder: Path, ancestors: frozenset[str] = frozenset()) -> Iterator[Path]:
     """Yields all files below a folder, sorted by name; hidden ones and the system's are ignored."""
     real = os.path.realpath(folder)
     if real in ancestors:  # a link to a folder above it
@@ -74,7 +74,7 @@ def _files(folder: Path, root: Path, ancestors: frozenset[str]) -> Iterator[Path
         if not is_unicode(entry.name):
             raise UserError(f"{os.fsencode(entry.name)!r} in {folder} is not a valid UTF-8 name; rename it.")
         if entry.is_dir():
-            yield from _files(entry, root, ancestors | {real})
+            yield from _files(entry, ancestors | {real})
         else:
             yield entry
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.rows import Row, require_columns
-from lab10.errors import UserError
+from lab10.errors import UserError, first_line
 
 _TYPES = ("string", "large_string", "string_view", "integer", "floating", "boolean", "null")
 
@@ -45,7 +45,7 @@ def read_parquet(path: Path, columns: Sequence[str], options: PrepareOptions) ->
                     tuple(_named(item, names[column]) for item, column in zip(items, columns, strict=True)),
                 )
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0][:200]}") from error
+        raise UserError(f"{path} is not a readable Parquet file: {first_line(error, 200)}") from error
 
 
 def _refuse_images(path: Path, schema: Any, options: PrepareOptions) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import ImageColor
 
 from lab10.config.paths import path_of
 from lab10.data.user_files.array_examples import read_arrays
@@ -100,8 +101,6 @@ def _require_options(files: Sequence[SourceFile], options: PrepareOptions) -> No
     if options.resize is not None and not all(1 <= side <= 4096 for side in options.resize):
         raise UserError(f"--resize is {options.resize}; expected a height and a width from 1 to 4096.")
     if options.background is not None:
-        from PIL import ImageColor
-
         try:
             ImageColor.getrgb(options.background)
         except ValueError as error:
