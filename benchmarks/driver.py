@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.arrays import write_arrays
 from benchmarks.growth import measure
-from benchmarks.limits import MatmulRate, operations_per_step, shares_of_limit
+from benchmarks.limits import MatmulBenchmark, operations_per_step, shares_of_limit
 from benchmarks.pairs import mean_and_error, ratio_of, spread_of, throughput
 from benchmarks.processes import LAB10, ROOT, Worker, seconds_to_line
 from benchmarks.worker import BATCH_SIZE
@@ -68,12 +68,12 @@ def run(settings: Settings) -> dict[str, Any]:
         paths = {task: path for task, (path, _) in prepared.items()}
         learned: dict[str, Learned] = {}
         if "speed" in settings.parts:
-            rate, result["speed"] = MatmulRate(), []
+            rate, result["speed"] = MatmulBenchmark(), []
             for task in settings.tasks:
                 rows, learned[task] = speed(task, settings.peers, paths[task], settings.pairs, rate)
                 result["speed"] += rows
             inputs = {task: arrays["train_inputs"] for task, (_, arrays) in prepared.items()}
-            result["limit"] = limit(result["speed"], inputs, rate)
+            result["limit"] = matmul_utilization(result["speed"], inputs, rate)
         del prepared
         if "learning" in settings.parts:
             result["learning"] = [
@@ -94,7 +94,7 @@ def variants(task: str) -> dict[str | None, int | None]:
 
 
 def speed(
-    task: str, peers: Sequence[str], arrays: Path, pairs: int, rate: MatmulRate
+    task: str, peers: Sequence[str], arrays: Path, pairs: int, rate: MatmulBenchmark
 ) -> tuple[list[dict[str, Any]], Learned]:
     """Epochs and evaluations of lab10 in each variant and of all peers, in turns; the first turn warms up.
 
@@ -129,7 +129,7 @@ def speed(
 
 
 def in_turns(
-    workers: dict[Name, Worker], commands: Sequence[str], pairs: int, rate: MatmulRate | None = None
+    workers: dict[Name, Worker], commands: Sequence[str], pairs: int, rate: MatmulBenchmark | None = None
 ) -> list[dict[Name, list[dict[str, Any]]]]:
     """Asks each worker in turn for one command and then the next, once to warm up and then `pairs` times.
 
@@ -159,7 +159,9 @@ def compared(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[s
     }
 
 
-def limit(rows: list[dict[str, Any]], train_inputs: dict[str, np.ndarray], rate: MatmulRate) -> dict[str, Any]:
+def matmul_utilization(
+    rows: list[dict[str, Any]], train_inputs: dict[str, np.ndarray], rate: MatmulBenchmark
+) -> dict[str, Any]:
     """The rate of a matrix product, and for each task and variant how much of its best lab10's quickest row reaches."""
     measured = rate.summary()
     quickest: dict[tuple[str, str | None], float] = {}

@@ -48,7 +48,7 @@ def operations_per_step(task: str, train_inputs: np.ndarray) -> dict[str, float]
     return {"real": operations, "padded": operations}
 
 
-class MatmulRate:
+class MatmulBenchmark:
     """Operations a second of a float32 matrix product, measured now and then while a benchmark runs."""
 
     def __init__(self, size: int = PRODUCT_SIZE):

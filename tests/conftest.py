@@ -241,7 +241,7 @@ def split_of() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def random_texts() -> Callable[..., Any]:
+def random_token_split() -> Callable[..., Any]:
     """Makes a split of random texts of different lengths, with ids below 40 and even row ids."""
     from lab10.data.dataset import Split
     from lab10.data.tokenizer import pad

@@ -17,7 +17,7 @@ from lab10.config.experiment import BASE_CLASSES, Experiment, user_component_cla
 from lab10.config.fields import option
 from lab10.config.paths import path_of
 from lab10.config.registry import closest, components_of, find_component
-from lab10.config.user_modules import run_file
+from lab10.config.user_modules import import_file
 from lab10.errors import UserError
 from lab10.metrics.split_metric import SplitMetric, find_split_metric
 from lab10.parallel.distributed import Distributed
@@ -60,7 +60,7 @@ def load_experiment_file(name: str) -> ExperimentFile:
         source = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
-    executed = run_file(path, source)
+    executed = import_file(path, source)
     experiment = getattr(executed.module, "experiment", None)
     if not isinstance(experiment, Experiment):
         raise UserError(f"{path} defines no experiment; expected `experiment = Experiment(…)`.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from lab10.config.equivalent_sources import docstring_first_line
 from lab10.config.user_code import HOW_TO_MOVE, USER_CODE_FOLDER, UserCode, digest_of_module, session_classes
 from lab10.config.user_code_copies import read_copy
-from lab10.config.user_modules import already_run, components_in, run_file
+from lab10.config.user_modules import already_run, components_in, import_file
 from lab10.errors import UserError
 
 
@@ -52,7 +52,7 @@ def _is_known(own: UserCode) -> bool:
 def _classes(workdir: Path, own: UserCode) -> list[type]:
     if own.file is not None:
         path = workdir / USER_CODE_FOLDER / own.file
-        found = (already_run(own.sha256) or run_file(path, read_copy(workdir, own))).classes
+        found = (already_run(own.sha256) or import_file(path, read_copy(workdir, own))).classes
     elif own.module is not None:
         found = tuple(_import(workdir, own))
     else:

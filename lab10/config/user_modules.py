@@ -56,7 +56,7 @@ def sha256_of(content: bytes) -> str:
 
 
 def module_that_defines(cls: type) -> UserModule | None:
-    """Returns the file that `run_file` has run and that defines a class; else None."""
+    """Returns the file that `import_file` has run and that defines a class; else None."""
     return _run.get(cls.__module__)
 
 
@@ -65,7 +65,7 @@ def already_run(sha256: str) -> UserModule | None:
     return next((own for own in _run.values() if own.sha256 == sha256), None)
 
 
-def run_file(path: Path, source: bytes) -> UserModule:
+def import_file(path: Path, source: bytes) -> UserModule:
     """Runs a Python file, or returns its module if it defines components and its content was already run.
 
     Raises:

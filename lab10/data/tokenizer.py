@@ -50,14 +50,14 @@ def ranks_normalizing_unknown(
     Args:
       text: the text.
       ranks_by_word: the vocabulary.
-      is_known: whether the model knows the word of a rank; not called with 0, the rank outside the vocabulary.
+      is_known: whether the model knows the word of a rank; false for 0, the rank of words outside the vocabulary.
     """
     ranks: list[int] = []
     for word in split_words(text):
         found = [ranks_by_word.get(word, 0)]
-        if not (found[0] and is_known(found[0])):
+        if not is_known(found[0]):
             others = [ranks_by_word.get(other, 0) for other in normalize(word)]
-            if any(rank and is_known(rank) for rank in others):
+            if any(map(is_known, others)):
                 found = others
         ranks += found
     return np.array(ranks, np.int32)

@@ -105,14 +105,14 @@ class TextRun(Run):
         }
 
     def _is_known(self, rank: int) -> bool:
-        """Returns whether the word with a rank in the vocabulary has an id."""
-        return self._data.num_words is None or rank + self._data.index_from < self._data.num_words
+        """Returns whether the word of a rank has an id. Rank 0 is that of all words outside the vocabulary."""
+        return rank > 0 and (self._data.num_words is None or rank + self._data.index_from < self._data.num_words)
 
     def _known_words(self, ranks: np.ndarray) -> float:
         """Returns the share of known words among the words of a text that the model reads."""
         row = self._data.encode(ranks)
         if self._data.unknown_id is None:  # only known words have ids
-            return float(np.mean([rank > 0 and self._is_known(rank) for rank in ranks.tolist()])) if len(ranks) else 0.0
+            return float(np.mean([self._is_known(rank) for rank in ranks.tolist()])) if len(ranks) else 0.0
         read = self._data.pad([row], min(len(row), self._data.max_length or len(row)))[0]
         words = read[read != self._data.start_id]
         return float(np.mean(words != self._data.unknown_id)) if len(words) else 0.0

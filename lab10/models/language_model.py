@@ -18,7 +18,7 @@ from lab10.models.sampled_softmax import cross_entropy, sampled_cross_entropy
 from lab10.models.text_classifiers import keras_uniform, require_words
 
 
-class NextWords(NamedTuple):
+class NextWordLosses(NamedTuple):
     """How well a language model predicts the words of a batch of texts.
 
     Attributes:
@@ -47,7 +47,7 @@ class LSTMLanguageModel(nn.Module):
     config: "LanguageModel"
 
     @nn.compact
-    def __call__(self, tokens: Int[Array, "batch time"]) -> NextWords:
+    def __call__(self, tokens: Int[Array, "batch time"]) -> NextWordLosses:
         """Predicts each id of rows from those before it; `PADDING_ID` is no token.
 
         A bidirectional model also predicts each id from those after it, so it has twice the predictions.
@@ -64,14 +64,14 @@ class LSTMLanguageModel(nn.Module):
             directions = [("", ids, states), ("_backward", ids[::-1], backward_states[::-1])]
         else:
             directions = [("", ids, forward(features, ids != PADDING_ID)[1])]
-        predictions: list[NextWords] = []
+        predictions: list[NextWordLosses] = []
         for suffix, read, states in directions:
             states = Dropout(config.output_dropout, broadcast=(0,))(states)
             projected = nn.Dense(config.embedding_dim, dtype=dtype, name=f"projection{suffix}")(states[:-1])
             mask = (read[:-1] != PADDING_ID) & (read[1:] != PADDING_ID)
             nats = self._cross_entropy(projected, read[1:], embedding.embedding, bias)
-            predictions.append(NextWords(jnp.where(mask, nats, 0).T, mask.T))
-        return NextWords(*(jnp.concatenate(parts, axis=1) for parts in zip(*predictions, strict=True)))
+            predictions.append(NextWordLosses(jnp.where(mask, nats, 0).T, mask.T))
+        return NextWordLosses(*(jnp.concatenate(parts, axis=1) for parts in zip(*predictions, strict=True)))
 
     def _cross_entropy(self, states: jax.Array, targets: jax.Array, table: jax.Array, bias: jax.Array) -> jax.Array:
         num_candidates = self.config.num_candidates
@@ -84,7 +84,7 @@ class LSTMLanguageModel(nn.Module):
 class LanguageModel(Model):
     """An LSTM that predicts each next word of a text."""
 
-    output_type: ClassVar[str] = "NextWords"
+    output_type: ClassVar[str] = "NextWordLosses"
 
     embedding_dim: int = 256
     """Size of the word embeddings, which are also the weights of the output."""

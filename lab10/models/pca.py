@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Float
@@ -69,8 +69,11 @@ def fit_pca(
 
     Raises:
       ValueError: the chunks have no rows.
+      TypeError: the chunks are an iterator, such as a generator, which can be iterated only once.
       TooExpensive: the time limit, or `MAX_BYTES`, would be exceeded.
     """
+    if isinstance(chunks, Iterator):
+        raise TypeError("fit_pca may iterate over the chunks several times; expected a list or another iterable object")
     check_time = _time_limit(max_seconds)
     chunks_of_pass = iter(chunks)
     first = next(chunks_of_pass, None)

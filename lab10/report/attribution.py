@@ -41,7 +41,7 @@ class Attribution(struct.PyTreeNode):
     baseline_margin: Float[Array, " batch"]
 
     @property
-    def completeness_gap(self) -> Float[Array, " batch"]:
+    def relative_completeness_gap(self) -> Float[Array, " batch"]:
         """The error of completeness, relative to the difference of the margins if above 1 (see `TOLERANCE`)."""
         explained = self.margin - self.baseline_margin
         return (self.influence.sum(axis=-1) - explained) / jnp.maximum(1, jnp.abs(explained))
@@ -63,7 +63,7 @@ def explain(
     """Returns `integrated_gradients` with the fewest `PANELS` for which completeness holds within `TOLERANCE`."""
     for panels in PANELS:
         found = integrated_gradients(module, params, tokens, towards, against, panels, task)
-        if jnp.all(jnp.abs(found.completeness_gap) <= TOLERANCE):
+        if jnp.all(jnp.abs(found.relative_completeness_gap) <= TOLERANCE):
             break
     return found
 

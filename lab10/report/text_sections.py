@@ -64,6 +64,6 @@ def text_section(run: EvaluatedRun, classifier: TextRun, split: str) -> Section:
 
 def _completeness_text(attribution: Attribution, i: int) -> str:
     margin, baseline = float(attribution.margin[i]), float(attribution.baseline_margin[i])
-    total, gap = float(attribution.influence[i].sum()), float(attribution.completeness_gap[i])
+    total, gap = float(attribution.influence[i].sum()), float(attribution.relative_completeness_gap[i])
     text = f"The words add {total:+.3f} to the {baseline:+.3f} of a text of empty words, which gives {margin:+.3f}"
     return f"{text}." if abs(gap) <= TOLERANCE else f"{text}, except for {gap:+.1%}: the influences are not exact."

@@ -35,7 +35,7 @@ class Classification(Task):
         logits, labels = self.logits(outputs), batch["targets"]
         return {"loss": cross_entropy(logits, labels), "accuracy": is_correct(logits, labels)}
 
-    def predictions(self, outputs: Any, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+    def extra_columns(self, outputs: Any, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
         class_probabilities = probabilities(self.logits(outputs))
         return {
             "label": batch["targets"],

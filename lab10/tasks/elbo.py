@@ -25,7 +25,7 @@ class NegativeELBO(Task):
         kl = kl_divergence(outputs.posterior)
         return {"loss": reconstruction_loss + kl, "reconstruction_loss": reconstruction_loss, "kl_divergence": kl}
 
-    def predictions(self, outputs: VAEOutputs, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+    def extra_columns(self, outputs: VAEOutputs, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
         error = jnp.sum((jax.nn.sigmoid(outputs.logits) - batch["targets"]) ** 2, axis=-1)
         return {"reconstruction_error": error}
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lab10.data.dataset import Batch
-from lab10.models.language_model import NextWords
+from lab10.models.language_model import NextWordLosses
 from lab10.tasks.task import PerExample, Task
 
 
@@ -20,11 +20,11 @@ class LanguageModeling(Task):
 
     metrics: ClassVar[dict[str, bool]] = {"loss": False}
     evaluation_metrics: ClassVar[tuple[str, ...]] = ("perplexity",)
-    output_type: ClassVar[str] = "NextWords"
+    output_type: ClassVar[str] = "NextWordLosses"
 
-    def per_example(self, outputs: NextWords, batch: Batch, key: jax.Array) -> PerExample:
+    def per_example(self, outputs: NextWordLosses, batch: Batch, key: jax.Array) -> PerExample:
         num_words = jnp.sum(outputs.mask, axis=1, dtype=jnp.float32)
         return {"loss": jnp.sum(outputs.nats, axis=1) / jnp.maximum(num_words, 1)}
 
-    def predictions(self, outputs: NextWords, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+    def extra_columns(self, outputs: NextWordLosses, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
         return {"nats": jnp.sum(outputs.nats, axis=1), "words": jnp.sum(outputs.mask, axis=1)}

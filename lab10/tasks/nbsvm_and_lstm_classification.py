@@ -58,8 +58,8 @@ class NBSVMAndLSTMClassification(Classification):
             "lstm_accuracy": is_correct(outputs.lstms.mean(axis=0), labels),
         }
 
-    def predictions(self, outputs: NBSVMAndLSTMLogits, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
-        return super().predictions(outputs, batch, key) | {
+    def extra_columns(self, outputs: NBSVMAndLSTMLogits, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+        return super().extra_columns(outputs, batch, key) | {
             "nbsvm_probabilities": probabilities(outputs.nbsvm),
             "lstm_probabilities": probabilities(outputs.lstms.mean(axis=0)),
         }

@@ -50,7 +50,7 @@ class Task(abc.ABC):
           key: random key; different for each step in training, and for each batch in evaluation.
         """
 
-    def predictions(self, outputs: Any, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+    def extra_columns(self, outputs: Any, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
         """Values that evaluation writes for each example next to the metrics, [batch] or [batch, classes] each.
 
         Args:

@@ -12,7 +12,7 @@ from lab10.config.experiment import Experiment
 from lab10.errors import RunError, first_line
 from lab10.parallel.hlo import HloProgram, parse
 from lab10.parallel.mesh import replicated
-from lab10.parallel.program_costs import ProgramCosts, program_costs
+from lab10.parallel.step_costs import StepCosts, step_costs
 from lab10.parallel.targets import Target
 from lab10.training.evaluation import eval_steps
 from lab10.training.step import LoopBody, StepFunctions, run_steps
@@ -35,7 +35,7 @@ class CompiledProgram:
     argument_bytes: int
     temp_bytes: int
     peak_bytes: int
-    costs: ProgramCosts
+    costs: StepCosts
     compile_seconds: float
     hlo: HloProgram
 
@@ -134,5 +134,5 @@ def _compile(lowered: jax.stages.Lowered, target: Target) -> CompiledProgram | D
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     peak = memory.argument_size_in_bytes + results + memory.temp_size_in_bytes
     return CompiledProgram(
-        memory.argument_size_in_bytes, memory.temp_size_in_bytes, peak, program_costs(hlo), seconds, hlo
+        memory.argument_size_in_bytes, memory.temp_size_in_bytes, peak, step_costs(hlo), seconds, hlo
     )

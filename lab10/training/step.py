@@ -138,7 +138,7 @@ class StepFunctions:
         batch = self.experiment.data.transform.for_evaluation(self.spec.preprocess(batch))
         outputs = self._apply(self.module, {"params": params}, batch["inputs"], {"sample": key})
         task, task_key = self.experiment.task, jax.random.fold_in(key, TASK)
-        return task.checked_per_example(outputs, batch, task_key) | task.predictions(outputs, batch, task_key)
+        return task.checked_per_example(outputs, batch, task_key) | task.extra_columns(outputs, batch, task_key)
 
     def device_loader(self, split: Split, capacity: int = 64) -> DeviceLoader:
         """A loader for a split, of at most `capacity` batches at a time."""

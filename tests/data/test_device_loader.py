@@ -17,14 +17,14 @@ EXAMPLES, BATCH_SIZE = 41, 6
 
 
 @pytest.fixture(params=["images", "texts padded in front", "texts padded behind"])
-def examples(request, image_spec, text_spec, split_of, random_texts):
+def examples(request, image_spec, text_spec, split_of, random_token_split):
     """A spec and a split."""
     if request.param == "images":
         random = np.random.default_rng(0)
         pixels, labels = random.integers(0, 256, (EXAMPLES, 12), np.uint8), random.integers(0, 10, EXAMPLES, np.int32)
         return image_spec, split_of(inputs=pixels, labels=labels)
     padding_side = "left" if request.param.endswith("left") else "right"
-    return dataclasses.replace(text_spec, padding_side=padding_side), random_texts(EXAMPLES, padding_side)
+    return dataclasses.replace(text_spec, padding_side=padding_side), random_token_split(EXAMPLES, padding_side)
 
 
 def loader_of(spec, split, capacity, resident_bytes):

@@ -180,11 +180,11 @@ def test_a_config_cannot_turn_any_loaded_class_into_a_component(plant, marker):
 
 
 def test_the_copy_of_a_run_is_not_written_through_a_link(made_runs, copy_of, tmp_path, experiments, marker):
-    from lab10.config.user_modules import run_file
+    from lab10.config.user_modules import import_file
 
     mine = SOURCE.format(marker=os.devnull, long="").encode()
     (tmp_path / "mine.py").write_bytes(mine)
-    (cls,) = (cls for cls in run_file(tmp_path / "mine.py", mine).classes if cls.__name__ == "Planted")
+    (cls,) = (cls for cls in import_file(tmp_path / "mine.py", mine).classes if cls.__name__ == "Planted")
     experiment = dataclasses.replace(experiments["texts"], model=cls(embedding_dim=4, hidden_size=3))
     dataset = experiment.data.open_dataset()
     workdir = Workdir(tmp_path / "run")

@@ -9,6 +9,11 @@ from lab10.models import pca as pca_module
 from lab10.models.pca import TooExpensive, fit_pca
 
 
+def test_chunks_that_can_be_iterated_only_once_are_refused():
+    with pytest.raises(TypeError, match="several times"):
+        fit_pca(iter([np.ones((3, 4))]), 2, center=False)
+
+
 def test_the_components_of_points_along_an_axis_are_that_axis():
     x = np.array([[3.0, 0.1, 0.0], [-2.0, 0.1, 0.0], [1.0, -0.1, 0.0], [-4.0, -0.1, 0.0]])
     pca = fit_pca([x], 2, center=False)
@@ -86,7 +91,7 @@ def test_few_rows_of_many_features_are_fitted_exactly(monkeypatch, spectrum, cen
     least = fit_pca([x], 10, center=center)
     monkeypatch.setattr(pca_module, "MAX_MOMENTS_FEATURES", 60)
     monkeypatch.setattr(pca_module, "_subspace_iteration", None)
-    found = fit_pca(iter(np.array_split(x, 4)), 10, center=center)
+    found = fit_pca(np.array_split(x, 4), 10, center=center)
     np.testing.assert_allclose(found.errors(x).mean(), least.errors(x).mean(), rtol=1e-9)
     np.testing.assert_allclose(found.components @ found.components.T, np.eye(10), atol=1e-12)
 

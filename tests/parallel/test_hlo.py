@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from lab10.parallel.hlo import Shape, parse
-from lab10.parallel.program_costs import program_costs
+from lab10.parallel.step_costs import step_costs
 
 BATCH, WIDTH, STEPS = 8, 16, 5
 
@@ -68,7 +68,7 @@ ENTRY %main (x: bf16[8,32], w: bf16[32,64]) -> f32[8,64] {
 
 def costs_of(function, *arguments):
     text = jax.jit(function).lower(*arguments).compile().as_text()
-    return program_costs(parse(text))
+    return step_costs(parse(text))
 
 
 def test_shapes_of_any_type_have_their_size_in_bytes():
@@ -81,26 +81,26 @@ def test_shapes_of_any_type_have_their_size_in_bytes():
 def test_a_loop_counts_as_often_as_it_iterates_annotated_or_not():
     annotated = GPU.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"250"}}')
     for text in (GPU, annotated):
-        costs = program_costs(parse(text))
+        costs = step_costs(parse(text))
         assert costs.flops == 250 * 2 * 8 * 32 * 64 + 2 * 8 * 32 * 64
         assert costs.kernel_launches == 250 * 2 + 2, "in the loop a copy and a product; then a sum and a library call"
 
 
 def test_a_loop_of_unknown_length_counts_once_with_its_condition():
     unknown = GPU.replace("constant(250)", "get-tuple-element(%arg.1), index=0")
-    costs = program_costs(parse(unknown))
+    costs = step_costs(parse(unknown))
     assert costs.flops == 2 * 2 * 8 * 32 * 64
     assert costs.kernel_launches == 2 + 1 + 2
 
 
 def test_collectives_are_counted_with_their_bytes_per_device():
-    costs = program_costs(parse(GPU))
+    costs = step_costs(parse(GPU))
     assert costs.collectives == {"all-reduce": 1}
     assert costs.collective_bytes == 8 * 32 * 4
 
 
 def test_a_slice_counts_only_the_bytes_of_the_slice():
-    costs = program_costs(parse(GPU))
+    costs = step_costs(parse(GPU))
     copied = 2 * 32 * 4 + 2 * 4  # the row and its copy, the row's index, and the constant
     product = 4 * (8 * 32 + 32 * 64 + 8 * 64)
     assert costs.bytes_accessed == pytest.approx(250 * (copied + product) + 2 * 4 * 8 * 32 + product, rel=0.01)
@@ -108,7 +108,7 @@ def test_a_slice_counts_only_the_bytes_of_the_slice():
 
 def test_matrix_products_on_a_tpu_are_convolutions():
     program = parse(TPU_CONVOLUTION)
-    assert program_costs(program).flops == 2 * 8 * 32 * 64
+    assert step_costs(program).flops == 2 * 8 * 32 * 64
     assert program.dtypes == {"bf16", "f32"}
 
 
@@ -120,7 +120,7 @@ ENTRY %main (x: bf16[8,32,16], w: bf16[8,16,64]) -> f32[8,32,64] {
   ROOT %y = f32[8,32,64]{2,1,0} convolution(%x, %w), window={size=8 stride=7 lhs_dilate=8}, dim_labels=0bf_0io->0bf
 }
 """
-    assert program_costs(parse(batched)).flops == 2 * 8 * 32 * 16 * 64
+    assert step_costs(parse(batched)).flops == 2 * 8 * 32 * 16 * 64
 
 
 def test_flops_of_local_programs_match_the_formula():

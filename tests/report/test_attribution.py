@@ -69,14 +69,14 @@ def explained(name, spec, seed, tokens):
 def test_influences_sum_to_the_difference_of_margins(rows, pair, seed, side):
     tokens, (name, spec) = padded(rows, side), pair
     towards, against, found = explained(name, spec, seed, tokens)
-    np.testing.assert_array_less(np.abs(found.completeness_gap), TOLERANCE)
+    np.testing.assert_array_less(np.abs(found.relative_completeness_gap), TOLERANCE)
     # The margin is the model's own, and the gap is what it says it is.
     logits = np.asarray(class_logits(logits_of(name, spec)(classifier(name, spec, seed)[1], tokens)))
     margin = logits[np.arange(BATCH), towards] - logits[np.arange(BATCH), against]
     np.testing.assert_allclose(found.margin, margin, rtol=1e-4, atol=1e-5)
     total = found.margin - found.baseline_margin
     missed = np.sum(found.influence, axis=1) - total
-    np.testing.assert_allclose(found.completeness_gap * np.maximum(1, np.abs(total)), missed, atol=1e-5)
+    np.testing.assert_allclose(found.relative_completeness_gap * np.maximum(1, np.abs(total)), missed, atol=1e-5)
 
 
 @given(texts, models, seeds, sides)
@@ -114,9 +114,11 @@ def test_in_logistic_regression_a_words_influence_is_its_weight_over_its_occurre
 def test_more_panels_close_the_gap_of_one():
     tokens = padded(np.random.default_rng(0).integers(1, NUM_IDS, (BATCH, LENGTH)).tolist())
     arguments = (*classifier("bag", TWO, 1), tokens, np.ones(BATCH, int), np.zeros(BATCH, int))
-    once, often = (np.abs(integrated_gradients(*arguments, panels).completeness_gap).max() for panels in (1, 64))
+    once, often = (
+        np.abs(integrated_gradients(*arguments, panels).relative_completeness_gap).max() for panels in (1, 64)
+    )
     assert once > 4 * often
-    assert np.abs(explain(*arguments).completeness_gap).max() <= TOLERANCE
+    assert np.abs(explain(*arguments).relative_completeness_gap).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize(("module", "takes"), [(LSTM().build(TWO), True), (BagOfWords().build(TWO), True)])

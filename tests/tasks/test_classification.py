@@ -60,7 +60,7 @@ def test_probabilities_of_one_logit_sum_to_one_at_both_ends():
 )
 def test_predictions_give_the_label_the_class_and_its_probability(logits, predicted):
     outputs, labels = jnp.array(logits), jnp.array([1, 1])
-    predictions = Classification().predictions(outputs, {"targets": labels}, KEY)
+    predictions = Classification().extra_columns(outputs, {"targets": labels}, KEY)
     np.testing.assert_array_equal(predictions["label"], labels)
     np.testing.assert_array_equal(predictions["predicted"], predicted)
     np.testing.assert_allclose(predictions["probability"], np.max(probabilities(outputs), axis=-1))

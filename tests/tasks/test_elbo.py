@@ -47,5 +47,5 @@ def test_the_terms_are_metrics_and_their_sum_is_the_loss():
     np.testing.assert_allclose(values["loss"], values["reconstruction_loss"] + values["kl_divergence"], rtol=1e-6)
     np.testing.assert_allclose(values["reconstruction_loss"][1], 2 * np.log(2), rtol=1e-6)
     assert values["kl_divergence"][1] == 0
-    errors = task.predictions(outputs, {"targets": targets}, KEY)["reconstruction_error"]
+    errors = task.extra_columns(outputs, {"targets": targets}, KEY)["reconstruction_error"]
     np.testing.assert_allclose(errors[1], 0.5, rtol=1e-6)

@@ -61,7 +61,7 @@ def test_no_gradient_depends_on_the_other_classifier():
 def test_predictions_are_those_of_the_combined_logits_and_name_each_part():
     outputs, batch = outputs_of(1), {"targets": jnp.array([0, 1, 1, 0, 1])}
     task = NBSVMAndLSTMClassification(lstm_weight=0.25)
-    found = task.predictions(outputs, batch, KEY)
+    found = task.extra_columns(outputs, batch, KEY)
     np.testing.assert_allclose(found["probabilities"], probabilities(task.logits(outputs)), rtol=1e-6)
     np.testing.assert_allclose(found["nbsvm_probabilities"], probabilities(outputs.nbsvm), rtol=1e-6)
     np.testing.assert_allclose(found["lstm_probabilities"], probabilities(outputs.lstms.mean(axis=0)), rtol=1e-6)

@@ -20,4 +20,4 @@ def test_per_example_returns_the_declared_metrics():
     task = Reconstruction()
     assert list(task.metrics) == list(task.per_example(jnp.zeros((2, 3)), {"targets": jnp.zeros((2, 3))}, KEY))
     assert not any(task.metrics.values()), "of errors the lower is the better"
-    assert task.predictions(jnp.zeros((2, 3)), {}, KEY) == {}
+    assert task.extra_columns(jnp.zeros((2, 3)), {}, KEY) == {}

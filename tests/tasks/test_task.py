@@ -49,7 +49,7 @@ class TwoTerms:
         drawn = jax.random.uniform(key, size.shape)
         return {"loss": size + noise, "size": size, "noise": noise, "drawn": drawn}
 
-    def predictions(self, outputs: Outputs, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
+    def extra_columns(self, outputs: Outputs, batch: Any, key: jax.Array) -> dict[str, jax.Array]:
         return {"drawn_again": jax.random.uniform(key, outputs.mean.shape[:1])}
 
 

@@ -57,8 +57,8 @@ def program_of(text_experiment, text_spec):
     return make
 
 
-def test_an_adversarial_step_differs_and_reports_the_clean_loss(program_of, random_texts):
-    split, steps, losses = random_texts(6), {}, {}
+def test_an_adversarial_step_differs_and_reports_the_clean_loss(program_of, random_token_split):
+    split, steps, losses = random_token_split(6), {}, {}
     batch = split.batch(np.arange(6)) | {"mask": np.ones(6, bool), "row": np.arange(6)}
     batch = {name: jnp.asarray(value) for name, value in batch.items()}
     for radius in (0.0, 1e-6, 20.0):

@@ -116,9 +116,9 @@ def test_a_run_without_validation_shows_nothing(images, tmp_path):
     assert {tag.split("/")[0] for tag, *_ in read_events(tmp_path)} == {"train"}
 
 
-def test_few_examples_and_any_text_are_shown(texts, text_spec, random_texts):
+def test_few_examples_and_any_text_are_shown(texts, text_spec, random_token_split):
     words = [b"<b>bold</b>", b"a|b", b"\xff"] * 12
-    split = random_texts(3)
+    split = random_token_split(3)
     dataset = OpenDataset(text_spec, "few/1.0.0", "0", lambda _: split, words)
     summaries = ExampleSummaries(StepFunctions(texts, text_spec), dataset, split)
     columns = {"label": np.array([0, 1, 1]), "predicted": np.array([1, 1, 0]), "probability": np.array([0.5, 0.6, 0.7])}

@@ -21,7 +21,7 @@ mostly_images = pytest.mark.parametrize("task", ["images", *SLOW_TEXTS], indirec
 
 
 @pytest.fixture(scope="module", params=["images", "texts left", SLOW_TEXTS[1]])
-def task(request, image_experiment, image_spec, text_experiment, text_spec, split_of, random_texts):
+def task(request, image_experiment, image_spec, text_experiment, text_spec, split_of, random_token_split):
     """Makes an experiment; its spec; its train split. Images have noise, so that each step's randomness counts."""
     if request.param == "images":
         pixels = np.random.default_rng(0).integers(0, 256, (EXAMPLES, 12), np.uint8)
@@ -35,7 +35,7 @@ def task(request, image_experiment, image_spec, text_experiment, text_spec, spli
     def make(**fields):
         return text_experiment(batch_size=BATCH_SIZE, **fields)
 
-    return make, dataclasses.replace(text_spec, padding_side=padding_side), random_texts(EXAMPLES, padding_side)
+    return make, dataclasses.replace(text_spec, padding_side=padding_side), random_token_split(EXAMPLES, padding_side)
 
 
 def host(tree):
@@ -153,11 +153,11 @@ def test_there_are_no_implicit_transfers(task, device_dataset_max_mib):
 
 @pytest.mark.parametrize("steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_split_smaller_than_a_batch_is_one_step_per_epoch(
-    text_experiment, text_spec, random_texts, steps_per_execution
+    text_experiment, text_spec, random_token_split, steps_per_execution
 ):
     experiment = text_experiment(batch_size=50, steps_per_execution=steps_per_execution)
     functions = StepFunctions(experiment, text_spec, 3)
-    stepper, state, step = Stepper(functions, random_texts(7)), functions.init_state(functions.init_params()), 0
+    stepper, state, step = Stepper(functions, random_token_split(7)), functions.init_state(functions.init_params()), 0
     assert stepper.steps_per_epoch == 1
     while step < 3:
         state, step = stepper.advance(state, step, 3)

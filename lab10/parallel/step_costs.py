@@ -16,7 +16,7 @@ _OPERATIONS_WITHOUT_COST = (
 
 
 @dataclasses.dataclass(frozen=True)
-class ProgramCosts:
+class StepCosts:
     """What one device does in one step.
 
     Attributes:
@@ -36,7 +36,7 @@ class ProgramCosts:
     kernel_launches: int
 
 
-def program_costs(program: HloProgram) -> ProgramCosts:
+def step_costs(program: HloProgram) -> StepCosts:
     """Counts the costs of one step; a loop of unknown length counts as one step."""
     flops = bytes_accessed = collective_bytes = launches = 0
     collectives: dict[str, int] = {}
@@ -51,7 +51,7 @@ def program_costs(program: HloProgram) -> ProgramCosts:
             if name in COLLECTIVES:
                 collectives[name] = collectives.get(name, 0) + times
                 collective_bytes += times * sum(inside[operand].num_bytes for operand in inner.operands)
-    return ProgramCosts(flops, bytes_accessed, dict(sorted(collectives.items())), collective_bytes, launches)
+    return StepCosts(flops, bytes_accessed, dict(sorted(collectives.items())), collective_bytes, launches)
 
 
 def _flops(computation: dict[str, Instruction], instruction: Instruction) -> int:
