@@ -44,6 +44,12 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
         if sys.stdin.isatty():
             console.print("Type one text per line, then Ctrl-D.")
         texts = split_lines(sys.stdin.buffer.read())
+    invalid = sum(not _is_utf_8(text) for text in texts)
+    if invalid:
+        console.print(
+            f"Warning: {invalid} of {len(texts)} texts are not valid UTF-8. To convert a file, for example: "
+            "iconv -f CP1252 -t UTF-8 FILE"
+        )
     predictions = run.predict(texts)
     unknown = sum(prediction["known_words"] == 0 for prediction in predictions)
     if unknown:
@@ -69,6 +75,14 @@ def _not_a_path(text: str, directory: str) -> bytes:
             f"To classify the text {name} itself:\n  echo {name} | python scripts/predict.py {folder}"
         )
     return os.fsencode(text)
+
+
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def split_lines(content: bytes) -> list[bytes]:

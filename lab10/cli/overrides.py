@@ -16,6 +16,7 @@ from lab10.cli.option_errors import component_options, option_error
 from lab10.config.experiment import BASE_CLASSES, Experiment, user_component_classes
 from lab10.config.fields import option
 from lab10.config.paths import path_of
+from lab10.config.plain_values import with_plain_values
 from lab10.config.registry import closest, components_of, find_component
 from lab10.config.user_modules import import_file
 from lab10.errors import UserError
@@ -64,7 +65,7 @@ def load_experiment_file(name: str) -> ExperimentFile:
     experiment = getattr(executed.module, "experiment", None)
     if not isinstance(experiment, Experiment):
         raise UserError(f"{path} defines no experiment; expected `experiment = Experiment(…)`.")
-    return ExperimentFile(experiment, path.stem, executed.classes)
+    return ExperimentFile(with_plain_values(experiment), path.stem, executed.classes)
 
 
 def load_experiment(name: str) -> Experiment:

@@ -5,6 +5,7 @@ goes to standard error.
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     Args:
       main: takes the arguments without `--json`; returns the result as a JSON object and as readable text.
     """
+    _open_standard_streams()
     arguments, positional = sys.argv[1:], []
     if "--" in arguments:  # what follows is never an option
         i = arguments.index("--")
@@ -52,6 +54,9 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
         status, message = EXIT_SIGNAL + signal.SIGINT, "Interrupted."
     except BrokenPipeError:
         _exit(EXIT_FAILURE)
+    except _OutputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        _exit(EXIT_FAILURE)
     except Exception as error:
         if unavailable := _unavailable_device(error):
             status, message = EXIT_USAGE, unavailable
@@ -62,6 +67,23 @@ def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoRet
     if as_json:
         _print(json.dumps({"error": message}))
     _exit(status)
+
+
+def _open_standard_streams() -> None:
+    """Opens the standard streams that the caller closed (`>&-`), and makes output in any encoding possible.
+
+    Otherwise the first files that are opened would get their numbers, and what libraries print would end up in them.
+    """
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 (open to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _unavailable_device(error: Exception) -> str:
@@ -128,16 +150,28 @@ def _on_signal(number: int, frame: object) -> NoReturn:
     raise Interrupted(f"{signal.strsignal(number)}.", number)
 
 
+class _OutputError(Exception):
+    """Standard output cannot be written."""
+
+
 def _print(text: str) -> None:
-    if text:
+    if not text:
+        return
+    try:
         print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(
+            f"Standard output cannot be written ({error.strerror}). The script itself is done; only its result is lost."
+        ) from error
 
 
 def _exit(status: int) -> NoReturn:
-    """Exits, even if standard output was closed early (`… | head`)."""
+    """Exits, even if standard output was closed early (`… | head`) or its disk is full."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status)
 

@@ -83,6 +83,7 @@ class Experiment:
     """Steps to trace for TensorBoard's profiler, rounded up to whole device calls, without compilation; 0: none."""
 
     def __post_init__(self):
+        self._require_components()
         if (self.epochs is None) == (self.steps is None):
             raise UserError("Exactly one of --epochs and --steps must be given.")
         require_at_least(
@@ -110,6 +111,19 @@ class Experiment:
         for option_name, given in (("--patience", self.patience is not None), ("--metrics", bool(self.metrics))):
             if given and not self.data.has_validation:
                 raise UserError(f"{option_name} needs a validation split: set --data.validation-fraction above 0.")
+
+    def _require_components(self) -> None:
+        """Checks the types of what the other checks use: an experiment may be made in Python, where none is checked."""
+        parts = {"data": Dataset, "model": Model, "task": Task, "optimizer": Optimizer, "train_step": TrainStep}
+        for name, base in parts.items():
+            if not isinstance(value := getattr(self, name), base):
+                raise UserError(
+                    f"{name} is {value!r:.80}; expected an instance of a class derived from {base.__name__}."
+                )
+        if not isinstance(self.metrics, tuple | list) or not all(isinstance(one, SplitMetric) for one in self.metrics):
+            raise UserError(f"metrics is {self.metrics!r:.80}; expected a tuple of metrics, such as (F1(), AUC()).")
+        if not isinstance(self.monitor, str):
+            raise UserError(f"monitor is {self.monitor!r:.80}; expected the name of a metric.")
 
     @property
     def higher_is_better(self) -> bool:

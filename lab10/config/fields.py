@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import numbers
+from collections.abc import Sequence
 from typing import Any
 
 from lab10.errors import UserError
@@ -34,18 +36,16 @@ def require_at_least(minimum: int, config: Any, *names: str) -> None:
       UserError: a field is out of range; the message names its option.
     """
     for name in names:
-        value = getattr(config, name)
-        if any(
-            (isinstance(number, float) and not math.isfinite(number)) or number < minimum for number in _numbers(value)
-        ):
-            finite = " and finite" if isinstance(value, float) else ""
+        values = _numbers(config, name)
+        if any((isinstance(number, float) and not math.isfinite(number)) or number < minimum for number in values):
+            finite = " and finite" if isinstance(getattr(config, name), float) else ""
             raise _out_of_range(config, name, f"expected at least {minimum}{finite}")
 
 
 def require_at_most(maximum: int, config: Any, *names: str) -> None:
     """Checks that the named integer fields of a config are at most `maximum`; otherwise like `require_at_least`."""
     for name in names:
-        if any(number > maximum for number in _numbers(getattr(config, name))):
+        if any(number > maximum for number in _numbers(config, name)):
             raise _out_of_range(config, name, f"expected at most {maximum}")
 
 
@@ -62,18 +62,23 @@ def require_fraction(config: Any, *names: str, below_1: bool = True) -> None:
       UserError: a field is out of range; the message names its option.
     """
     for name in names:
-        value = getattr(config, name)
+        (value,) = _numbers(config, name)
         if not (0 <= value < 1 or (value == 1 and not below_1)):
             raise _out_of_range(config, name, f"expected at least 0 and {'below' if below_1 else 'at most'} 1")
 
 
-def _numbers(value: Any) -> tuple[Any, ...]:
-    return () if value is None else value if isinstance(value, tuple) else (value,)
+def _numbers(config: Any, name: str) -> Sequence[Any]:
+    value = getattr(config, name)
+    values = () if value is None else value if isinstance(value, tuple | list) else (value,)
+    if not all(isinstance(number, numbers.Real) for number in values):
+        raise _out_of_range(config, name, "expected a number" if values == (value,) else "expected numbers")
+    return values
 
 
 def _out_of_range(config: Any, name: str, expected: str) -> UserError:
-    prefix = getattr(config, "option_prefix", "")
-    return UserError(f"{option(prefix + name)} is {str(getattr(config, name))[:50]}; {expected}.")
+    value = getattr(config, name)
+    shown = str(value) if isinstance(value, numbers.Real | tuple) else repr(value)
+    return UserError(f"{option(getattr(config, 'option_prefix', '') + name)} is {shown[:50]}; {expected}.")
 
 
 def option(path: str) -> str:

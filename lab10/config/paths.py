@@ -13,6 +13,8 @@ def path_of(name: str | os.PathLike[str]) -> Path:
     Raises:
       UserError: the name is not a valid path.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise UserError(f"{name!r:.80} is not a path; expected the path of a file or folder.")
     try:
         path = Path(name).expanduser()
         str(path).encode()  # Orbax and TensorStore accept only UTF-8 names

@@ -120,12 +120,18 @@ def require_same(workdir: Path, recorded: Sequence[UserCode], current: Sequence[
                 "and this experiment does not. Choose a new folder with --workdir."
             )
         command = (
-            f"train.py {workdir / USER_CODE_FOLDER / own.file} --workdir {workdir}" if own.file is not None else ""
+            f"python scripts/train.py {workdir / USER_CODE_FOLDER / own.file} --workdir {workdir}"
+            if own.file is not None
+            else ""
         )
         raise UserError(
-            f"{named.name} has changed since {workdir} was trained with its {own.classes_in_words}, and may give "
+            f"{named.name} has changed since {workdir} was trained with {own.classes_in_words} of it, and may give "
             "another result. Choose a new folder with --workdir, or restore the file."
-            + (f"\nTo resume with the recorded file, if you trust it: {command}" if command else "")
+            + (
+                f"\nTo resume with the recorded file, if you trust it, with the same other options: {command}"
+                if command
+                else ""
+            )
         )
 
 

@@ -248,11 +248,13 @@ def prepare_from_builder(builder: Any) -> None:
         pass  # another process has prepared it meanwhile
     except UserError:
         raise
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):  # what the builder reads
+    except (OSError, RuntimeError) as error:
+        is_sample = type(builder).__module__ in SAMPLES.values()
+        if isinstance(error, FileNotFoundError | RuntimeError) and not is_sample:  # what the builder reads
             raise _failed(builder, error) from error
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(
-            f"{builder.info.full_name} cannot be written to {builder.data_dir} ({error.strerror or error}).\n"
+            f"{builder.info.full_name} cannot be written to {builder.data_dir} ({reason}).\n"
             "Name a writable folder with enough space: --data.dir, or for an offline sample --data.cache-dir "
             "(LAB10_CACHE_DIR)."
         ) from error

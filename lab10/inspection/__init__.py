@@ -42,7 +42,7 @@ def load(directory: str | os.PathLike[str], checkpoint: str | int = "best", *, t
         read with these fields.
     """
     use_compilation_cache()
-    workdir = Workdir(os.fspath(directory))
+    workdir = Workdir(directory)
     experiment, spec = workdir.read_experiment(trust), workdir.read_spec(trust)
     allowed = {field.name for field in dataclasses.fields(experiment.data)} & READING_FIELDS
     if unknown := data.keys() - allowed:

@@ -17,6 +17,7 @@ from lab10.cli.console import console
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec, Split
 from lab10.data.images import ImageSpec
+from lab10.data.transforms import NoTransform
 from lab10.errors import UserError
 from lab10.inspection.plots import plot_reconstructions
 from lab10.inspection.run import Latents, Pixels, Run
@@ -28,6 +29,8 @@ from lab10.training.workdir import Workdir
 CHUNK_SIZE, CHUNK_PIXELS = 5000, 2**22
 # Time limit of exact PCA, which is only a reference.
 MAX_PCA_SECONDS = 120.0
+# How far outside [0, 1] rounding may move pixels.
+TOLERANCE = 1e-3
 # Images in reconstructions.png.
 NUM_FIGURE_IMAGES = 10
 
@@ -184,6 +187,12 @@ class AutoencoderRun(Run):
             raise UserError(
                 f"Pixels are {rows.min():g} to {rows.max():g}, not in [0, 1]; "
                 f"if they range up to {self.spec.largest}, divide by it."
+            )
+        is_outside = rows.size and (rows.min() < -TOLERANCE or rows.max() > 1 + TOLERANCE)
+        if is_outside and isinstance(self.config.data.transform, NoTransform):  # others may add noise
+            console.print(
+                f"Warning: pixels are {rows.min():g} to {rows.max():g}, but the run was trained on pixels in [0, 1]. "
+                "Scale them to that range."
             )
         return rows
 

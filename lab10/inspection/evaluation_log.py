@@ -12,7 +12,7 @@ from lab10.training.json_lines import read_json_lines
 
 def read_evaluations(workdir: Path, split: str) -> list[dict[str, Any]]:
     """Reads the results of all evaluations of a split in a workdir, the oldest first."""
-    return [line for line in read_json_lines(_log(workdir), skip_invalid=True) if line.get("split") == split]
+    return [line for line in read_json_lines(_log(workdir)) if line.get("split") == split]
 
 
 def record_evaluation(workdir: Path, result: dict[str, Any]) -> int:

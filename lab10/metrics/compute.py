@@ -60,14 +60,16 @@ def _compute(metric: SplitMetric, columns: Columns, class_names: tuple[str, ...]
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            values = np.asarray(metric.compute(columns, class_names))
+            values = np.asarray(metric.compute(_read_only(columns), class_names))
+            if values.dtype == object:
+                raise TypeError(f"it returned {values.tolist()!r:.80}; expected numbers")
             values = values if np.issubdtype(values.dtype, np.integer) else values.astype(np.float64)
     except UserError:
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error}"
-        raise UserError(f"The metric {metric.name} failed: {frame.filename}, line {frame.lineno}: {said}") from error
+        where = f"{frame.filename}, line {frame.lineno}: " if frame.filename != __file__ else ""
+        raise UserError(f"The metric {metric.name} failed: {where}{type(error).__name__}: {error}") from error
     _check_shape(metric, values.shape, len(class_names))
     _report(metric.name, values, [str(warning.message) for warning in caught], class_names)
     cells = values.tolist()
@@ -76,6 +78,14 @@ def _compute(metric: SplitMetric, columns: Columns, class_names: tuple[str, ...]
     if values.ndim == 1:
         return {name: _number(float(cell)) for name, cell in zip(class_names, cells, strict=True)}
     return [[_number(cell) for cell in row] for row in cells]
+
+
+def _read_only(columns: Columns) -> Columns:
+    """Views that a metric cannot change: other metrics and the file of the examples read the same arrays."""
+    views = {name: column.view() for name, column in columns.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views
 
 
 def _check_shape(metric: SplitMetric, shape: tuple[int, ...], num_classes: int) -> None:

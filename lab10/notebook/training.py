@@ -52,7 +52,7 @@ def train(experiment: Experiment | str, workdir: str | os.PathLike[str]) -> Run:
             f"Cannot train a value of type {type(experiment).__name__}; expected an Experiment, or the name of one, "
             "such as 'mnist_pca'."
         )
-    run = RunWriter(experiment, Workdir(os.fspath(workdir)))
+    run = RunWriter(experiment, Workdir(workdir))
     try:
         with saving_history(run.workdir):
             loop.train(run)

@@ -1,45 +1,39 @@
 """JSON Lines files, read in the state in which a crash may leave them."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 
-def read_json_lines(path: Path, *, skip_invalid: bool = False) -> list[dict[str, Any]]:
-    """Reads lines up to the first that is truncated or not a JSON object. A missing file has no lines.
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Reads a file of JSON objects, one per line, except lines that are truncated or no objects.
 
-    Args:
-      path: path to the file.
-      skip_invalid: whether to continue after such a line, in a log whose lines do not depend on each other.
+    A missing file has no lines.
     """
     lines = []
     for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(line)
-        except (ValueError, RecursionError):
-            value = None
-        if isinstance(value, dict):
-            lines.append(value)
-        elif not skip_invalid:
-            break
+            if isinstance(value, dict):
+                lines.append(value)
     return lines
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads the lines of a metrics.jsonl up to the first that is truncated or not a line of metrics."""
-    lines = []
-    for line in read_json_lines(path):
-        values = {name: value for name, value in line.items() if name != "split"}
-        if not (
-            line.get("split") in ("train", "validation")
-            and {"step", "epoch"} <= line.keys()
-            and isinstance(line["step"], int)
-            and all(name.isidentifier() and _is_number(value) for name, value in values.items())
-        ):
-            break
-        lines.append(line)
-    return lines
+    """Reads a metrics.jsonl, except lines that are truncated or no lines of metrics."""
+    return [line for line in read_json_lines(path) if _is_line_of_metrics(line)]
+
+
+def _is_line_of_metrics(line: dict[str, Any]) -> bool:
+    values = {name: value for name, value in line.items() if name != "split"}
+    return (
+        line.get("split") in ("train", "validation")
+        and {"step", "epoch"} <= line.keys()
+        and isinstance(line["step"], int)
+        and all(name.isidentifier() and _is_number(value) for name, value in values.items())
+    )
 
 
 def _is_number(value: Any) -> bool:

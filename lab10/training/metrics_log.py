@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 
+from lab10.cli.console import console
 from lab10.config.atomic_write import write_atomically
 from lab10.training.event_files import EventWriter, drop_events_after
 from lab10.training.example_summaries import Summary
@@ -19,9 +20,15 @@ class MetricsLog:
 
     def __init__(self, workdir: Workdir, step: int):
         self._path, self._events_path, self._step = workdir.metrics_path, workdir.path / "tensorboard", step
-        kept = [line for line in read_metrics(self._path) if line["step"] <= step]
-        content = "".join(json.dumps(line) + "\n" for line in kept).encode()
-        if not self._path.exists() or self._path.read_bytes() != content:
+        lines = read_metrics(self._path)
+        # Each once, in order, whatever was done to the file.
+        kept = {(line["step"], line["split"]): line for line in lines if line["step"] <= step}
+        content = "".join(json.dumps(line) + "\n" for line in kept.values()).encode()
+        before = self._path.read_bytes() if self._path.exists() else b""
+        removed = before[: before.rfind(b"\n") + 1].count(b"\n") - len(lines)  # an incomplete last line is no surprise
+        if removed > 0:
+            console.print(f"Removed {removed} line(s) that are no lines of metrics from {self._path}.")
+        if before != content or not self._path.exists():
             write_atomically(self._path, content)
         drop_events_after(self._events_path, step)
         self._events: EventWriter | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from lab10.cli.console import console
 from lab10.config.experiment import Experiment, flatten
 from lab10.config.fields import option
+from lab10.config.plain_values import with_plain_values
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.errors import Diverged, RunError, UserError
 from lab10.parallel.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
@@ -51,7 +52,7 @@ class RunWriter:
     num_members: int | None = None
 
     def __init__(self, experiment: Experiment, workdir: Workdir, on_evaluation: EvalCallback | None = None):
-        self.experiment, self.workdir = experiment, workdir
+        self.experiment, self.workdir = with_plain_values(experiment), workdir
         self.spec: Spec | None = None
         self._higher_is_better = experiment.higher_is_better
         self.checkpoints = Checkpoints(workdir.checkpoints_path, experiment.monitor, self._higher_is_better)

@@ -52,7 +52,7 @@ class Workdir:
       path: path to the folder, as given by the user.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = path_of(path)
         self._lock: IO[str] | None = None
 
@@ -260,9 +260,9 @@ class Workdir:
     def _read(self) -> dict[str, Any]:
         try:
             value = json.loads(self.config_path.read_bytes())
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(
-                f"{self.path} is not a run: it has no config.json. "
+                f"{self.path} is not a run: it {'has no config.json' if self.path.is_dir() else 'is not a folder'}. "
                 "Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
             ) from error
         except (OSError, ValueError, RecursionError) as error:

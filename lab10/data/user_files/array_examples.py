@@ -1,6 +1,7 @@
 """Examples from `.npz` files of arrays, such as Keras's `mnist.npz`."""
 
 import dataclasses
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -64,6 +65,8 @@ def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examp
 def _load(source: SourceFile, group: str | None) -> list[_Images]:
     """Returns the images of each array of images in a file, with the arrays of labels and of the group."""
     path = source.path
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is not a readable .npz file: it is no zip archive. Save the arrays with numpy.savez.")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -82,6 +85,12 @@ def _load(source: SourceFile, group: str | None) -> list[_Images]:
         raise UserError(
             f"{path} has no images. Its arrays are {shapes or 'none'}.\n"
             "Expected images and labels; or x_train, y_train, x_test and y_test; or train_images, train_labels, …"
+        )
+    names = ", ".join(name for _, name, *_ in related)
+    if len(related) > len({split for split, *_ in related}):
+        raise UserError(
+            f"{path} has several arrays of images for one split: {names}.\n"
+            "Save those that belong together in a file of their own, and prepare that file."
         )
     loaded = []
     for split, name, label_name, group_name in related:
@@ -141,6 +150,8 @@ def _pixels(name: str, array: np.ndarray) -> np.ndarray:
         advice = "If channels come first, move them: images.transpose(0, 2, 3, 1)"
     elif array.ndim == 4 and shape[3] not in (1, 3):
         advice = "Images have 1 or 3 channels; drop an alpha channel with images[..., :3]"
+    if array.ndim in (3, 4) and shape[0] == 0:
+        raise UserError(f"{name} has the shape {shape}; expected at least one image.")
     if array.ndim not in (3, 4) or advice or min(shape) == 0:
         raise UserError(
             f"{name} has the shape {shape}; expected [images, height, width] or [images, height, width, 1 or 3].\n"

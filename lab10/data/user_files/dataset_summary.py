@@ -2,6 +2,7 @@
 
 import collections
 import shlex
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ def _notes(examples: Examples, splits: dict[str, np.ndarray], summary: dict[str,
         notes.append(f"{second} repeats {counted(count, unit)} of {first}, so its metrics will be optimistic{advice}.")
     if summary["duplicates"]["other_label"]:
         notes.append(f"{counted(summary['duplicates']['other_label'], unit)} with more than one label.")
+    alike: dict[str, list[str]] = collections.defaultdict(list)
+    for name in examples.class_names:
+        alike[unicodedata.normalize("NFKC", name).casefold()].append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            notes.append(f"Classes {' and '.join(map(ascii, same))} differ only in case or in how they are encoded.")
     for name, described in summary["splits"].items():
         absent = [repr(label) for label, count in described.get("classes", {}).items() if count == 0]
         if absent:

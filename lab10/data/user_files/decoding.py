@@ -39,6 +39,8 @@ def decode(path: Path, options: PrepareOptions) -> DecodedImage:
     Raises:
       Invalid: the file is damaged, or its pixels cannot be kept as they are.
     """
+    if isinstance(path, Path) and path.is_symlink() and not path.exists():
+        raise Invalid("a link to a file that does not exist")
     Image.init()  # Pillow knows TIFF and WebP only then
     try:
         with warnings.catch_warnings():

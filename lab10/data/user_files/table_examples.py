@@ -1,6 +1,5 @@
 """Texts, labels and groups from table files."""
 
-import collections
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -131,9 +130,3 @@ def _lengths(texts: Sequence[str]) -> dict[str, int]:
 def _notes(names: Sequence[str]) -> Iterator[str]:
     if not names:
         yield "The texts have no labels, which classifiers need; --label names their column."
-    by_case: dict[str, list[str]] = collections.defaultdict(list)
-    for name in names:
-        by_case[name.casefold()].append(name)
-    for same in by_case.values():
-        if len(same) > 1:
-            yield f"Classes {' and '.join(map(repr, same))} differ only in case."

@@ -115,7 +115,7 @@ def _read_csv(path: Path, columns: Sequence[str], options: PrepareOptions) -> It
     indices = _column_indices(path, header, columns, options)
     with _open_text(path, options.encoding) as file:
         reader = csv.reader(file, **_dialect(separator, options))
-        if options.columns is None:
+        if options.columns is None or _has_header(path, separator, options):
             next(reader)
         while True:
             line = reader.line_num + 1
@@ -140,6 +140,13 @@ def _read_csv(path: Path, columns: Sequence[str], options: PrepareOptions) -> It
                 )
             else:
                 yield f"line {line:,}", tuple(fields[i] for i in indices)
+
+
+def _has_header(path: Path, separator: str, options: PrepareOptions) -> bool:
+    """Whether the first row repeats the names that --columns gives."""
+    with _open_text(path, options.encoding) as file:
+        first = next((row for row in csv.reader(file, **_dialect(separator, options)) if row), [])
+    return [name.strip() for name in first] == list(options.columns or ())
 
 
 def _dialect(separator: str, options: PrepareOptions) -> dict[str, Any]:
