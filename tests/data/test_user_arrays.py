@@ -66,7 +66,9 @@ def test_arrays_that_name_their_splits(scripts, npz, tmp_path, names):
         pytest.param({"images": IMAGES[:, :, :4].reshape(5, 16)}, "images.reshape(-1, 4, 4)", id="square rows"),
         pytest.param({"images": np.stack([IMAGES] * 3, axis=1)}, "images.transpose(0, 2, 3, 1)", id="channels first"),
         pytest.param({"images": np.stack([IMAGES] * 4, axis=-1)}, "1 or 3 channels", id="four channels"),
-        pytest.param({"images": IMAGES[:0]}, "has the shape (0, 4, 6)", id="none"),
+        pytest.param({"images": IMAGES[:0]}, "has the shape (0, 4, 6); expected at least one image", id="none"),
+        pytest.param({"images": IMAGES, "x": IMAGES}, "several arrays of images for one split: images, x", id="two"),
+        pytest.param({"x_train": IMAGES, "train_images": IMAGES}, "x_train", id="two for training"),
         pytest.param({"images": np.array([["a"]])}, "has the shape (1, 1)", id="words"),
         pytest.param({"pictures": IMAGES}, "Its arrays are pictures (5, 4, 6)", id="another name"),
         pytest.param({"images": IMAGES, "labels": np.arange(4)}, "one label for each of 5 images", id="four labels"),
@@ -114,6 +116,12 @@ def test_arrays_with_groups(scripts, refuse_images, npz, tmp_path):
     assert "no group: arrays.npz images[1]" in refuse_images(
         npz(images=images[:3], patient=np.array([0, np.nan, 1])), "--group", "patient"
     )
+
+
+def test_a_file_of_another_kind_is_refused(refuse_images, tmp_path):
+    path = tmp_path / "arrays.npz"
+    path.write_text("1,2,3")
+    assert "it is no zip archive" in refuse_images(path)
 
 
 def test_a_damaged_file_of_arrays_is_refused(refuse_images, npz, tmp_path):

@@ -40,6 +40,12 @@ def test_tables_of_any_format_are_read(prepare_table, content):
     assert prepare_table(content, *LABELLED)[1] == {"train": EXPECTED}
 
 
+def test_a_header_that_repeats_the_given_columns_is_no_row(prepare_table):
+    columns = ("--columns", "text", "label")
+    for content in (table(ROWS), table(ROWS).partition("\n")[2]):
+        assert prepare_table(content, *LABELLED, *columns)[1] == {"train": EXPECTED}
+
+
 def test_quoted_fields_keep_line_ends_separators_and_quotes(prepare_table):
     text = 'He said "no",\r\nthen\nleft; twice'
     quoted = text.replace('"', '""')
@@ -207,7 +213,7 @@ def test_class_names_of_any_letters(prepare_table):
 
 def test_classes_that_differ_in_case_are_noted(prepare_table):
     summary, _ = prepare_table("text,label\na,Pos\nb,pos\nc,neg\nd,neg\ne,pos\nf,neg\n", *LABELLED)
-    assert "Classes 'Pos' and 'pos' differ only in case." in summary["notes"]
+    assert "Classes 'Pos' and 'pos' differ only in case or in how they are encoded." in summary["notes"]
 
 
 def test_an_unsupported_file_is_refused(refuse_table):

@@ -124,6 +124,14 @@ def test_pixels_are_read_from_any_array_type(linear_run):
     assert run.encode(np.zeros((0, 784))).shape == (0, 64)
 
 
+def test_pixels_of_another_scale_are_reported(linear_run, capsys):
+    run, images = lab10.load(linear_run[0]), np.linspace(0, 1, 784)[None]
+    run.encode(images)
+    assert capsys.readouterr().err == ""
+    run.reconstruct(2 * images - 1)
+    assert "pixels are -1 to 1, but the run was trained on pixels in [0, 1]" in capsys.readouterr().err
+
+
 def test_latent_vectors_that_are_not_finite_are_refused(linear_run):
     run = lab10.load(linear_run[0])
     with pytest.raises(lab10.errors.UserError, match=r"Row 0, column 63 \(from 0\) of the latent vectors is nan"):

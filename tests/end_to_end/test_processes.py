@@ -1,12 +1,28 @@
 """Each script in a new interpreter: exactly one JSON object on standard output, and the exit status."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from scripts_runner import Scripts
 
 SCRIPTS = Scripts(is_preloaded=False)
+ROOT = Path(__file__).resolve().parents[2]
+# A script that opens a file, and prints its result.
+PRINT = """
+from lab10.cli.script import run_script
+
+def main(arguments):
+    with open("README.md") as file:
+        assert file.fileno() > 2
+    return {}, "sch\\u00f6n"
+
+run_script(main)
+"""
 SAMPLE = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 2)
 
 
@@ -58,3 +74,25 @@ def test_without_json_the_result_is_text_on_standard_output(scripts, linear_run,
 )
 def test_a_mistake_is_reported_by_every_script(script, arguments, words):
     assert words in SCRIPTS.process_refusal(script, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"),
+    [
+        (">&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full", 1, "Standard output cannot be written (No space left on device)"),
+        pytest.param("| head -c 0", 0, "", marks=pytest.mark.slow),
+    ],
+)
+def test_standard_streams_may_be_closed_or_full(redirection, status, said):
+    command = f"{sys.executable} -c '{PRINT}' {redirection}"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert said in done.stderr
+
+
+def test_any_text_is_printed_in_any_encoding():
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", PRINT], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "sch\\xf6n\n"), done.stderr

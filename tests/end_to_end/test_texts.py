@@ -171,6 +171,12 @@ def test_input_that_is_not_text_is_refused(scripts, bag_run, stdin, said):
     assert said in scripts.refusal("predict", bag_run[0], stdin=stdin)
 
 
+def test_texts_in_another_encoding_are_reported(scripts, bag_run):
+    said = scripts.call("predict", bag_run[0], stdin="dull\nschön\n".encode("cp1252"))[2]
+    assert "1 of 2 texts are not valid UTF-8" in said
+    assert "UTF-8" not in scripts.call("predict", bag_run[0], stdin="dull\nschön\n".encode())[2]
+
+
 def test_a_file_name_is_not_predicted_as_a_text(scripts, bag_run, tmp_path):
     path = tmp_path / "my reviews.txt"
     path.write_text("dull\n")

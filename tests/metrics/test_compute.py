@@ -32,7 +32,7 @@ def printed(monkeypatch):
     from lab10.metrics import compute
 
     lines = []
-    monkeypatch.setattr(compute.console, "print", lambda line, markup: lines.append(line))
+    monkeypatch.setattr(compute.console, "print", lines.append)
     return lines
 
 
@@ -131,3 +131,24 @@ def test_the_lowest_of_many_classes_are_shown():
 def test_a_table_of_other_size_has_no_names():
     result = {"split": "test", "examples": 4, "step": 7, "bins": [[0.5, None, 3]], "class_names": ["neg", "pos"]}
     assert result_text(result).splitlines()[1:] == ["bins", "  0.5  undefined  3"]
+
+
+def test_a_metric_cannot_change_what_others_read():
+    def sort_in_place(columns, _):
+        column = columns["probabilities"][:, 1]
+        column.sort()
+        return column[0]
+
+    columns = {name: column.copy() for name, column in COLUMNS.items()}
+    with pytest.raises(UserError, match=r"Smallest failed|smallest failed.*read-only"):
+        compute_metrics([user_metric("Smallest", sort_in_place)], columns, CLASSES)
+    for name, column in columns.items():
+        np.testing.assert_array_equal(column, COLUMNS[name])
+        assert column.flags.writeable
+
+
+@pytest.mark.parametrize("value", [None, "abc"])
+def test_a_metric_that_returns_no_number_is_refused(value):
+    with pytest.raises(UserError, match="The metric median failed") as error:
+        compute_metrics([user_metric("Median", lambda *_: value)], COLUMNS, CLASSES)
+    assert "compute.py" not in str(error.value), "the mistake is elsewhere"

@@ -143,6 +143,9 @@ def _answer(request, *descriptors):
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    # Python's streams remember whether those before could be searched.
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        setattr(sys, name, open(number, mode, buffering=1, encoding="utf-8", closefd=False))  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if request["start_new_session"]:
         os.setsid()

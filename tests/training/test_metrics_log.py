@@ -59,6 +59,26 @@ def test_a_line_truncated_by_a_crash_is_ignored(workdir, torn):
     assert [line["step"] for line in read_json_lines(workdir.metrics_path)] == [10, 20]
 
 
+@pytest.mark.parametrize("line", ["", "garbage", '{"note": "another learning rate"}', '{"step": 20'])
+def test_a_line_that_is_no_line_of_metrics_costs_no_other(workdir, capsys, line):
+    write(workdir, 0, [10, 20, 30])
+    lines = workdir.metrics_path.read_text().splitlines()
+    workdir.metrics_path.write_text("\n".join([lines[0], line, *lines[1:]]) + "\n")
+    write(workdir, 30, [40])
+    assert workdir.metrics_path.read_text().splitlines()[:3] == lines
+    assert "Removed 1 line(s) that are no lines of metrics" in capsys.readouterr().err
+    write(workdir, 40, [50])
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_that_were_added_twice_are_kept_once(workdir):
+    write(workdir, 0, [10, 20])
+    content = workdir.metrics_path.read_text()
+    workdir.metrics_path.write_text(content + content)
+    write(workdir, 20, [])
+    assert workdir.metrics_path.read_text() == content
+
+
 def test_a_missing_file_has_no_lines(tmp_path):
     assert read_json_lines(tmp_path / "metrics.jsonl") == []
 
