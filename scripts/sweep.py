@@ -107,7 +107,7 @@ def _require_fitting(args: Any) -> None:
 
 def _as_text(result: dict[str, Any]) -> str:
     chosen = result["chosen"]
-    values = " ".join(f"--{name} {value}" for name, value in chosen["values"].items())
+    values = " ".join(f"--{name} {value}" for name, value in chosen["values"].items()) or "no field varies"
     text = f"Chosen of {result['finished']} trials by validation ({format_metrics(chosen['validation'])}): {values}"
     if "test" in result:
         test = result["test"]

@@ -38,7 +38,11 @@ def choose_feature(
         missing = f"feature {requested!r}" if requested else f"{kind} feature"
         raise UserError(
             f"{dataset} has no {missing}; its features are {describe_features(features)}.\n"
-            f"Choose a feature with {option}, or another dataset with --data.name."
+            + (
+                f"Choose a feature with {option}, or another dataset with --data.name."
+                if candidates or requested
+                else f"Choose another dataset with --data.name, or an experiment that does not read {kind}s."
+            )
         )
     others = f" Its {kind} features are {', '.join(candidates)}." if candidates else ""
     raise UserError(f"The feature {name!r} of {dataset} is {describe_type(features[name])}; expected {kind}.{others}")

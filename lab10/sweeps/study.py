@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from lab10.cli.overrides import apply_overrides
 from lab10.config import user_code
 from lab10.config.experiment import Experiment, from_json
+from lab10.config.fields import option
 from lab10.config.restore_user_code import restore_trusted
 from lab10.config.traced_fields import static_signature
 from lab10.errors import UserError, first_line
@@ -114,6 +115,9 @@ class Sweep:
           UserError: a field does not exist, or cannot have one of its values.
         """
         space = parse_space(self.vary)
+        given = {argument.partition("=")[0].replace("_", "-") for argument in self.overrides}
+        if both := [field for field in space if option(field) in given]:
+            raise UserError(f"{option(both[0])} is varied and given, too; expected one of the two.")
         if self.sampler == "grid":
             return sorted(grid(space), key=self.program_key)
         drawn = optuna.create_study(sampler=SAMPLERS["random"](0))

@@ -160,7 +160,7 @@ def _describe(trial: FrozenTrial) -> str:
     elif trial.state == TrialState.COMPLETE:
         best = trial.user_attrs["best"]
         ending = f"validation {trial.value:.4f}" + (f" ({min(best):.4f} to {max(best):.4f})" if len(best) > 1 else "")
-    return " ".join(f"{name}={value}" for name, value in values.items()) + f": {ending}"
+    return (" ".join(f"{name}={value}" for name, value in values.items()) or "no field varies") + f": {ending}"
 
 
 def _evaluate_on_test(workdirs: list[Path], test_split: str) -> dict[str, Any]:

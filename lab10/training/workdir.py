@@ -262,7 +262,7 @@ class Workdir:
             value = json.loads(self.config_path.read_bytes())
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(
-                f"{self.path} is not a run: it {'has no config.json' if self.path.is_dir() else 'is not a folder'}. "
+                f"{self.path} is not a run: it {'is a file' if self.path.is_file() else 'has no config.json'}. "
                 "Give a folder that scripts/train.py wrote, such as runs/mnist_pca."
             ) from error
         except (OSError, ValueError, RecursionError) as error:

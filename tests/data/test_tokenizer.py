@@ -155,6 +155,6 @@ RANKS = {word.encode(): rank for rank, word in enumerate(["good", "don't", "“b
     ],
 )
 def test_only_words_that_the_model_does_not_know_are_normalized(text, ranks):
-    known = ranks_normalizing_unknown(text.encode(), RANKS, lambda rank: rank <= 3)
+    known = ranks_normalizing_unknown(text.encode(), RANKS, lambda rank: 0 < rank <= 3)
     assert known.tolist() == ranks
     assert known.dtype == np.int32

@@ -236,6 +236,7 @@ def test_random_trials_with_a_pruner(sweep, worker_in_this_process, tmp_path):
         (("--workdir", "what?"), r"what? contains a question mark"),
         (("--storage", "nosuch://x"), r"--storage nosuch://x cannot be used"),
         (("--vary", "optimizer.learning-rate=1,2"), r"A field is varied twice"),
+        (("--optimizer.learning-rate", "1"), r"--optimizer.learning-rate is varied and given, too"),
         (("--seeds", "1", "1"), r"--seeds has a seed twice"),
         (("--sampler-seed", "-1"), r"--sampler-seed is -1; expected at least 0"),
     ],
