@@ -120,7 +120,7 @@ def test_operations_are_those_of_the_formula(compiled, name, target, devices):
     assert programs["train_step"].costs.flops * devices == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "most"), [("imdb_lstm", 70), ("mnist_pca", 45), ("mnist_autoencoder", 85)])
+@pytest.mark.parametrize(("name", "most"), [("imdb_lstm", 50), ("mnist_pca", 35), ("mnist_autoencoder", 60)])
 def test_kernel_launches_of_a_training_step(compiled, name, most):
     _, programs = compiled(name, "gpu:h100")
     assert 5 < programs["train_step"].costs.kernel_launches <= most

@@ -98,7 +98,8 @@ def alone_in_a_step(processes, reviews_run, tmp_path):
     return start
 
 
-@pytest.mark.parametrize("task", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow  # test_an_unreachable_coordinator_is_reported
+@pytest.mark.parametrize("task", [0, 1])
 def test_a_process_whose_peers_never_start_reports_it(alone_in_a_step, task):
     process, began = alone_in_a_step("--distributed.connect-timeout-seconds", 4, task=task), time.monotonic()
     out, said = (stream.decode() for stream in process.communicate(timeout=60))

@@ -57,6 +57,7 @@ def test_encode_is_the_mean_and_decode_gives_probabilities(run):
     assert np.any(samples != run.sample(4, seed=2))
 
 
+@pytest.mark.slow  # tests/inspection/test_likelihood.py
 def test_the_bound_is_below_the_elbo_and_is_evaluated_with_it(run, monkeypatch):
     monkeypatch.setattr(vae_run, "EVALUATION_SAMPLES", 20)
     evaluated = run.evaluate("validation")

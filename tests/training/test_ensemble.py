@@ -123,6 +123,7 @@ def test_killed_members_resume_from_a_common_step(experiments, tmp_path, monkeyp
         )
 
 
+@pytest.mark.slow  # test_each_member_trains_as_it_does_alone
 def test_a_member_that_ends_early_stays_unchanged_while_others_train(experiments, tmp_path):
     experiments = [dataclasses.replace(experiment, **CADENCES) for experiment in experiments]
     seen = []
