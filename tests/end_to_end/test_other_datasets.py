@@ -86,7 +86,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow  # test_user_datasets.py reads classes that are numbers; tests/tasks/test_classification.py has several classes
+@pytest.mark.slow  # test_user_datasets.py and tests/tasks/test_classification.py have several classes
 @pytest.mark.parametrize("experiment", ["imdb_bag_of_words", "imdb_lstm"])
 def test_texts_of_four_classes(scripts, folder, tmp_path, experiment):
     fields = (
