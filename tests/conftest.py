@@ -20,7 +20,7 @@ import shared_results
 
 # Compilation makes first examples slow, and shared machines make any example slow.
 # Most random configs are refused; the ones left are what a test wants.
-for profile, max_examples in (("quick", 15), ("thorough", 50)):
+for profile, max_examples in (("quick", 10), ("thorough", 50)):
     hypothesis.settings.register_profile(
         profile,
         deadline=None,

@@ -98,6 +98,7 @@ def test_a_metric_that_does_not_exist_or_fit_is_refused_before_training(scripts,
     assert not list(tmp_path.rglob("metrics.jsonl"))
 
 
+@pytest.mark.slow  # test_a_metric_that_does_not_exist_or_fit_is_refused_before_training
 def test_a_metric_that_does_not_fit_is_refused_before_evaluating(bag, linear_run, scripts):
     assert "metric f1 needs the column 'label'" in scripts.refusal("evaluate", linear_run[0], "--metrics", "f1")
     assert "did you mean 'auc'" in scripts.refusal("evaluate", bag[0], "--metrics", "acu")

@@ -53,7 +53,9 @@ def test_any_json_is_a_config_or_refused(configs, case, cases):
     check()
 
 
-@pytest.mark.parametrize("cases", [60, pytest.param(1000, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [20, pytest.param(60, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.stress)]
+)
 def test_any_config_file_is_read_or_refused(made_runs, tmp_path, case, cases):
     content = (made_runs("texts") / "config.json").read_bytes()
     config, workdir = json.loads(content), Workdir(tmp_path)
@@ -134,7 +136,9 @@ def command_lines(draw, fields):
     return parts
 
 
-@pytest.mark.parametrize("cases", [40, pytest.param(1500, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [13, pytest.param(40, marks=pytest.mark.slow), pytest.param(1500, marks=pytest.mark.stress)]
+)
 def test_any_command_line_is_an_experiment_or_refused(configs, case, cases):
     fields = {
         ".".join(path).replace("_", draw)

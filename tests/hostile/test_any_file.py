@@ -29,7 +29,9 @@ lines = st.lists(
 ).map(b"\n".join)
 
 
-@pytest.mark.parametrize("cases", [50, pytest.param(1500, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [16, pytest.param(50, marks=pytest.mark.slow), pytest.param(1500, marks=pytest.mark.stress)]
+)
 def test_any_metrics_file_is_read_up_to_the_first_invalid_line(tmp_path, case, cases):
     path = tmp_path / "metrics.jsonl"
 
@@ -61,7 +63,9 @@ def test_any_metrics_file_is_plotted(tmp_path, case, cases):
     check()
 
 
-@pytest.mark.parametrize("cases", [50, pytest.param(1000, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [16, pytest.param(50, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.stress)]
+)
 def test_any_event_file_is_truncated_at_a_step(tmp_path, case, cases):
     writer = EventWriter(tmp_path / "written", 0)
     for step in (1, 2, 3):
@@ -84,7 +88,9 @@ def test_any_event_file_is_truncated_at_a_step(tmp_path, case, cases):
     check()
 
 
-@pytest.mark.parametrize("cases", [15, pytest.param(300, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [5, pytest.param(15, marks=pytest.mark.slow), pytest.param(300, marks=pytest.mark.stress)]
+)
 def test_any_checkpoint_metadata_is_read_or_refused(made_runs, copy_of, tmp_path, case, cases):
     workdir = copy_of(made_runs("texts"), tmp_path / "run")
     path = workdir / "checkpoints" / "2" / "_CHECKPOINT_METADATA"
@@ -106,7 +112,9 @@ def test_any_checkpoint_metadata_is_read_or_refused(made_runs, copy_of, tmp_path
     check()
 
 
-@pytest.mark.parametrize("cases", [50, pytest.param(1000, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [16, pytest.param(50, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.stress)]
+)
 def test_any_manifest_is_valid_or_the_entry_is_rebuilt(tmp_path, case, cases):
     built = np.arange(6, dtype=np.int32).reshape(2, 3)
     _, digest = open_entry(tmp_path, "few", {}, lambda writer: writer.append("x", built))

@@ -36,7 +36,9 @@ def predictors(made_runs):
     return {"whole": load(made_runs("texts"), max_length=None), "cut": load(made_runs("texts"))}
 
 
-@pytest.mark.parametrize("cases", [15, pytest.param(600, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [5, pytest.param(15, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.stress)]
+)
 @pytest.mark.parametrize("way", ["whole", "cut"])
 def test_each_of_any_texts_has_its_own_prediction(predictors, way, case, cases):
     run = predictors[way]

@@ -113,7 +113,9 @@ def refused(action):
     return False
 
 
-@pytest.mark.parametrize("cases", [30, pytest.param(600, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [10, pytest.param(30, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.stress)]
+)
 def test_an_untrusted_config_writes_only_to_the_workdir_and_the_cache(world, watched, case, cases):
     config = json.loads((world.workdir / "config.json").read_text())
     before = world.listing()
@@ -154,7 +156,9 @@ def test_an_untrusted_config_cannot_choose_where_to_write(world, watched, field)
         (world.workdir / "config.json").write_text(json.dumps(config))
 
 
-@pytest.mark.parametrize("cases", [20, pytest.param(400, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "cases", [6, pytest.param(20, marks=pytest.mark.slow), pytest.param(400, marks=pytest.mark.stress)]
+)
 def test_no_name_in_an_experiment_makes_training_write_elsewhere(world, watched, experiments, case, cases):
     experiment, before = experiments["texts"], world.listing()
     of_data = ("name", "train_split", "test_split", "text_feature", "label_feature")

@@ -79,6 +79,7 @@ def test_influences_sum_to_the_difference_of_margins(rows, pair, seed, side):
     np.testing.assert_allclose(found.relative_completeness_gap * np.maximum(1, np.abs(total)), missed, atol=1e-5)
 
 
+@pytest.mark.slow  # tests/properties/test_padding.py
 @given(texts, models, seeds, sides)
 def test_padding_has_no_influence(rows, name, seed, side):
     tokens = padded(rows, side)

@@ -182,6 +182,7 @@ def test_runs_on_other_examples_are_shown_but_not_compared(copied, tmp_path):
     assert "McNemar" not in text_of(tmp_path / "page.html")
 
 
+@pytest.mark.slow  # tests/report/test_page.py escapes any text
 def test_names_that_look_like_markup_or_formulas_are_escaped(copied, tmp_path, monkeypatch):
     # As if the datasets had such classes; that they are the ones trained on is for others to check.
     monkeypatch.setattr(Run, "_dataset", property(lambda run: run.config.data.open_dataset()))

@@ -73,6 +73,7 @@ def test_the_average_is_evaluated_saved_and_restored(experiment, tmp_path):
     assert losses(tmp_path / "averaged")[-1] > losses(tmp_path / "plain")[-1]
 
 
+@pytest.mark.slow  # the average is restored in test_the_average_is_evaluated_saved_and_restored
 def test_a_resumed_run_ends_with_the_same_bits(experiment, tmp_path):
     train(RunWriter(experiment, Workdir(tmp_path / "uninterrupted")))
     train(RunWriter(dataclasses.replace(experiment, steps=13), Workdir(tmp_path / "stopped")))

@@ -185,6 +185,7 @@ def test_an_embedding_of_other_words_is_not_taken(other_meaning, tmp_path):
             train(RunWriter(dataclasses.replace(experiment, init_only=patterns), Workdir(tmp_path / "run")))
 
 
+@pytest.mark.slow  # test_an_embedding_of_other_words_is_not_taken
 @pytest.mark.parametrize(
     "other_meaning", ["other words", pytest.param("other ids", marks=pytest.mark.slow)], indirect=True
 )
