@@ -118,6 +118,11 @@ def test_arrays_with_groups(scripts, refuse_images, npz, tmp_path):
     )
 
 
+def test_arrays_that_are_not_used_are_listed(prepare_images, npz):
+    summary, _ = prepare_images(npz(images=IMAGES, labels=np.array([0, 1, 0, 1, 1]), masks=IMAGES))
+    assert "arrays.npz has arrays that are not used: masks." in summary["notes"]
+
+
 def test_a_file_of_another_kind_is_refused(refuse_images, tmp_path):
     path = tmp_path / "arrays.npz"
     path.write_text("1,2,3")

@@ -46,6 +46,10 @@ def test_a_header_that_repeats_the_given_columns_is_no_row(prepare_table):
         assert prepare_table(content, *LABELLED, *columns)[1] == {"train": EXPECTED}
 
 
+def test_json_arrays_in_place_of_objects_are_refused(refuse_table):
+    assert "expected an object in each line" in refuse_table('["a", "pos"]\n["b", "neg"]\n', *LABELLED, name="a.jsonl")
+
+
 def test_quoted_fields_keep_line_ends_separators_and_quotes(prepare_table):
     text = 'He said "no",\r\nthen\nleft; twice'
     quoted = text.replace('"', '""')

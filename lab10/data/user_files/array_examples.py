@@ -12,7 +12,7 @@ from lab10.data.user_files.decoding import DecodedImage
 from lab10.data.user_files.examples import SPLIT_NAMES, Examples, SourceFile
 from lab10.data.user_files.image_examples import ImageSurvey
 from lab10.data.user_files.options import PrepareOptions
-from lab10.data.user_files.problems import Invalid, Problems
+from lab10.data.user_files.problems import Invalid, Problems, listed
 from lab10.errors import UserError
 
 _IMAGES, _LABELS = ("images", "x"), ("labels", "y")
@@ -35,7 +35,8 @@ def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examp
     Raises:
       UserError: a file is damaged or has other arrays, the arrays are no images, or labels or groups are missing.
     """
-    arrays = [images for source in sources for images in _load(source, options.group)]
+    notes: list[str] = []
+    arrays = [images for source in sources for images in _load(source, options.group, notes)]
     if len({images.labels is None for images in arrays}) > 1:
         raise UserError("Some of the arrays of images have labels and others do not; expected labels for each of them.")
     if len({images.split is None for images in arrays}) > 1:
@@ -59,11 +60,14 @@ def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examp
             groups += [] if images.groups is None else [str(images.groups[index])]
             splits += [] if images.split is None else [images.split]
     skipped = problems.counts_or_raise(sum(len(images.pixels) for images in arrays), options.skip_invalid)
-    return survey.to_examples(pixels.__getitem__, labels or None, groups or None, splits or None, skipped)
+    return survey.to_examples(pixels.__getitem__, labels or None, groups or None, splits or None, skipped, notes)
 
 
-def _load(source: SourceFile, group: str | None) -> list[_Images]:
-    """Returns the images of each array of images in a file, with the arrays of labels and of the group."""
+def _load(source: SourceFile, group: str | None, notes: list[str]) -> list[_Images]:
+    """Returns the images of each array of images in a file, with the arrays of labels and of the group.
+
+    Adds to the notes which arrays are not used.
+    """
     path = source.path
     if path.is_file() and not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a readable .npz file: it is no zip archive. Save the arrays with numpy.savez.")
@@ -92,6 +96,9 @@ def _load(source: SourceFile, group: str | None) -> list[_Images]:
             f"{path} has several arrays of images for one split: {names}.\n"
             "Save those that belong together in a file of their own, and prepare that file."
         )
+    unused = sorted(set(arrays) - {name for one in related for name in one[1:]})
+    if unused:
+        notes.append(f"{path.name} has arrays that are not used: {listed(unused)}.")
     loaded = []
     for split, name, label_name, group_name in related:
         pixels = _pixels(f"{name} of {path}", arrays[name])

@@ -222,6 +222,11 @@ def _json_values(path: Path, options: PrepareOptions) -> Iterator[tuple[str, Any
             try:
                 items = json.loads(content)
             except (ValueError, RecursionError) as error:
+                if "Extra data" in str(error):
+                    raise UserError(
+                        f"{path} has a JSON array in each line; expected an object in each line, with names, such as "
+                        '{"text": "…", "label": "…"}.'
+                    ) from error
                 raise UserError(f"{path} is not valid JSON: {error}.") from error
             yield from ((f"item {number:,}", item) for number, item in enumerate(items, start=1))
             return
