@@ -17,9 +17,9 @@ from lab10.cli.console import console
 from lab10.config import user_code, user_code_copies
 from lab10.errors import RunError, UserError
 from lab10.inspection import load
-from lab10.inspection.evaluation_log import read_evaluations
 from lab10.sweeps.space import Value
 from lab10.sweeps.study import MAX_RETRIES, Sweep, SweepStudy
+from lab10.training.evaluation_log import read_evaluations
 
 POLL_SECONDS = 0.5
 

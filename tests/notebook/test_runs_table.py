@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from lab10.data.texts import TextDataset
 from lab10.errors import UserError
 from lab10.inspection import AutoencoderRun, load
-from lab10.inspection.evaluation_log import record_evaluation
 from lab10.metrics.class_metrics import F1
 from lab10.notebook import runs_table
 from lab10.notebook.runs_table import runs
+from lab10.training.evaluation_log import record_evaluation
 from lab10.training.json_lines import read_metrics
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter

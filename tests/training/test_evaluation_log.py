@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lab10.inspection.evaluation_log import read_evaluations, record_evaluation
+from lab10.training.evaluation_log import read_evaluations, record_evaluation
 
 
 def test_evaluations_are_counted_by_split(tmp_path):
