@@ -205,6 +205,13 @@ def test_integer_labels_and_other_label_features_are_read(opened):
     np.testing.assert_array_equal(fine.batch(np.arange(len(fine)))["labels"], fine.rows % 4)
 
 
+def test_a_split_has_the_digest_of_its_own_examples(of_pixels):
+    images = np.random.default_rng(0).integers(0, 256, (6, 2, 3, 1), np.uint8)
+    dataset = of_pixels(images, test=images[::-1])
+    train, test = dataset.open_split("train"), dataset.open_split("test")
+    assert train.content_sha256 == dataset.content_sha256 != test.content_sha256
+
+
 def test_groups_stay_together_and_a_missing_class_is_reported(opened, capfd):
     tfds = import_tfds()
     features = {

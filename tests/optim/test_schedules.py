@@ -61,6 +61,8 @@ def test_a_warm_up_as_long_as_the_run_is_refused():
     ("schedule_type", "fields"),
     [
         (Constant, {"warmup_steps": -1}),
+        (Cosine, {"end_factor": -0.1}),
+        (Linear, {"end_factor": float("nan")}),
         (Exponential, {"decay_rate": 0.0}),
         (Exponential, {"decay_rate": 1.5}),
         (Exponential, {"transition_steps": 0}),

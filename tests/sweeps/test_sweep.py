@@ -146,6 +146,16 @@ def test_the_same_command_again_trains_and_evaluates_nothing(finished_sweep, swe
     assert {path: (lines(path), (path / "metrics.jsonl").stat().st_mtime_ns) for path in runs(workdir)} == before
 
 
+def test_a_result_on_other_examples_is_not_that_of_the_test_split(finished_sweep, tmp_path):
+    workdir = Path(shutil.copytree(finished_sweep[0], tmp_path / "sweep"))
+    written = next(workdir.glob("runs/*/evaluations/test-1.json"))
+    run, result = written.parents[1], json.loads(written.read_text())
+    assert sweeping._evaluate_once(run, "test") == result
+    written.write_text(json.dumps(result | {"content_sha256": "of other examples", "loss": -1.0}))
+    again = sweeping._evaluate_once(run, "test")
+    assert (again["loss"], again["content_sha256"]) == (result["loss"], result["content_sha256"])
+
+
 @pytest.mark.slow  # tests/training/test_ensemble.py compares runs trained together with runs alone
 def test_a_run_of_a_sweep_is_an_ordinary_run(finished_sweep, tmp_path):
     """Together in one program, and alone by train.py: float32 tolerance."""

@@ -73,7 +73,10 @@ def test_a_line_that_is_no_line_of_metrics_costs_no_other(workdir, capsys, line)
 
 def test_lines_that_were_added_twice_are_kept_once(workdir):
     write(workdir, 0, [10, 20])
+    with MetricsLog(workdir, 20) as log:
+        log.write(20, 2.0, "validation", {"loss": 0.5})  # of the same step as a line of training
     content = workdir.metrics_path.read_text()
+    assert len(content.splitlines()) == 3
     workdir.metrics_path.write_text(content + content)
     write(workdir, 20, [])
     assert workdir.metrics_path.read_text() == content
