@@ -11,7 +11,7 @@ an H100 that other jobs shared, with products in TF32; the steps were those of t
 
 It is not better than `imdb_nbsvm` (0.9241, 0.9242 and 0.9227). Its NBSVM has a learning rate of 6e-3 and 4 epochs
 instead of 3e-3 and 3, which lowers the validation loss (0.1930 instead of 0.1966), but also the test accuracy: films of
-training reviews recur in the validation split. With the logits of `imdb_nbsvm` in its place, at the same weight, the
+training reviews recur in the validation split. With the logits of `imdb_nbsvm` instead, at the same weight, the
 accuracy is 0.9230, 0.9246 and 0.9241, which is not significantly different from `imdb_nbsvm` (p = 0.29, 0.71 and 0.17).
 
 Settings and weight have the lowest loss of the combination after 4 epochs, 0.1843, of six candidates on the default

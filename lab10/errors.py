@@ -7,7 +7,7 @@ class ReportedException(Exception):
     """An exception whose message says everything. Scripts and notebooks show it without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
-        """Returns the lines that IPython shows in place of the traceback."""
+        """Returns the lines that IPython shows instead of the traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 

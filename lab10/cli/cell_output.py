@@ -24,7 +24,7 @@ class CellOutput:
         self._handle: Any = None
 
     def show(self, renderable: rich.console.RenderableType) -> None:
-        """Shows anything that rich can render, in place of what was shown before."""
+        """Shows anything that rich can render, instead of what was shown before."""
         content = as_mimebundle(renderable)
         if self._handle is None:
             self._handle = display(content, raw=True, display_id=True)

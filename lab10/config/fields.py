@@ -62,8 +62,10 @@ def require_fraction(config: Any, *names: str, below_1: bool = True) -> None:
       UserError: a field is out of range; the message names its option.
     """
     for name in names:
-        (value,) = _numbers(config, name)
-        if not (0 <= value < 1 or (value == 1 and not below_1)):
+        values = _numbers(config, name)
+        if len(values) != 1:
+            raise _out_of_range(config, name, "expected a number")
+        if not (0 <= values[0] < 1 or (values[0] == 1 and not below_1)):
             raise _out_of_range(config, name, f"expected at least 0 and {'below' if below_1 else 'at most'} 1")
 
 

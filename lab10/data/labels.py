@@ -46,10 +46,10 @@ class Labels:
         Args:
           dataset: name of the dataset, for messages.
           values: values of the whole train split.
-          is_required: whether labels that are no classes are refused; otherwise they are not read.
+          is_required: whether labels that are not classes are refused; otherwise they are not read.
 
         Raises:
-          UserError: the values are no classes.
+          UserError: the values are not classes.
         """
         if not self.are_numbers:
             return self

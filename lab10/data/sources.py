@@ -64,7 +64,7 @@ class Source:
             ) from error
 
     def undecoded(self, feature: str) -> "Source":
-        """Returns the same split, with the stored bytes of a feature in place of its value."""
+        """Returns the same split, with the stored bytes of a feature instead of its value."""
         records = copy.copy(self.records)
         records.decoders = {feature: import_tfds().decode.SkipDecoding()}
         return dataclasses.replace(self, records=records)

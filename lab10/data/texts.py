@@ -126,8 +126,8 @@ class TextDataset(Dataset):
             )
         if self.num_words is not None and self.num_words <= self.index_from:
             raise UserError(
-                f"--data.num-words is {self.num_words}; "
-                f"expected more than --data.index-from ({self.index_from}), because ids up to that number are no words."
+                f"--data.num-words is {self.num_words}; expected more than --data.index-from ({self.index_from}), "
+                "because ids up to that number are not words."
             )
 
     def open_dataset(self, workdir: Path | None = None) -> OpenDataset:

@@ -30,7 +30,7 @@ class BagOfNgramsClassifier(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch time"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
-        """Returns logits, float32, for rows of ids; `PADDING_ID` is no token.
+        """Returns logits, float32, for rows of ids; `PADDING_ID` is not a token.
 
         Args:
           tokens: ids of the words.

@@ -48,7 +48,7 @@ class LSTMLanguageModel(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "batch time"]) -> NextWordLosses:
-        """Predicts each id of rows from those before it; `PADDING_ID` is no token.
+        """Predicts each id of rows from those before it; `PADDING_ID` is not a token.
 
         A bidirectional model also predicts each id from those after it, so it has twice the predictions.
         """

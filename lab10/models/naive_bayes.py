@@ -120,7 +120,7 @@ def require_ngrams(model: Model, spec: Spec) -> TextSpec:
     """Returns the spec, checked to describe texts with ids of n-grams.
 
     Raises:
-      UserError: the examples are no texts, or have only ids of words.
+      UserError: the examples are not texts, or have only ids of words.
     """
     texts = require_spec(model, spec, TextSpec)
     if texts.max_ngram == 1:

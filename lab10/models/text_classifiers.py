@@ -36,7 +36,7 @@ def require_words(model: Model, spec: Spec) -> TextSpec:
     """Returns the spec, checked to describe texts as rows of word ids alone.
 
     Raises:
-      UserError: the examples are no texts, or their inputs also hold n-grams.
+      UserError: the examples are not texts, or their inputs also hold n-grams.
     """
     texts = require_spec(model, spec, TextSpec)
     if texts.max_ngram > 1:
@@ -81,7 +81,7 @@ class LSTMClassifier(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch time"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
-        """Returns logits, float32, for rows of ids; `PADDING_ID` is no token.
+        """Returns logits, float32, for rows of ids; `PADDING_ID` is not a token.
 
         Args:
           tokens: ids of the words.
@@ -164,7 +164,7 @@ class BagOfWordsClassifier(nn.Module):
     def __call__(
         self, tokens: Int[Array, "batch time"], token_weights: Float[Array, "batch time"] | None = None
     ) -> Float[Array, "batch logits"]:
-        """Returns logits, float32, for rows of ids; `PADDING_ID` is no token.
+        """Returns logits, float32, for rows of ids; `PADDING_ID` is not a token.
 
         Args:
           tokens: ids of the words.

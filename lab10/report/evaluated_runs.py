@@ -12,7 +12,7 @@ from lab10.config.experiment import Experiment, flatten
 from lab10.config.fields import option
 from lab10.errors import UserError
 from lab10.inspection import Run, load
-from lab10.training.json_lines import read_json_lines
+from lab10.training.json_lines import read_metrics
 from lab10.training.workdir import Workdir
 
 # Runs that differ only in these fields are repetitions of one configuration.
@@ -103,7 +103,7 @@ def evaluate_runs(directories: Sequence[str], runs: Sequence[Run], split: str) -
     for directory, name, run in zip(directories, short_names(_real_paths(directories)), runs, strict=True):
         result, per_example = run.evaluate_examples(split)
         workdir = Workdir(directory)
-        lines = read_json_lines(workdir.metrics_path)
+        lines = read_metrics(workdir.metrics_path)
         evaluated.append(EvaluatedRun(name, directory, run, lines, result, per_example, workdir.read_content_sha256()))
     return evaluated
 

@@ -33,7 +33,7 @@ def require_outputs(model: Model, spec: Spec, outputs: Any) -> None:
       outputs: the outputs for a batch of one example, or their shapes and dtypes.
 
     Raises:
-      UserError: the outputs are no array, or have another shape.
+      UserError: the outputs are not an array, or have another shape.
     """
     widths: tuple[int, ...] = ()
     if model.output_type == "pixels" and isinstance(spec, ImageSpec):

@@ -62,7 +62,7 @@ class ExampleSummaries:
 
     @functools.cached_property
     def _texts(self) -> list[str]:
-        """The beginnings of the texts; blank if the examples are no texts."""
+        """The beginnings of the texts; blank if the examples are not texts."""
         data, vocabulary = self._functions.experiment.data, self._dataset.vocabulary
         if not isinstance(data, TextDataset) or vocabulary is None:
             return [""] * self._count

@@ -27,7 +27,7 @@ class MetricsLog:
         before = self._path.read_bytes() if self._path.exists() else b""
         removed = before[: before.rfind(b"\n") + 1].count(b"\n") - len(lines)  # an incomplete last line is no surprise
         if removed > 0:
-            console.print(f"Removed {removed} line(s) that are no lines of metrics from {self._path}.")
+            console.print(f"Removed {removed} line(s) that are not lines of metrics from {self._path}.")
         if before != content or not self._path.exists():
             write_atomically(self._path, content)
         drop_events_after(self._events_path, step)

@@ -56,6 +56,8 @@ def test_a_plain_config_is_returned_as_it_is():
         ("model.latent_dim", 64.0, "--model.latent-dim is 64.0; expected a whole number"),
         ("model.activation", "foo", "--model.activation is 'foo'; expected one of 'tanh'"),
         ("model.encoder_widths", 32, "--model.encoder-widths is 32; expected a tuple, such as (32,)"),
+        ("ema_decay", None, "--ema-decay is None; expected a number"),
+        ("ema_decay", (0.9, 0.99), "--ema-decay is (0.9, 0.99); expected a number"),
         ("optimizer.learning_rate", "1e-3", "--optimizer.learning-rate is '1e-3'; expected a number"),
         (
             "optimizer.freeze",

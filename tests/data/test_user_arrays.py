@@ -126,7 +126,7 @@ def test_arrays_that_are_not_used_are_listed(prepare_images, npz):
 def test_a_file_of_another_kind_is_refused(refuse_images, tmp_path):
     path = tmp_path / "arrays.npz"
     path.write_text("1,2,3")
-    assert "it is no zip archive" in refuse_images(path)
+    assert "it is not a zip archive" in refuse_images(path)
 
 
 def test_a_damaged_file_of_arrays_is_refused(refuse_images, npz, tmp_path):

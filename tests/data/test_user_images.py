@@ -84,7 +84,7 @@ def test_transparent_images_need_a_background(prepare_images, refuse_images, fol
     message = refuse_images(folder)
     assert "--background white" in message
     assert "a.png" in message
-    assert "is no color" in refuse_images(folder, "--background", "wihte")
+    assert "is not a color" in refuse_images(folder, "--background", "wihte")
     summary, (read,) = prepare_images(folder, "--background", "white")
     np.testing.assert_array_equal(read, np.where(GRAY[..., None] > 127, COLOR, 255))
     assert "1 image put on white." in summary["notes"]

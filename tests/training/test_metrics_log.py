@@ -66,7 +66,7 @@ def test_a_line_that_is_no_line_of_metrics_costs_no_other(workdir, capsys, line)
     workdir.metrics_path.write_text("\n".join([lines[0], line, *lines[1:]]) + "\n")
     write(workdir, 30, [40])
     assert workdir.metrics_path.read_text().splitlines()[:3] == lines
-    assert "Removed 1 line(s) that are no lines of metrics" in capsys.readouterr().err
+    assert "Removed 1 line(s) that are not lines of metrics" in capsys.readouterr().err
     write(workdir, 40, [50])
     assert capsys.readouterr().err == ""
 

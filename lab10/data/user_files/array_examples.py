@@ -33,7 +33,7 @@ def read_arrays(sources: Sequence[SourceFile], options: PrepareOptions) -> Examp
     """Reads images, with their labels and groups, from `.npz` files.
 
     Raises:
-      UserError: a file is damaged or has other arrays, the arrays are no images, or labels or groups are missing.
+      UserError: a file is damaged or has other arrays, the arrays are not images, or labels or groups are missing.
     """
     notes: list[str] = []
     arrays = [images for source in sources for images in _load(source, options.group, notes)]
@@ -70,7 +70,9 @@ def _load(source: SourceFile, group: str | None, notes: list[str]) -> list[_Imag
     """
     path = source.path
     if path.is_file() and not zipfile.is_zipfile(path):
-        raise UserError(f"{path} is not a readable .npz file: it is no zip archive. Save the arrays with numpy.savez.")
+        raise UserError(
+            f"{path} is not a readable .npz file: it is not a zip archive. Save the arrays with numpy.savez."
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

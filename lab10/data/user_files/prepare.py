@@ -104,7 +104,9 @@ def _require_options(files: Sequence[SourceFile], options: PrepareOptions) -> No
         try:
             ImageColor.getrgb(options.background)
         except ValueError as error:
-            raise UserError(f"--background {options.background!r} is no color; try white, black or #808080.") from error
+            raise UserError(
+                f"--background {options.background!r} is not a color; try white, black or #808080."
+            ) from error
 
 
 def _option(name: str) -> str:
