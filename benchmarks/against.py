@@ -23,7 +23,7 @@ from benchmarks.driver import machine, say
 from benchmarks.processes import ROOT
 from benchmarks.report import table
 from lab10.cli.arguments import Parser
-from lab10.errors import RunError, UserError
+from lab10.config.errors import RunError, UserError
 
 NOW, BEFORE = "now", "before"
 CONFIDENCE = 0.95

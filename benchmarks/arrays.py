@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from lab10.cli.overrides import load_experiment
+from lab10.config.errors import UserError
 from lab10.data.dataset import Dataset
 from lab10.data.texts import TextDataset
-from lab10.errors import UserError
 
 # What --short takes instead of the real data; both need no download.
 SAMPLES: dict[bool, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from benchmarks.processes import PEERS, choose_peers
 from benchmarks.report import markdown
 from benchmarks.worker import TASKS
 from lab10.cli.arguments import Parser
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 def run_command(arguments: list[str], description: str | None) -> tuple[dict[str, Any], str]:

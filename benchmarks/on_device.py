@@ -24,7 +24,7 @@ from benchmarks.processes import PEERS, ROOT, installed
 from benchmarks.report import table
 from benchmarks.worker import BATCH_SIZE
 from lab10.cli.arguments import Parser
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 TASKS = ("imdb_lstm", "mnist_autoencoder_lab")
 FRAMEWORKS = ("lab10", "keras-jax", "torch")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab10.errors import RunError, UserError
+from lab10.config.errors import RunError, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 

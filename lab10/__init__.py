@@ -11,18 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lab10.inspection import load
-    from lab10.notebook.runs_table import runs
-    from lab10.notebook.training import experiment, train
+    from lab10.inspection.load import load
+    from lab10.inspection.runs_table import runs
+    from lab10.training.notebook import experiment, train
 
 __all__ = ["experiment", "load", "runs", "train"]
 
 # Imported lazily: scripts that only train should not wait for matplotlib, pandas and other imports of these modules.
 _MODULES = {
-    "experiment": "lab10.notebook.training",
-    "load": "lab10.inspection",
-    "runs": "lab10.notebook.runs_table",
-    "train": "lab10.notebook.training",
+    "experiment": "lab10.training.notebook",
+    "load": "lab10.inspection.load",
+    "runs": "lab10.inspection.runs_table",
+    "train": "lab10.training.notebook",
 }
 
 

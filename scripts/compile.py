@@ -11,7 +11,7 @@ from typing import Any
 
 from lab10.cli.arguments import Parser
 from lab10.cli.script import run_script
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     )
     args = parser.parse_args(arguments)
 
-    from lab10.inspection import load
+    from lab10.inspection.load import load
     from lab10.metrics.result_text import result_text
 
     result = load(args.directory, args.checkpoint, **data_overrides(args)).evaluate(args.split, args.metrics)

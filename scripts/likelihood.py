@@ -15,7 +15,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     parser.add_argument("--images", type=int, metavar="N", help="only the first N images of the split (default: all)")
     args = parser.parse_args(arguments)
 
-    from lab10.inspection import VAERun, load
+    from lab10.inspection.load import load
+    from lab10.inspection.vae_run import VAERun
 
     run = load(args.directory, args.checkpoint, **data_overrides(args))
     if not isinstance(run, VAERun):

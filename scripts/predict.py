@@ -10,7 +10,7 @@ from typing import Any
 from lab10.cli.arguments import data_overrides, run_parser
 from lab10.cli.console import console
 from lab10.cli.script import run_script
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 # UTF-32's comes first, because it begins with that of UTF-16.
 BYTE_ORDER_MARKS = (
@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     args = parser.parse_intermixed_args(arguments)
     texts = [_not_a_path(text, args.directory) for text in args.texts]
 
-    from lab10.inspection import TextRun, load
+    from lab10.inspection.load import load
+    from lab10.inspection.text_run import TextRun
 
     run = load(args.directory, args.checkpoint, **data_overrides(args))
     if not isinstance(run, TextRun):

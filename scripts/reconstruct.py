@@ -5,8 +5,8 @@ from typing import Any
 
 from lab10.cli.arguments import add_split, data_overrides, run_parser
 from lab10.cli.script import run_script
+from lab10.config.errors import UserError
 from lab10.config.paths import path_of
-from lab10.errors import UserError
 
 MAX_IMAGES = 50
 
@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
 
     import numpy as np
 
-    from lab10.inspection import AutoencoderRun, load
+    from lab10.inspection.autoencoder_run import AutoencoderRun
+    from lab10.inspection.load import load
     from lab10.inspection.run import file_name_part
 
     run = load(args.directory, args.checkpoint, **data_overrides(args))

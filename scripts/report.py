@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     )
     args = parser.parse_args(arguments)
 
-    from lab10.report import write_report
+    from lab10.inspection.report import write_report
 
     folder = Path(args.directories[0]) if len(args.directories) == 1 else Path()
     output = args.output or folder.expanduser() / f"report-{args.split}.html"

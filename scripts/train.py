@@ -10,15 +10,15 @@ from typing import Any
 
 from lab10.cli.overrides import parse_training_arguments
 from lab10.cli.script import format_metrics, run_script
-from lab10.errors import Interrupted
+from lab10.config.errors import Interrupted
 
 
 def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
     experiment, directory, distributed = parse_training_arguments(arguments)
 
-    from lab10.after_training import finish_run, saving_history
     from lab10.parallel.distributed import connected
     from lab10.parallel.multihost import is_lead_process
+    from lab10.training.after_training import finish_run, saving_history
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
     from lab10.training.workdir import Workdir

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import figures, growth, limits, on_device, pairs, processes, report, worker
 from benchmarks.command import parse
 from benchmarks.driver import LAB10, Settings, compared, in_turns, learning
-from lab10.errors import RunError, UserError
+from lab10.config.errors import RunError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import against
-from lab10.errors import RunError, UserError
+from lab10.config.errors import RunError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKLOAD = against.Workload("mnist_sample", batch_size=2, log_every=1, num_lines=5)

@@ -40,7 +40,7 @@ def test_four_functions_lie_between_the_script_and_the_gradient(scripts, tmp_pat
 
 
 def test_training_starts_without_importing_figures_and_tables(tmp_path):
-    modules = ["lab10.inspection", "lab10.notebook", "matplotlib", "pandas", "IPython"]
+    modules = ["lab10.inspection", "lab10.training.notebook", "matplotlib", "pandas", "IPython"]
     code = PROBE.format(modules=modules, workdir=str(tmp_path / "run"), script=str(ROOT / "scripts" / "train.py"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (3, "[]\n"), done.stderr

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, NoReturn
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,13 +13,13 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from lab10.cli.option_errors import component_options, option_error
+from lab10.config.errors import UserError
 from lab10.config.experiment import BASE_CLASSES, Experiment, user_component_classes
 from lab10.config.fields import option
 from lab10.config.paths import path_of
 from lab10.config.plain_values import with_plain_values
 from lab10.config.registry import closest, components_of, find_component
 from lab10.config.user_modules import import_file
-from lab10.errors import UserError
 from lab10.metrics.split_metric import SplitMetric, find_split_metric
 from lab10.parallel.distributed import Distributed
 

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from lab10.errors import Interrupted, RunError, UserError
+from lab10.config.errors import Interrupted, RunError, UserError
 from lab10.training.signals import drop_terminal, handle_stop_signals
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_SIGNAL = 0, 1, 2, 128

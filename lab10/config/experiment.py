@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import cattrs
 
+from lab10.config.errors import UserError
 from lab10.config.fields import field, option, require_at_least, require_fraction, traced_field
 from lab10.config.registry import is_built_in, subclasses_of, type_name
 from lab10.data.dataset import Dataset, Spec
 from lab10.data.transforms import Transform
-from lab10.errors import UserError
 from lab10.metrics.split_metric import SplitMetric, monitored_metric, require_distinct, require_monitor
 from lab10.models.model import Model
 from lab10.optim.optimizers import Optimizer

@@ -6,7 +6,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 def field(default: Any, *, affects_result: bool) -> Any:

@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 def path_of(name: str | os.PathLike[str]) -> Path:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.config.fields import option
-from lab10.errors import UserError
 
 _TYPES = {int: "a whole number", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
 

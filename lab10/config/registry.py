@@ -16,7 +16,7 @@ import pkgutil
 import sys
 from collections.abc import Collection, Iterable, Iterator
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 PACKAGES = (
     "lab10.data",

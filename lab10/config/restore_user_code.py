@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab10.config.equivalent_sources import docstring_first_line
+from lab10.config.errors import UserError
 from lab10.config.user_code import HOW_TO_MOVE, USER_CODE_FOLDER, UserCode, digest_of_module, session_classes
 from lab10.config.user_code_copies import read_copy
 from lab10.config.user_modules import already_run, components_in, import_file
-from lab10.errors import UserError
 
 
 def restore_user_code(workdir: Path, recorded: Sequence[UserCode], trust: bool) -> set[type]:

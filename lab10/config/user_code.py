@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import user_component_classes
 from lab10.config.user_modules import module_that_defines, require_distinct_names, sha256_of
-from lab10.errors import UserError
 
 USER_CODE_FOLDER = "user_code"
 HOW_TO_MOVE = (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lab10.config.atomic_write import write_atomically
 from lab10.config.equivalent_sources import is_equivalent
+from lab10.config.errors import UserError
 from lab10.config.user_code import HOW_TO_MOVE, USER_CODE_FOLDER, UserCode
 from lab10.config.user_modules import already_run, sha256_of
-from lab10.errors import UserError
 
 MAX_BYTES = 2**22  # a file of Python is smaller; a link to a device is not read for ever
 

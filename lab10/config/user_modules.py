@@ -16,10 +16,10 @@ from pathlib import Path
 from types import ModuleType
 
 from lab10.config.equivalent_sources import version_digest
+from lab10.config.errors import UserError
 from lab10.config.experiment import BASE_CLASSES
 from lab10.config.registry import VERSION_ATTRIBUTE, all_subclasses, components_of, is_built_in
 from lab10.data.dataset import Spec
-from lab10.errors import UserError
 
 COMPONENT_BASES = (*BASE_CLASSES, Spec)
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from lab10.cli.console import console
+from lab10.config.errors import UserError
 from lab10.config.paths import path_of
-from lab10.errors import UserError
 
 FORMAT_VERSION = 1
 Arrays = dict[str, np.ndarray]

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from lab10.cli.console import console
+from lab10.config.errors import UserError
 from lab10.config.fields import field, require_at_least, require_fraction
 from lab10.data.groups import open_groups
 from lab10.data.sources import Source, open_source, require_split
 from lab10.data.splits import hold_out, missing_classes, require_disjoint
 from lab10.data.transforms import Batch, NoTransform, Transform
-from lab10.errors import UserError
 
 # A batch on the host, rows first: `inputs`, `labels` if the dataset has labels, and `mask`, which is
 # false in padding rows. `Spec.preprocess` adds `targets`.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 def choose_feature(

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from lab10.config.errors import UserError
 from lab10.data.cache import ArrayWriter, cache_root, open_entry
 from lab10.data.sources import Source
-from lab10.errors import UserError
 
 
 def open_groups(dataset: str, source: Source, feature: str, cache_dir: str | None) -> Int[np.ndarray, " examples"]:

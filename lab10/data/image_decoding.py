@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import Image
 
-from lab10.errors import first_line
+from lab10.config.errors import first_line
 
 # Formats that TFDS's encoders write, and others that a dataset may store unchanged.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.config.fields import require_between
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
@@ -16,7 +17,6 @@ from lab10.data.image_decoding import decode_image, decoding_loses_bits, is_8_bi
 from lab10.data.labels import Labels, find_labels
 from lab10.data.sources import Source
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError
 
 MAX_PIXELS = 2**24
 MAX_16_BITS = 65535

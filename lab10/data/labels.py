@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from lab10.config.errors import UserError
 from lab10.data.features import describe_type
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError
 
 # A number with more values than this identifies or measures an example; it does not classify it.
 MAX_NUMBER_CLASSES = 1000

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lab10.cli.console import console
+from lab10.config.errors import UserError, first_line
 from lab10.config.paths import path_of
 from lab10.data.cache import cache_root
 from lab10.data.sources import SAMPLES, data_root, find_tfds_builder, open_builder
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError, first_line
 
 CONNECT_SECONDS = 5.0
 

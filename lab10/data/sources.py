@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab10.cli.console import console
+from lab10.config.errors import UserError, first_line
 from lab10.config.paths import path_of
 from lab10.config.registry import closest
 from lab10.data import samples
@@ -20,7 +21,6 @@ from lab10.data.cache import cache_root
 from lab10.data.content_digest import content_sha256
 from lab10.data.prepared_folders import prepared_dataset_hint
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError, first_line
 
 # Datasets that this project prepares without a network: each file in samples/ has the builder of the same name.
 SAMPLES = {module.name: f"{samples.__name__}.{module.name}" for module in pkgutil.iter_modules(samples.__path__)}

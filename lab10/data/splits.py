@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 # Number of draws of whole groups; the draw that leaves out the fewest classes is taken.
 GROUP_DRAWS = 20

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.config.paths import path_of
 from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.labels import Labels
 from lab10.data.ngram_vocabulary import NgramVocabulary, build_ngram_vocabulary
 from lab10.data.sources import Source
 from lab10.data.tokenizer import build_vocabulary, ranks_of
-from lab10.errors import UserError
 
 # The words of a run's vocabulary, in its workdir: the most frequent first, one per line.
 VOCABULARY_FILE = "vocabulary.txt"

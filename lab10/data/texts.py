@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.config.fields import require_at_least, require_at_most
 from lab10.data.cache import Arrays
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
@@ -19,7 +20,6 @@ from lab10.data.ngram_vocabulary import NgramVocabulary, first_occurrences, ngra
 from lab10.data.text_cache import TextCache, read_vocabulary
 from lab10.data.tfds_import import import_tfds
 from lab10.data.tokenizer import ids_of, pad, words_of
-from lab10.errors import UserError
 
 # Ids are int32, and the sum of a rank and --data.index-from must not overflow.
 MAX_ID = 2**30 - 1

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import jax
 import jax.numpy as jnp
 
+from lab10.config.errors import UserError
 from lab10.config.fields import require_at_least, require_fraction, traced_field
-from lab10.errors import UserError
 
 if TYPE_CHECKING:
     from lab10.data.dataset import Spec

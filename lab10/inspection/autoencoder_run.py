@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from lab10.cli.console import console
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec, Split
 from lab10.data.images import ImageSpec
 from lab10.data.transforms import NoTransform
-from lab10.errors import UserError
 from lab10.inspection.plots import plot_reconstructions
 from lab10.inspection.run import Latents, Pixels, Run
 from lab10.models.autoencoder import AutoencoderModel, LinearAutoencoder

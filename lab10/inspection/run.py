@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from lab10.cli.console import console
 from lab10.config.atomic_write import write_atomically
+from lab10.config.errors import Interrupted, UserError
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import OpenDataset, Spec, Split
-from lab10.errors import Interrupted, UserError
 from lab10.metrics.split_metric import SplitMetric, find_split_metric, require_distinct
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.evaluation import evaluate, require_split_metrics

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
 from lab10.data.ngram_vocabulary import num_ngrams
 from lab10.data.texts import TextDataset, TextSpec
 from lab10.data.tokenizer import ranks_normalizing_unknown
-from lab10.errors import UserError
 from lab10.inspection.run import Run
 from lab10.tasks.classification import Classification, probabilities
 from lab10.training.state import Params

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from matplotlib.figure import Figure
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
-from lab10.errors import UserError
 from lab10.inspection.autoencoder_run import AutoencoderRun
 from lab10.inspection.plots import ImageRow, plot_image_rows
 from lab10.inspection.run import Pixels

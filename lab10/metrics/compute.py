@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from lab10.cli.console import console
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.metrics.split_metric import Columns, SplitMetric
 from lab10.parallel.multihost import is_lead_process
 

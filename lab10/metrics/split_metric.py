@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.config.registry import closest, components_of, find_component
-from lab10.errors import UserError
 from lab10.tasks.task import Task
 
 Columns = Mapping[str, np.ndarray]

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from lab10.config.errors import UserError
 from lab10.data.dataset import Spec, Split
-from lab10.errors import UserError
 
 S = TypeVar("S", bound=Spec)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]

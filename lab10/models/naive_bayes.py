@@ -10,10 +10,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from lab10.config.errors import UserError
 from lab10.config.fields import require_fraction, traced_field
 from lab10.data.dataset import Spec, Split
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.dropout import Dropout
 from lab10.models.model import Model, require_spec
 from lab10.models.ngrams import ngram_windows

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from lab10.config.errors import UserError
 from lab10.config.fields import (
     is_static_zero,
     require_at_least,
@@ -20,7 +21,6 @@ from lab10.config.fields import (
 from lab10.data.dataset import Spec
 from lab10.data.texts import TextSpec
 from lab10.data.tokenizer import PADDING_ID
-from lab10.errors import UserError
 from lab10.models.dropout import Dropout
 from lab10.models.lstm import Implementation, MaskedLSTM, read_both_ways
 from lab10.models.model import MAX_WIDTH, Model, require_spec

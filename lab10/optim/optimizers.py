@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from lab10.config.errors import UserError
 from lab10.config.fields import is_static_zero, require_at_least, require_fraction, traced_field
-from lab10.errors import UserError
 from lab10.optim.parameter_groups import (
     freeze_parameters,
     frozen_mask,

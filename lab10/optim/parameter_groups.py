@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import optax
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.optim.parameter_paths import by_path, matches_any, path_name, require_matches
 
 FREEZE, FACTORS = "--optimizer.freeze", "--optimizer.learning-rate-factors"

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 def by_path(params: Any) -> dict[str, Any]:

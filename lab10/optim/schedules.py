@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import optax
 
+from lab10.config.errors import UserError
 from lab10.config.fields import require_at_least
-from lab10.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ import jax
 from jax.experimental import multihost_utils
 
 from lab10.cli.console import console
+from lab10.config.errors import Diverged, Interrupted, UserError, first_line
 from lab10.config.fields import require_at_least
-from lab10.errors import Diverged, Interrupted, UserError, first_line
 from lab10.parallel.multihost import is_lead_process
 
 MANUAL_OPTIONS = "--distributed.coordinator-address, --distributed.num-processes and --distributed.process-id"

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
+from lab10.config.errors import UserError
 from lab10.config.fields import field, require_at_least
-from lab10.errors import UserError
 
 # Name of the only mesh axis, over which the rows of a batch are sharded.
 DATA = "data"

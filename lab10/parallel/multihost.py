@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 from jax.experimental import topologies
 
+from lab10.config.errors import RunError, UserError, first_line
 from lab10.config.registry import closest
-from lab10.errors import RunError, UserError, first_line
 
 # Memory of a TPU chip in GiB, and the largest slice: https://cloud.google.com/tpu/docs/v5e, …/v5p and …/v6e. libtpu
 # aborts the process for a larger one.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 Value = str | float | int
 Space = Mapping[str, BaseDistribution]

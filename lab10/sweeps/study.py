@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lab10.cli.overrides import apply_overrides
 from lab10.config import user_code
+from lab10.config.errors import UserError, first_line
 from lab10.config.experiment import Experiment, from_json
 from lab10.config.fields import option
 from lab10.config.restore_user_code import restore_trusted
 from lab10.config.traced_fields import static_signature
-from lab10.errors import UserError, first_line
 from lab10.sweeps.space import Value, grid, parse_space, to_arguments
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # a sweep prints its own lines

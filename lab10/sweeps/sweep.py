@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lab10.cli.console import console
 from lab10.config import user_code, user_code_copies
-from lab10.errors import RunError, UserError
-from lab10.inspection import load
+from lab10.config.errors import RunError, UserError
+from lab10.inspection.load import load
 from lab10.sweeps.space import Value
 from lab10.sweeps.study import MAX_RETRIES, Sweep, SweepStudy
 from lab10.training.evaluation_log import read_evaluations

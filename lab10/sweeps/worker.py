@@ -17,8 +17,8 @@ import optuna
 from optuna.trial import TrialState
 
 from lab10.cli.script import run_script
+from lab10.config.errors import Diverged
 from lab10.config.experiment import Experiment
-from lab10.errors import Diverged
 from lab10.sweeps.study import Sweep, SweepStudy
 from lab10.training.ensemble import Ensemble
 from lab10.training.loop import train

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lab10.config.errors import UserError
 from lab10.data.dataset import Batch
-from lab10.errors import UserError
 
 PerExample = dict[str, Float[Array, " batch"]]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import jax
 
+from lab10.config.errors import RunError, first_line
 from lab10.config.experiment import Experiment
-from lab10.errors import RunError, first_line
 from lab10.parallel.hlo import HloProgram, parse
 from lab10.parallel.mesh import replicated
 from lab10.parallel.step_costs import StepCosts, step_costs

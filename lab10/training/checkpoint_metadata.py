@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from lab10.errors import UserError, first_line
+from lab10.config.errors import UserError, first_line
 from lab10.tasks.metrics import Metrics
 from lab10.training.early_stopping import EarlyStopping
 

@@ -20,7 +20,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from lab10.cli.console import console
-from lab10.errors import UserError, first_line
+from lab10.config.errors import UserError, first_line
 from lab10.optim.parameter_paths import by_path
 from lab10.parallel.multihost import run_on_lead
 from lab10.tasks.metrics import Metrics

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
 from lab10.data.images import ImageSpec
-from lab10.errors import UserError
 from lab10.models.model import Model
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from flax import linen as nn
 
 from lab10.cli.console import console
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import OpenDataset
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.optim.parameter_paths import by_path, matches_any, require_matches, summarize_paths, with_leaves
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.state import Params, init_params

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lab10.config.errors import Interrupted
 from lab10.config.experiment import Experiment
 from lab10.data.batching import TrainingBatches
 from lab10.data.dataset import Split
-from lab10.errors import Interrupted
 from lab10.parallel.multihost import all_max, require_same_on_all, run_on_all
 from lab10.training.compatibility import require_outputs
 from lab10.training.compilation_cache import use_compilation_cache

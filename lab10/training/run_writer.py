@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from lab10.cli.console import console
+from lab10.config.errors import Diverged, RunError, UserError
 from lab10.config.experiment import Experiment, flatten
 from lab10.config.fields import option
 from lab10.config.plain_values import with_plain_values
 from lab10.data.dataset import OpenDataset, Spec
-from lab10.errors import Diverged, RunError, UserError
 from lab10.parallel.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
 from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoint_metadata import SavedRunInfo

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab10.cli.console import console
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.training.checkpoint_metadata import METADATA_FILE, SavedRunInfo, UnsupportedFormat, read_info
 
 

@@ -13,12 +13,12 @@ from flax.errors import InvalidRngError
 from jax.sharding import Mesh
 from jax.tree_util import Partial
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment
 from lab10.config.fields import is_static_zero
 from lab10.config.traced_fields import with_traced_fields
 from lab10.data.dataset import Batch, Spec, Split
 from lab10.data.device_loader import DeviceBatches, DeviceLoader
-from lab10.errors import UserError
 from lab10.parallel.mesh import local_mesh, replicated
 from lab10.tasks.metrics import Metrics, Scalar
 from lab10.training.adversarial import PERTURBATIONS, Perturbations, with_adversarial_gradient

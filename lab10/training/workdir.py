@@ -29,11 +29,11 @@ import numpy as np
 
 from lab10.config import user_code, user_code_copies
 from lab10.config.atomic_write import write_atomically
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.config.paths import path_of
 from lab10.config.restore_user_code import restore_user_code
 from lab10.data.dataset import OpenDataset, Spec
-from lab10.errors import UserError
 from lab10.training.config_changes import changed_fields, describe_changes
 from lab10.training.provenance import provenance_history
 

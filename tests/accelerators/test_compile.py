@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from lab10.cli.overrides import apply_overrides, load_experiment
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.parallel.targets import find_target, use_compilers_only
 from lab10.training.aot_compilation import CompiledProgram, compile_programs
 

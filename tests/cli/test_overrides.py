@@ -3,8 +3,8 @@
 import pytest
 
 from lab10.cli.overrides import apply_overrides, load_experiment, load_experiment_file, parse_training_arguments
+from lab10.config.errors import UserError
 from lab10.data.transforms import NoTransform, WordDropout
-from lab10.errors import UserError
 from lab10.metrics.class_metrics import AUC, F1, ConfusionMatrix
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.text_classifiers import BagOfWords

@@ -5,10 +5,10 @@ import inspect
 
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.config.registry import components_of, find_component
 from lab10.data.dataset import Spec
-from lab10.errors import UserError
 from lab10.optim.optimizers import Optimizer
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import lab10
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, to_json
 from lab10.config.plain_values import with_plain_values
 from lab10.config.traced_fields import with_traced_fields
-from lab10.errors import UserError
 from lab10.metrics.class_metrics import F1
 
 EXPERIMENT = lab10.experiment("mnist_autoencoder")

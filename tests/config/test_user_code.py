@@ -11,8 +11,8 @@ import pytest
 from lab10.cli.overrides import load_experiment_file
 from lab10.config import user_code, user_modules
 from lab10.config.equivalent_sources import is_equivalent
+from lab10.config.errors import UserError
 from lab10.data.dataset import OpenDataset
-from lab10.errors import UserError
 from lab10.models.autoencoder import LinearAutoencoder
 from lab10.training.workdir import Workdir
 

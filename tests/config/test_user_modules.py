@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from lab10.cli.overrides import apply_overrides, load_experiment_file, parse_training_arguments
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, flatten, from_json, to_json
 from lab10.config.registry import components_of
 from lab10.config.traced_fields import static_signature
-from lab10.errors import UserError
 from lab10.models.model import Model
 from lab10.tasks.task import Task
 

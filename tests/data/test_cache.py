@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.cache import cache_root, open_entry
-from lab10.errors import UserError
 
 KEY = {"source": "tests", "shards": (3, 4)}
 ARRAYS = {

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.images import ImageDataset
 from lab10.data.texts import TextDataset
-from lab10.errors import UserError
 
 shares = st.floats(0, 1, exclude_max=True)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.image_transforms import ElasticDeformation, RandomShift, warp
 from lab10.data.images import ImageSpec
-from lab10.errors import UserError
 
 keys = st.integers(0, 2**31 - 1).map(jax.random.key)
 # Not square, and in color; each shape is compiled.

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lab10.config.errors import UserError
 from lab10.data import dataset as dataset_module
 from lab10.data.images import ImageDataset, ImageSpec
 from lab10.data.sources import Source
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError
 
 
 class Records(list):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.data.labels import MAX_NUMBER_CLASSES, Labels, find_labels
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.data import preparation, samples
 from lab10.data.sources import SAMPLES, data_root, open_builder, open_source
-from lab10.errors import UserError
 
 
 @pytest.fixture

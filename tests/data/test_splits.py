@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.splits import classes_left_out, hold_out, missing_classes, require_disjoint
-from lab10.errors import UserError
 
 fractions = st.floats(0.01, 0.99)
 seeds = st.integers(0, 2**40)

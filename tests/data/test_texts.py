@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.data import dataset as dataset_module
 from lab10.data import text_cache
 from lab10.data.sources import Source
 from lab10.data.texts import TextDataset, TextSpec
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError
 from lab10.models.text_classifiers import LSTM
 
 TRAIN = [

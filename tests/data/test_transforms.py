@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.transforms import Binarize, GaussianNoise, NoTransform, Transform, WordDropout
-from lab10.errors import UserError
 
 tokens = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=4, max_size=4).map(
     lambda rows: jnp.asarray(rows, jnp.int32)

@@ -88,7 +88,7 @@ def same_run():
     """Compares two workdirs: the same lines, but for rounding, in the same order, each once; the same parameters."""
 
     def compare(one, other):
-        from lab10.inspection import load
+        from lab10.inspection.load import load
 
         lines = [metrics_without_times(path) for path in (one, other)]
         steps_and_splits = [[(line["step"], line["split"]) for line in of_run] for of_run in lines]

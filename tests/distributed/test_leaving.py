@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 
 from lab10.cli.script import run_script
 from lab10.parallel.distributed import connected
-from lab10.errors import Diverged, Interrupted, RunError, UserError
+from lab10.config.errors import Diverged, Interrupted, RunError, UserError
 from lab10.cli.overrides import parse_training_arguments
 
 SHARED = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.parallel.distributed import Distributed
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}

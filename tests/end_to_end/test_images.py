@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import lab10
+from lab10.config.errors import UserError
 
 
 def test_a_run_writes_the_documented_files(linear_run):
@@ -76,13 +77,13 @@ def test_a_run_is_used_from_a_notebook(linear_run):
     np.testing.assert_allclose(z, x @ np.asarray(run.params["encoder"]["dense_0"]["kernel"]), rtol=1e-3, atol=1e-4)
     assert run.config.model.latent_dim == 64
     for wrong in (np.full((1, 784), 255, np.uint8), np.full((1, 784), 255.0), np.full((1, 784), 2, np.uint8)):
-        with pytest.raises(lab10.errors.UserError, match="255, divide"):
+        with pytest.raises(UserError, match="255, divide"):
             run.encode(wrong)
-    with pytest.raises(lab10.errors.UserError, match="as numbers"):
+    with pytest.raises(UserError, match="as numbers"):
         run.reconstruct(["an image"])
-    with pytest.raises(lab10.errors.UserError, match="784"):
+    with pytest.raises(UserError, match="784"):
         run.encode(np.zeros((1, 10)))
-    with pytest.raises(lab10.errors.UserError, match="cannot classify"):
+    with pytest.raises(UserError, match="cannot classify"):
         run.predict(["text"])
 
 
@@ -110,7 +111,7 @@ HOLE = np.where(np.arange(3 * 784).reshape(3, 784) == 784 + 5, np.nan, ROWS)
 def test_inputs_that_are_not_pixels_are_refused(linear_run, x, said):
     run = lab10.load(linear_run[0])
     for call in (run.encode, run.reconstruct):
-        with pytest.raises(lab10.errors.UserError, match=re.escape(said)):
+        with pytest.raises(UserError, match=re.escape(said)):
             call(x)
 
 
@@ -134,10 +135,10 @@ def test_pixels_of_another_scale_are_reported(linear_run, capsys):
 
 def test_latent_vectors_that_are_not_finite_are_refused(linear_run):
     run = lab10.load(linear_run[0])
-    with pytest.raises(lab10.errors.UserError, match=r"Row 0, column 63 \(from 0\) of the latent vectors is nan"):
+    with pytest.raises(UserError, match=r"Row 0, column 63 \(from 0\) of the latent vectors is nan"):
         run.decode(np.where(np.arange(64) == 63, np.nan, 0.0)[None])
     for index in (-1, 1000):
-        with pytest.raises(lab10.errors.UserError, match=f"no image {index}; expected 0 to 999"):
+        with pytest.raises(UserError, match=f"no image {index}; expected 0 to 999"):
             run.images("test", [0, index])
 
 

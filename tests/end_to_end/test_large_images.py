@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
-from lab10.errors import Interrupted
-from lab10.inspection import autoencoder_run, load
+from lab10.config.errors import Interrupted
+from lab10.inspection import autoencoder_run
+from lab10.inspection.load import load
 
 DRAWS_FIGURES = True
 

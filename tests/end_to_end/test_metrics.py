@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import lab10
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 BAG = ("imdb_bag_of_words", "--data.name", "synthetic_reviews", "--data.max-length", 40, "--data.length-buckets", 1)
 BAG += ("--model.widths", 4, "--batch-size", 500, "--evaluate-every", 4)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from lab10.cli.overrides import parse_training_arguments
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 @pytest.mark.parametrize(

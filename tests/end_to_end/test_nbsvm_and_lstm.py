@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lab10
-from lab10.report.report import write_report
+from lab10.inspection.report.report import write_report
 
 DATA = ("--data.name", "synthetic_reviews", "--data.length-buckets", 1, "--data.max-length", 40)
 DATA += ("--data.train-split", "train[:25%]", "--data.test-split", "test[:10%]")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lab10
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 NBSVM = ("imdb_nbsvm", "--data.name", "synthetic_reviews", "--steps", 60, "--data.length-buckets", 1)
 

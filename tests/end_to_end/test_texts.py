@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lab10
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 
 def test_the_lstm_learns_what_no_bag_of_words_can(scripts, lstm_run, bag_run):

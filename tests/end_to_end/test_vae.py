@@ -9,7 +9,9 @@ from PIL import Image
 
 import lab10
 from lab10.data.images import ImageSpec
-from lab10.inspection import AutoencoderRun, VAERun, vae_run
+from lab10.inspection import vae_run
+from lab10.inspection.autoencoder_run import AutoencoderRun
+from lab10.inspection.vae_run import VAERun
 
 DRAWS_FIGURES = True
 SMALL = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from metrics_without_times import metrics_without_times
 
-from lab10.inspection import load
+from lab10.inspection.load import load
 
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
 

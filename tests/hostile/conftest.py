@@ -188,7 +188,7 @@ def experiments():
 @pytest.fixture(scope="session")
 def made_runs(experiments, made_once):
     """Gives the workdir of a finished run of a task; nobody may change it."""
-    from lab10.inspection import load
+    from lab10.inspection.load import load
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
     from lab10.training.workdir import Workdir
@@ -241,8 +241,8 @@ def use():
     """Uses a run in every way: loads, evaluates and resumes it. Returns what was refused."""
     import numpy as np
 
-    from lab10.errors import UserError
-    from lab10.inspection import load
+    from lab10.config.errors import UserError
+    from lab10.inspection.load import load
     from lab10.training.loop import train
     from lab10.training.run_writer import RunWriter
     from lab10.training.workdir import Workdir

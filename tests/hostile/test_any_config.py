@@ -24,7 +24,7 @@ from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.data.dataset import Spec
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.training.workdir import Workdir
 
 

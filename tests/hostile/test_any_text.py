@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab10.data.tokenizer import build_vocabulary, ranks_of, split_words
-from lab10.inspection import load
+from lab10.inspection.load import load
 
 
 @pytest.mark.parametrize("cases", [100, pytest.param(3000, marks=pytest.mark.stress)])

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.data.sources import find_tfds_builder
 from lab10.data.tfds_import import import_tfds
-from lab10.errors import UserError
 from lab10.training.compilation_cache import use_compilation_cache
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from lab10.errors import UserError
-from lab10.inspection import load
+from lab10.config.errors import UserError
+from lab10.inspection.load import load
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter
 from lab10.training.workdir import Workdir

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.metrics.class_metrics import AUC, F1, ConfusionMatrix, Precision, Recall
 from lab10.metrics.compute import compute_metrics, scalars_of
 from lab10.metrics.result_text import result_text

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, differing_fields, from_json, to_json
-from lab10.errors import UserError
 from lab10.metrics.class_metrics import AUC, F1, ConfusionMatrix, MajorityShare, Recall
 from lab10.metrics.split_metric import (
     SplitMetric,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from compiled import apply, init_params
 
+from lab10.config.errors import UserError
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.language_model import LanguageModel
 from lab10.models.text_classifiers import LSTM
 

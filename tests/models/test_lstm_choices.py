@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lab10.config.errors import UserError
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.lstm import MaskedLSTM
 from lab10.models.ngrams import ngram_buckets
 from lab10.models.text_classifiers import LSTM, pool

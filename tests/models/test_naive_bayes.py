@@ -9,10 +9,10 @@ import pytest
 from compiled import apply, init_params
 from ngram_texts import INPUTS, LABELS
 
+from lab10.config.errors import UserError
 from lab10.data.dataset import Split
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.naive_bayes import NBSVM, log_count_ratios
 
 NUM_NGRAMS = 5

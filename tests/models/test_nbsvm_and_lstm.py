@@ -9,9 +9,9 @@ import pytest
 from compiled import apply, init_params
 from ngram_texts import INPUTS, LABELS
 
+from lab10.config.errors import UserError
 from lab10.data.dataset import Split
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.naive_bayes import NBSVM
 from lab10.models.nbsvm_and_lstm import NBSVMAndLSTM
 from lab10.models.text_classifiers import LSTM

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from compiled import apply, init_params
 
+from lab10.config.errors import UserError
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.bag_of_ngrams import BagOfNgrams
 from lab10.models.ngrams import ngram_buckets
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from compiled import apply, init_params, init_with_output
 
+from lab10.config.errors import UserError
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.text_classifiers import LSTM, BagOfWords, keras_uniform, num_logits
 from lab10.training.state import count_parameters
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from compiled import apply, init_params
 
+from lab10.config.errors import UserError
 from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.models.vae import VAE
 
 SPEC = ImageSpec(height=3, width=4, largest=255)

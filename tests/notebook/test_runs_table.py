@@ -12,12 +12,13 @@ from any_input import mutated, mutated_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.texts import TextDataset
-from lab10.errors import UserError
-from lab10.inspection import AutoencoderRun, load
+from lab10.inspection import runs_table
+from lab10.inspection.autoencoder_run import AutoencoderRun
+from lab10.inspection.load import load
+from lab10.inspection.runs_table import runs
 from lab10.metrics.class_metrics import F1
-from lab10.notebook import runs_table
-from lab10.notebook.runs_table import runs
 from lab10.training.evaluation_log import record_evaluation
 from lab10.training.json_lines import read_metrics
 from lab10.training.loop import train

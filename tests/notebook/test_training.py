@@ -11,8 +11,8 @@ import pytest
 from metrics_without_times import metrics_without_times
 
 import lab10
-from lab10.errors import Interrupted, UserError
-from lab10.inspection import AutoencoderRun
+from lab10.config.errors import Interrupted, UserError
+from lab10.inspection.autoencoder_run import AutoencoderRun
 from lab10.training.run_writer import RunWriter
 from lab10.training.signals import StopRequest
 

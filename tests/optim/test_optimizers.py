@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.config.registry import components_of
-from lab10.errors import UserError
 from lab10.optim.optimizers import SGD, Adam, Muon, Optimizer, RMSprop
 from lab10.optim.schedules import Linear
 

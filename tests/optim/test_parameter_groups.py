@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.config.registry import components_of
 from lab10.config.traced_fields import static_signature, with_traced_fields
 from lab10.data.images import ImageDataset
-from lab10.errors import UserError
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.optim.optimizers import SGD, Adam, Optimizer
 from lab10.optim.parameter_paths import by_path

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.optim.parameter_paths import by_path, matches_any, require_matches, summarize_paths, with_leaves
 
 PATHS = ("embedding/embedding", "encoder/dense_0/kernel", "encoder/dense_0/bias", "lstm/bias")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.config.registry import components_of
-from lab10.errors import UserError
 from lab10.optim.schedules import Constant, Cosine, Exponential, Linear, PiecewiseConstant, Schedule
 
 TOTAL = 100

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.parallel.mesh import DeviceMesh, largest_axis_sharding
 
 EIGHT = AbstractMesh((8,), ("data",))

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import BASE_CLASSES, Experiment, differing_fields, from_json, to_json
 from lab10.config.fields import option
 from lab10.config.registry import components_of
 from lab10.data.dataset import Dataset
-from lab10.errors import UserError
 from lab10.models.model import Model
 from lab10.optim.optimizers import Optimizer
 from lab10.tasks.task import Task

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.texts import TextDataset
 from lab10.data.tokenizer import (
     PADDING_ID,
@@ -17,7 +18,6 @@ from lab10.data.tokenizer import (
     ranks_of,
     split_words,
 )
-from lab10.errors import UserError
 
 SEPARATORS = b' !"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 

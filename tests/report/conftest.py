@@ -198,7 +198,7 @@ def report_on(trained, made_once):
     """Gives what a report on runs answers, from copies of them."""
 
     def make(*names):
-        from lab10.report import write_report
+        from lab10.inspection.report import write_report
 
         def write(folder):
             folder.mkdir()

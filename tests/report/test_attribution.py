@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from lab10.data.texts import TextSpec
 from lab10.data.tokenizer import PADDING_ID, pad
+from lab10.inspection.report.attribution import (
+    TOLERANCE,
+    class_logits,
+    explain,
+    integrated_gradients,
+    takes_token_weights,
+)
 from lab10.models.text_classifiers import LSTM, BagOfWords
-from lab10.report.attribution import TOLERANCE, class_logits, explain, integrated_gradients, takes_token_weights
 
 NUM_IDS, LENGTH, BATCH = 30, 8, 4
 TWO = TextSpec(num_ids=NUM_IDS, class_names=("neg", "pos"))

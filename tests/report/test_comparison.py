@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from lab10.data.images import ImageDataset
-from lab10.inspection import Run
-from lab10.report.comparison import difference_in_examples
-from lab10.report.evaluated_runs import EvaluatedRun, group_runs
+from lab10.inspection.report.comparison import difference_in_examples
+from lab10.inspection.report.evaluated_runs import EvaluatedRun, group_runs
+from lab10.inspection.run import Run
 
 
 def evaluated(image_experiment, test_split, split="test"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lab10.report.curves import mean_curves
+from lab10.inspection.report.curves import mean_curves
 
 
 def lines(split, values):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lab10.report.curves import Curve
-from lab10.report.figures import plot_curves, plot_estimates
-from lab10.report.significance import Estimate
+from lab10.inspection.report.curves import Curve
+from lab10.inspection.report.figures import plot_curves, plot_estimates
+from lab10.inspection.report.significance import Estimate
 
 
 @pytest.mark.parametrize("counts", [(1,), (2, 1), (3, 3, 1)])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from lab10.inspection.report.latents import decoder_filters, project, project_onto_span, traverse
 from lab10.models.pca import fit_pca
-from lab10.report.latents import decoder_filters, project, project_onto_span, traverse
 
 RANDOM = np.random.default_rng(0)
 

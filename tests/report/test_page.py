@@ -8,8 +8,8 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.report.figures import printable
-from lab10.report.page import ColoredText, ColoredWord, Page, PageImage, Paragraph, Section, Table, render
+from lab10.inspection.report.figures import printable
+from lab10.inspection.report.page import ColoredText, ColoredWord, Page, PageImage, Paragraph, Section, Table, render
 
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{ 7*7 }}{% include 'x' %}&amp;<!--"""
 

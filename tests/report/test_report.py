@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lab10.config.errors import UserError
 from lab10.data.dataset import Dataset
 from lab10.data.texts import TextDataset
-from lab10.errors import UserError
-from lab10.inspection import Run
-from lab10.report import write_report
+from lab10.inspection.report import write_report
+from lab10.inspection.run import Run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from lab10.report.significance import (
+from lab10.inspection.report.significance import (
     bootstrap_mean,
     mcnemar,
     mean_and_deviation,

@@ -25,7 +25,7 @@ import faulty
 import jax
 from outcome import outcome, require_same
 
-from lab10.errors import Interrupted, RunError, UserError
+from lab10.config.errors import Interrupted, RunError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CADENCE = ("--steps", "12", "--log-every", "5", "--evaluate-every", "4", "--checkpoint-every", "3")

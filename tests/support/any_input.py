@@ -5,10 +5,10 @@ import copy
 from hypothesis import strategies as st
 
 from lab10.cli.overrides import EXPERIMENTS
+from lab10.config.errors import UserError
 from lab10.config.experiment import BASE_CLASSES
 from lab10.config.registry import components_of
 from lab10.data.dataset import Spec
-from lab10.errors import UserError
 
 EXPERIMENT_NAMES = sorted(page.stem for page in EXPERIMENTS.glob("*.py"))
 COMPONENT_NAMES = sorted(name for base_class in (*BASE_CLASSES, Spec) for name in components_of(base_class))

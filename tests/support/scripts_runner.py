@@ -14,7 +14,7 @@ from typing import Any
 import preloaded
 import pytest
 
-from lab10.errors import RunError, UserError
+from lab10.config.errors import RunError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 

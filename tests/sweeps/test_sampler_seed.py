@@ -6,8 +6,8 @@ import optuna
 import pytest
 
 from lab10.cli.overrides import load_experiment
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, to_json
-from lab10.errors import UserError
 from lab10.sweeps.study import SAMPLERS, Sweep, SweepStudy
 
 TRIALS = {"random": 4, "tpe": 12, "qmc": 4}  # TPE's first ten are random

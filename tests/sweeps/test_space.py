@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab10.cli.overrides import load_experiment
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, differing_fields, to_json
-from lab10.errors import UserError
 from lab10.sweeps.space import grid, parse_space, parse_vary
 from lab10.sweeps.study import Sweep
 

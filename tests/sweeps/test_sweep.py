@@ -14,7 +14,7 @@ import optuna
 import preloaded
 import pytest
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.sweeps import sweep as sweeping
 from lab10.sweeps import worker
 

@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 from lab10.cli.overrides import load_experiment
+from lab10.config.errors import Diverged
 from lab10.config.experiment import Experiment, to_json
-from lab10.errors import Diverged
 from lab10.sweeps import worker
 from lab10.sweeps.study import Sweep
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.models.nbsvm_and_lstm import NBSVMAndLSTMLogits
 from lab10.tasks.classification import Classification, probabilities
 from lab10.tasks.nbsvm_and_lstm_classification import NBSVMAndLSTMClassification

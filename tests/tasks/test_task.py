@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from lab10.config.errors import UserError
 from lab10.data.batching import fill
-from lab10.errors import UserError
 from lab10.tasks.task import Task
 from lab10.training.evaluation import evaluate
 from lab10.training.step import StepFunctions

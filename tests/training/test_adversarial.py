@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.optim.optimizers import SGD
 from lab10.tasks.classification import Classification
 from lab10.training.adversarial import normalize, with_adversarial_gradient

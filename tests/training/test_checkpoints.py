@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoint_metadata import digest, digest_of_json
 from lab10.training.checkpoints import Checkpoints

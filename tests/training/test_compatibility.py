@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
+from lab10.config.errors import UserError
 from lab10.data.texts import TextSpec
-from lab10.errors import UserError
 from lab10.training.compatibility import require_outputs
 from lab10.training.step import StepFunctions
 

@@ -23,7 +23,7 @@ from lab10.config.experiment import Experiment, from_json, to_json
 from lab10.data.images import ImageDataset
 from lab10.data.texts import TextDataset
 from lab10.data.transforms import GaussianNoise, WordDropout
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.text_classifiers import LSTM
 from lab10.optim.optimizers import Adam, RMSprop

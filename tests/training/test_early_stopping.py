@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metrics_without_times import metrics_without_times
 
+from lab10.config.errors import UserError
 from lab10.data.images import ImageDataset
-from lab10.errors import UserError
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.optim.optimizers import SGD
 from lab10.training import loop
 from lab10.training.early_stopping import EarlyStopping

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab10.config.errors import UserError
 from lab10.data.batching import fill
 from lab10.data.images import ImageDataset
-from lab10.errors import UserError
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.optim.optimizers import SGD
 from lab10.training.loop import train
 from lab10.training.run_writer import RunWriter

@@ -12,7 +12,7 @@ from lab10.data.image_transforms import ElasticDeformation
 from lab10.data.images import ImageDataset
 from lab10.data.texts import TextDataset
 from lab10.data.transforms import GaussianNoise
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.models.text_classifiers import LSTM
 from lab10.optim.optimizers import Adam, Muon, RMSprop

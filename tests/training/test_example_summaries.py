@@ -12,7 +12,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from lab10.data.dataset import OpenDataset
 from lab10.data.images import ImageDataset
 from lab10.data.texts import TextDataset
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.models.text_classifiers import BagOfWords
 from lab10.training.ensemble import Ensemble
 from lab10.training.example_summaries import GAP, NUM_EXAMPLES, ExampleSummaries

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
+from lab10.config.errors import UserError
 from lab10.data.images import ImageDataset
 from lab10.data.texts import TextDataset
-from lab10.errors import UserError
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.models.autoencoder import LinearAutoencoder, MLPAutoencoder
 from lab10.models.bag_of_ngrams import BagOfNgrams
 from lab10.models.text_classifiers import LSTM, BagOfWords

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lab10.errors import Diverged
+from lab10.config.errors import Diverged
 from lab10.tasks.metrics import Metrics
 from lab10.training.run_writer import RunWriter
 from lab10.training.workdir import Workdir

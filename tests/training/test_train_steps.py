@@ -12,7 +12,7 @@ import pytest
 
 from lab10.cli.overrides import load_experiment_file
 from lab10.data.images import ImageDataset
-from lab10.inspection import load
+from lab10.inspection.load import load
 from lab10.models.autoencoder import MLPAutoencoder
 from lab10.optim.optimizers import SGD
 from lab10.training.ensemble import Ensemble

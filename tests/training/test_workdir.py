@@ -10,8 +10,8 @@ import preloaded
 import pytest
 
 from lab10.config.atomic_write import write_atomically
+from lab10.config.errors import UserError
 from lab10.data.dataset import OpenDataset
-from lab10.errors import UserError
 from lab10.optim.optimizers import Adam
 from lab10.optim.schedules import Cosine
 from lab10.training.workdir import Workdir

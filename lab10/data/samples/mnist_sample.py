@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 IMAGE_SIDE = 28
 # Every fifth image of each digit is a test image.

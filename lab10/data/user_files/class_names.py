@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.data.user_files.problems import Invalid
-from lab10.errors import UserError
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?")
 _MAX_DIGITS = 20  # longer ones are identifiers

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 # What people call splits, and the name of the split.
 SPLIT_NAMES = {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lab10.config.errors import UserError
 from lab10.data.tfds_import import import_tfds
 from lab10.data.user_files.class_names import classes_of, group_text, label_text
 from lab10.data.user_files.decoding import DecodedImage, decode, resize
@@ -18,7 +19,6 @@ from lab10.data.user_files.image_files import ImageFile, find_images
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.problems import Invalid, Problems, counted
 from lab10.data.user_files.progress_bar import progress
-from lab10.errors import UserError
 
 
 def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Examples:

@@ -5,11 +5,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab10.config.errors import UserError
 from lab10.data.user_files.class_names import is_unicode
 from lab10.data.user_files.decoding import SUFFIXES
 from lab10.data.user_files.examples import SPLIT_NAMES, SourceFile
 from lab10.data.user_files.problems import counted, listed
-from lab10.errors import UserError
 
 # Left by operating systems.
 _IGNORED = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "$recycle.bin")

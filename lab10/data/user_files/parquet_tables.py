@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab10.config.errors import UserError, first_line
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.rows import Row, require_columns
-from lab10.errors import UserError, first_line
 
 _TYPES = ("string", "large_string", "string_view", "integer", "floating", "boolean", "null")
 

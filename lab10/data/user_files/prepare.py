@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import ImageColor
 
+from lab10.config.errors import UserError
 from lab10.config.paths import path_of
 from lab10.data.user_files.array_examples import read_arrays
 from lab10.data.user_files.dataset_summary import summarize
@@ -21,7 +22,6 @@ from lab10.data.user_files.splitting import grouped_split, stratified_split
 from lab10.data.user_files.table_examples import read_texts
 from lab10.data.user_files.tables import CSV_SUFFIXES, TEXT_SUFFIXES, suffix_of
 from lab10.data.user_files.writer import Destination, write
-from lab10.errors import UserError
 
 TEST_FRACTION = 0.2
 _TABLE_OPTIONS = ("text", "label", "split_column", "columns", "separator", "quotes", "encoding", "missing")

@@ -2,7 +2,7 @@
 
 import collections
 
-from lab10.errors import UserError
+from lab10.config.errors import UserError
 
 MAX_NAMED = 4
 MAX_REASONS = 5

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lab10.config.errors import UserError
 from lab10.config.registry import closest
 from lab10.data.user_files.problems import Invalid, listed
-from lab10.errors import UserError
 
 # The values of the requested columns in a row, None where a value is missing; or why the row has none.
 Row = tuple[Any, ...] | Invalid

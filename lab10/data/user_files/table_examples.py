@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.data.tfds_import import import_tfds
 from lab10.data.tokenizer import split_words
 from lab10.data.user_files.class_names import classes_of, group_text, is_unicode, label_text, require_classes
@@ -13,7 +14,6 @@ from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.problems import Invalid, Problems
 from lab10.data.user_files.progress_bar import progress
 from lab10.data.user_files.tables import read_rows
-from lab10.errors import UserError
 
 
 def read_texts(sources: Sequence[SourceFile], options: PrepareOptions) -> Examples:

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab10.config.errors import UserError
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.parquet_tables import read_parquet
 from lab10.data.user_files.problems import Invalid
 from lab10.data.user_files.rows import Row, require_columns
-from lab10.errors import UserError
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 TEXT_SUFFIXES = (*CSV_SUFFIXES, ".jsonl", ".ndjson", ".json")

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from lab10.cli.console import console
+from lab10.config.errors import UserError, first_line
 from lab10.data.cache import locked
 from lab10.data.content_digest import content_note, content_sha256
 from lab10.data.sources import SAMPLES
 from lab10.data.tfds_import import import_tfds
 from lab10.data.user_files.examples import Examples
 from lab10.data.user_files.progress_bar import progress
-from lab10.errors import UserError, first_line
 
 VERSION = "1.0.0"
 _BATCH = 500  # examples between two updates of the dataset's metadata, which rewrite its files

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from lab10.data.tokenizer import is_token
-from lab10.inspection import TextRun
-from lab10.report.attribution import TOLERANCE, Attribution, explain, takes_token_weights
-from lab10.report.evaluated_runs import EvaluatedRun
-from lab10.report.page import Block, ColoredText, ColoredWord, Paragraph, Section
+from lab10.inspection.report.attribution import TOLERANCE, Attribution, explain, takes_token_weights
+from lab10.inspection.report.evaluated_runs import EvaluatedRun
+from lab10.inspection.report.page import Block, ColoredText, ColoredWord, Paragraph, Section
+from lab10.inspection.text_run import TextRun
 
 NUM_TEXTS = 10
 

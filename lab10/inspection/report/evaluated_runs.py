@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, flatten
 from lab10.config.fields import option
-from lab10.errors import UserError
-from lab10.inspection import Run, load
+from lab10.inspection.load import load
+from lab10.inspection.run import Run
 from lab10.training.json_lines import read_metrics
 from lab10.training.workdir import Workdir
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab10.inspection import AutoencoderRun
+from lab10.inspection.autoencoder_run import AutoencoderRun
 from lab10.inspection.plots import plot_reconstructions
+from lab10.inspection.report.evaluated_runs import EvaluatedRun
+from lab10.inspection.report.figures import plot_filters, plot_projection, plot_traversals, png, printable
+from lab10.inspection.report.latents import decoder_filters, project, project_onto_span, traverse
+from lab10.inspection.report.page import Block, PageImage, Section
 from lab10.models.autoencoder import LinearAutoencoder
-from lab10.report.evaluated_runs import EvaluatedRun
-from lab10.report.figures import plot_filters, plot_projection, plot_traversals, png, printable
-from lab10.report.latents import decoder_filters, project, project_onto_span, traverse
-from lab10.report.page import Block, PageImage, Section
 
 NUM_IMAGES = 10
 NUM_DIRECTIONS = 8

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lab10.inspection.plots import ImageRow, plot_image_rows
-from lab10.report.curves import Curve
-from lab10.report.latents import Projection
-from lab10.report.significance import Estimate
+from lab10.inspection.report.curves import Curve
+from lab10.inspection.report.latents import Projection
+from lab10.inspection.report.significance import Estimate
 
 # Okabe and Ito's palette, which color-blind readers can distinguish.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")

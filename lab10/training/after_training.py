@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lab10.errors import RunError, UserError
+from lab10.config.errors import RunError, UserError
 from lab10.parallel.multihost import is_lead_process
 from lab10.training.run_writer import RunWriter
 from lab10.training.workdir import Workdir
@@ -48,7 +48,7 @@ def finish_run(run: RunWriter) -> "lab10.inspection.run.Run":
     Raises:
       RunError: a figure cannot be written.
     """
-    from lab10.inspection import restore
+    from lab10.inspection.load import restore
 
     assert run.spec is not None
     restored = restore(run.workdir, run.experiment, run.spec, "best")

@@ -4,12 +4,18 @@ from collections.abc import Sequence
 
 from lab10.config.experiment import flatten
 from lab10.config.fields import option
-from lab10.report.comparison import Comparison, NotComparable
-from lab10.report.curves import mean_curves
-from lab10.report.evaluated_runs import SEED_FIELDS, EvaluatedRun, SeedGroup, common_metrics, differing_values
-from lab10.report.figures import plot_curves, plot_estimates, png
-from lab10.report.page import Block, PageImage, Paragraph, Section, Table
-from lab10.report.significance import Estimate, mean_and_deviation, mean_with_interval
+from lab10.inspection.report.comparison import Comparison, NotComparable
+from lab10.inspection.report.curves import mean_curves
+from lab10.inspection.report.evaluated_runs import (
+    SEED_FIELDS,
+    EvaluatedRun,
+    SeedGroup,
+    common_metrics,
+    differing_values,
+)
+from lab10.inspection.report.figures import plot_curves, plot_estimates, png
+from lab10.inspection.report.page import Block, PageImage, Paragraph, Section, Table
+from lab10.inspection.report.significance import Estimate, mean_and_deviation, mean_with_interval
 from lab10.training.state import count_parameters
 
 # A table of the recall of more classes would not fit on the page.

@@ -2,12 +2,12 @@
 
 import os
 
-from lab10.after_training import finish_run, saving_history
 from lab10.cli.overrides import load_experiment
+from lab10.config.errors import Interrupted, UserError
 from lab10.config.experiment import Experiment
-from lab10.errors import Interrupted, UserError
-from lab10.inspection import Run
+from lab10.inspection.run import Run
 from lab10.training import loop
+from lab10.training.after_training import finish_run, saving_history
 from lab10.training.run_writer import RunWriter
 from lab10.training.workdir import Workdir
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab10.report.evaluated_runs import EvaluatedRun, SeedGroup, common_metrics
-from lab10.report.significance import Estimate, McNemar, mcnemar, paired_difference
+from lab10.inspection.report.evaluated_runs import EvaluatedRun, SeedGroup, common_metrics
+from lab10.inspection.report.significance import Estimate, McNemar, mcnemar, paired_difference
 
 
 @dataclasses.dataclass(frozen=True)

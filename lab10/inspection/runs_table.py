@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, flatten
 from lab10.config.paths import path_of
-from lab10.errors import UserError
 from lab10.training.checkpoint_metadata import SavedRunInfo
 from lab10.training.evaluation_log import read_evaluations
 from lab10.training.json_lines import read_metrics

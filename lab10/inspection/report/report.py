@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lab10.config.atomic_write import write_atomically
-from lab10.errors import UserError
-from lab10.inspection import AutoencoderRun, TextRun
-from lab10.report.autoencoder_sections import autoencoder_section, side_by_side_section
-from lab10.report.comparison import Comparison, NotComparable, compare
-from lab10.report.evaluated_runs import SeedGroup, evaluate_runs, group_runs, restore_runs
-from lab10.report.page import Page, Section, render
-from lab10.report.summary import (
+from lab10.config.errors import UserError
+from lab10.inspection.autoencoder_run import AutoencoderRun
+from lab10.inspection.report.autoencoder_sections import autoencoder_section, side_by_side_section
+from lab10.inspection.report.comparison import Comparison, NotComparable, compare
+from lab10.inspection.report.evaluated_runs import SeedGroup, evaluate_runs, group_runs, restore_runs
+from lab10.inspection.report.page import Page, Section, render
+from lab10.inspection.report.summary import (
     Estimates,
     comparison_section,
     config_section,
@@ -22,7 +22,8 @@ from lab10.report.summary import (
     estimate_metrics,
     results_section,
 )
-from lab10.report.text_sections import text_section
+from lab10.inspection.report.text_sections import text_section
+from lab10.inspection.text_run import TextRun
 
 
 def write_report(

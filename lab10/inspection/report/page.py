@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import jinja2
 
-from lab10.report.figures import DOTS_PER_INCH
+from lab10.inspection.report.figures import DOTS_PER_INCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Page:
 def render(page: Page) -> bytes:
     """Renders a page as HTML. All text is escaped, so no name or text can become markup."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lab10.report", "."),
+        loader=jinja2.PackageLoader("lab10.inspection.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
