@@ -21,7 +21,7 @@ from worker import HIDDEN, Arrays, Peer, load_arrays, timed
 LSTM, AUTOENCODER = "imdb_lstm", "mnist_autoencoder_lab"
 REPEATS = 5
 # The repeats of a case together take about that long, and each has at least as many steps, at most an epoch.
-CASE_SECONDS, FEWEST_STEPS = 5.0, 20
+CASE_SECONDS, FEWEST_STEPS = 3.0, 20
 # Enough for lab10 to settle how many steps it takes in a call.
 WARM_UP_STEPS = 128
 MEMBERS_STEPS = 50
