@@ -103,7 +103,7 @@ def measure(
         build_seconds = time.perf_counter() - began - sum(seconds) * steps
         return {"seconds_per_step": seconds, "steps": steps, "build_seconds": build_seconds}
     peer, before = peer_of(framework, case, arrays), cudnn_calls()
-    _, build_seconds = timed(peer.first_step)
+    _, build_seconds = timed(peer.build_and_first_step)
     # A whole epoch has all lengths, each of which is a program to compile.
     peer.max_steps = max_steps or (None if case.variant == "buckets" else WARM_UP_STEPS)
     _, warm_up = timed(peer.epoch)

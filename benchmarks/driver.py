@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.arrays import write_arrays
 from benchmarks.growth import measure
 from benchmarks.limits import MatmulBenchmark, operations_per_step, shares_of_limit
-from benchmarks.pairs import mean_and_error, ratio_of, spread_of, throughput
+from benchmarks.pairs import mean_and_error, speedup_of, spread_of, throughput
 from benchmarks.processes import LAB10, ROOT, Worker, seconds_to_line
 from benchmarks.worker import BATCH_SIZE
 from lab10.cli.console import console
@@ -117,8 +117,8 @@ def speed(
             "task": task,
             "variant": variant,
             "peer": peer,
-            "training": compared(epochs[LAB10, variant], epochs[peer, None]),
-            "evaluation": compared(evaluations[LAB10, variant], evaluations[peer, None]),
+            "training": compare_throughput(epochs[LAB10, variant], epochs[peer, None]),
+            "evaluation": compare_throughput(evaluations[LAB10, variant], evaluations[peer, None]),
             "peak_bytes": {"lab10": peaks[LAB10, variant], "peer": peaks[peer, None]},
             "first_step_build_seconds": {"lab10": built[LAB10, variant], "peer": built[peer, None]},
         }
@@ -147,14 +147,14 @@ def in_turns(
     return answers
 
 
-def compared(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+def compare_throughput(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
     """What lab10 and a peer reached in pairs, the first left out, and the ratio of their seconds."""
     ours, theirs = ours[1:], theirs[1:]
     seconds = {"lab10": [answer["seconds"] for answer in ours], "peer": [answer["seconds"] for answer in theirs]}
     return {
         "lab10": throughput(ours),
         "peer": throughput(theirs),
-        "ratio": ratio_of(seconds["lab10"], seconds["peer"]),
+        "ratio": speedup_of(seconds["lab10"], seconds["peer"]),
         "seconds": seconds,
     }
 

@@ -107,7 +107,7 @@ def eval_step(state: TrainState, batch: Batch) -> jax.Array:
 class FlaxPeer(Peer):
     """A loop over numpy batches; metrics are fetched when an epoch ends."""
 
-    def first_step(self) -> None:
+    def build_and_first_step(self) -> None:
         self.train, self.test = self._examples("train"), self._examples("test")
         texts = self.task == "imdb_lstm"
         module = LSTMClassifier() if texts else LinearAutoencoder() if self.task == "mnist_pca" else MLPAutoencoder()
@@ -124,7 +124,7 @@ class FlaxPeer(Peer):
 
     def epoch(self) -> float:
         metrics, sizes = [], []
-        for examples in self.order():
+        for examples in self.shuffled_batches():
             batch = {name: array[examples] for name, array in self.train.items()}
             self.state, of_batch = train_step(self.state, batch)
             metrics.append(of_batch)

@@ -65,7 +65,7 @@ def build(task: str, length: int, hidden: int = HIDDEN, masked: bool = True) -> 
 class KerasPeer(Peer):
     """`compile`, `fit` and `evaluate`."""
 
-    def first_step(self) -> None:
+    def build_and_first_step(self) -> None:
         keras.utils.set_random_seed(self.seed)
         self.train, self.test = self._examples("train"), self._examples("test")
         length = self.arrays["train_inputs"].shape[1]

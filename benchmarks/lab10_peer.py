@@ -40,7 +40,7 @@ class Lab10Peer(Peer):
         self.buckets = buckets
         self.implementation: Implementation = "auto"
 
-    def first_step(self) -> None:
+    def build_and_first_step(self) -> None:
         experiment = load_experiment(self.task)
         data = dataclasses.replace(experiment.data, shuffle_seed=self.seed)
         self.experiment: Experiment = dataclasses.replace(
@@ -73,7 +73,7 @@ class Lab10Peer(Peer):
         metrics = Metrics.empty()
         while self.step < end:
             self.state, self.step = self.stepper.advance(self.state, self.step, end)
-            for _, of_step in self.stepper.metrics(leave=1 if self.step < end else 0):
+            for _, of_step in self.stepper.metrics(keep_in_flight=1 if self.step < end else 0):
                 metrics = metrics.merge(of_step)
         return metrics.means()["loss"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def ratio_of(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+def speedup_of(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     """Their seconds over ours, pair by pair: above 1 where ours is faster.
 
     Returns:

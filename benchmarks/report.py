@@ -23,7 +23,7 @@ def mean_text(row: dict[str, Any]) -> str:
     return f"{row['mean']:.4f}{error} ({len(row['values'])})"
 
 
-def task_text(row: dict[str, Any]) -> str:
+def task_and_variant(row: dict[str, Any]) -> str:
     """The task, and how lab10 pads in it where there is a choice."""
     return f"`{row['task']}`" + (f", {row['variant']}" if row["variant"] else "")
 
@@ -61,7 +61,7 @@ def _training(rows: list[dict[str, Any]]) -> str:
         training, peak = row["training"], row["peak_bytes"]
         both = ("lab10", "peer")
         cells.append(
-            [task_text(row), row["peer"]]
+            [task_and_variant(row), row["peer"]]
             + [f"{training[side]['microseconds_per_step']:,.0f}" for side in both]
             + [f"{training[side]['examples_per_second']:,.0f}" for side in both]
             + [ratio_text(training["ratio"])]
@@ -69,7 +69,7 @@ def _training(rows: list[dict[str, Any]]) -> str:
             + [f"{row['first_step_build_seconds'][side]:.1f}" for side in both]
         )
     evaluation = [
-        [task_text(row), row["peer"]]
+        [task_and_variant(row), row["peer"]]
         + [f"{row['evaluation'][side]['examples_per_second']:,.0f}" for side in ("lab10", "peer")]
         + [ratio_text(row["evaluation"]["ratio"])]
         for row in rows
@@ -86,7 +86,7 @@ def _training(rows: list[dict[str, Any]]) -> str:
 def _learning(rows: list[dict[str, Any]]) -> str:
     rows = sorted(rows, key=lambda row: (row["metric"], row["task"], row["epochs"]))
     cells = [
-        [task_text(row), row["name"], row["metric"].replace("_", " "), str(row["epochs"]), mean_text(row)]
+        [task_and_variant(row), row["name"], row["metric"].replace("_", " "), str(row["epochs"]), mean_text(row)]
         for row in rows
     ]
     text = "Mean over seeds of the test split's metric ± its standard error (number of seeds)."
@@ -105,7 +105,7 @@ def _start_up(start_up: dict[str, Any]) -> str:
 def _limit(limit: dict[str, Any]) -> str:
     product = limit["product"]
     cells = [
-        [task_text(row)]
+        [task_and_variant(row)]
         + [f"{row['operations_per_second'][kind] / 1e9:,.1f}" for kind in ("real", "padded")]
         + [f"{row['share_of_best'][kind]:.1%}" for kind in ("real", "padded")]
         for row in limit["rows"]

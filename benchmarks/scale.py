@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from benchmarks.pairs import ratio_of, spread_of
+from benchmarks.pairs import speedup_of, spread_of
 from benchmarks.step_times import STEPS, load_with_random_data, step_seconds
 from lab10.parallel.distributed import Distributed, connected
 from lab10.parallel.mesh import DATA, DeviceMesh
@@ -91,7 +91,7 @@ def main() -> None:
                 one.append(in_processes("step", 1, 1, task=task, shard_optimizer=False)["seconds"])
                 of_all = in_processes("step", processes, devices, task=task, shard_optimizer=shard)
                 several.append(of_all["seconds"])
-            ratio = ratio_of(one, several)
+            ratio = speedup_of(one, several)
             medians = " | ".join(f"{1e6 * spread_of(times)['median']:,.0f}" for times in (one, several))
             layout = f"{processes} × {devices}" + ", optimizer in parts" * shard
             spread = f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"

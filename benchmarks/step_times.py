@@ -15,7 +15,7 @@ from lab10.models.text_classifiers import LSTM
 from lab10.training.state import TrainState
 from lab10.training.step import StepFunctions
 
-MNIST: Spec = ImageSpec(height=28, width=28, largest=255)
+MNIST: Spec = ImageSpec(height=28, width=28, pixel_max=255)
 NUM_IDS = 10_000
 # Of each task at a time: a tenth of a second or so.
 STEPS = {"imdb_lstm": 16, "mnist_pca": 100, "mnist_autoencoder": 100, "mnist_deep_autoencoder": 16}

@@ -27,8 +27,8 @@ class Stepper:
         self._body = LoopBody(functions, num_members)
         self._batches = TrainingBatches(split, experiment.batch_size, experiment.data.shuffle_seed)
         self._in_flight = StepsInFlight(experiment.steps_per_execution, multi_process=False)
-        self._loader = functions.device_loader(split, self._in_flight.tuner.capacity)
-        self._capacity = self._loader.capacity_for(experiment.batch_size)
+        self._loader = functions.device_loader(split, self._in_flight.tuner.max_steps)
+        self._capacity = self._loader.max_batches_for(experiment.batch_size)
         self._empty_metrics = jax.jit(functools.partial(self._body.zero_metrics, self._capacity))
         self.steps_per_epoch = self._batches.steps_per_epoch
 
@@ -42,6 +42,6 @@ class Stepper:
         self._in_flight.add(step, len(indices), metrics)
         return state, step + len(indices)
 
-    def metrics(self, leave: int = 0) -> Iterator[tuple[int, Metrics]]:
-        """Waits for all calls except the last `leave`; yields the step and the metrics of each of their steps."""
-        return self._in_flight.fetch(leave)
+    def metrics(self, keep_in_flight: int = 0) -> Iterator[tuple[int, Metrics]]:
+        """Waits for all calls but the last `keep_in_flight`; yields each of their steps and its metrics."""
+        return self._in_flight.fetch(keep_in_flight)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from benchmarks.pairs import ratio_of, spread_of
+from benchmarks.pairs import speedup_of, spread_of
 from benchmarks.step_times import STEPS, load_with_random_data, step_seconds
 from lab10.training.ensemble import stack
 from lab10.training.step import StepFunctions
@@ -31,7 +31,7 @@ def measure(task: str, members: int) -> str:
         stacked = stack(experiments, states)
         alone += step_seconds(functions[0], states[0], split, STEPS[task], repeats=1)
         together += step_seconds(functions[0], stacked, split, STEPS[task], repeats=1, num_members=members)
-    gain = ratio_of([time / members for time in together], alone)
+    gain = speedup_of([time / members for time in together], alone)
     medians = [f"{1e6 * spread_of(times)['median']:,.0f}" for times in (alone, together)]
     spread = f"{gain['median']:.2f} ({gain['lowest']:.2f} to {gain['highest']:.2f})"
     return f"| `{task}` | {members} | {' | '.join(medians)} | {spread} |"

@@ -76,7 +76,7 @@ def autoencoder(task: str) -> nn.Module:
 class TorchPeer(Peer):
     """The usual loop: `zero_grad`, `backward`, `step`."""
 
-    def first_step(self) -> None:
+    def build_and_first_step(self) -> None:
         if DEVICE.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32, as JAX's default and cuDNN's
         torch.manual_seed(self.seed)
@@ -97,7 +97,7 @@ class TorchPeer(Peer):
 
     def epoch(self) -> float:
         total = torch.zeros((), device=DEVICE)
-        for examples in self.order():
+        for examples in self.shuffled_batches():
             total += self._step(examples) * len(examples)
         wait()
         return total.item() / self.examples

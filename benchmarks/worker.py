@@ -63,12 +63,12 @@ class Peer(abc.ABC):
         examples = len(self.arrays["train_inputs"])
         return examples if self.max_steps is None else min(examples, self.max_steps * BATCH_SIZE)
 
-    def order(self) -> Iterator[np.ndarray]:
+    def shuffled_batches(self) -> Iterator[np.ndarray]:
         """The positions of each batch of an epoch in a fresh random order, int64 [batch]."""
         return batches(self.rng.permutation(len(self.arrays["train_inputs"]))[: self.examples], BATCH_SIZE)
 
     @abc.abstractmethod
-    def first_step(self) -> None:
+    def build_and_first_step(self) -> None:
         """Builds everything and finishes one training step on the first batch."""
 
     @abc.abstractmethod
@@ -81,7 +81,7 @@ class Peer(abc.ABC):
 
 
 def batches(examples: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive parts of that size, the last one as long as it comes."""
+    """Consecutive batches of `size` examples; the last may be shorter."""
     for start in range(0, len(examples), size):
         yield examples[start : start + size]
 
@@ -121,7 +121,7 @@ def load_arrays(path: Path) -> Arrays:
 def serve(peer: Peer) -> None:
     """Answers commands until `finish` or the end of standard input."""
     with _standard_output_kept() as answers:
-        _, seconds = timed(peer.first_step)
+        _, seconds = timed(peer.build_and_first_step)
         _answer(answers, {"ready": True, "first_step_build_seconds": seconds})
         for line in sys.stdin:
             command, *values = line.split()

@@ -6,14 +6,13 @@ revision instead; with `--device`, measures absolute times on a GPU (`--device -
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from lab10.cli.script import run_script
+from lab10.cli.script import ScriptResult, run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     sys.path.insert(0, str(ROOT))
 
     if any(argument.partition("=")[0] == "--against" for argument in arguments):

@@ -10,11 +10,11 @@ import re
 from typing import Any
 
 from lab10.cli.arguments import Parser
-from lab10.cli.script import run_script
+from lab10.cli.script import ScriptResult, run_script
 from lab10.config.errors import UserError
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     parser = Parser(__doc__, usage="compile.py EXPERIMENT --for TARGET [--FIELD VALUE …] [--json]")
     parser.add_argument("experiment", metavar="EXPERIMENT", help="a file of experiments/, or a path")
     parser.add_argument("--for", dest="target", required=True, metavar="TARGET", help="hardware, such as tpu:v5e:2x4")

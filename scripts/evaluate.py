@@ -1,12 +1,10 @@
 """Evaluates a checkpoint of a run on a split; writes each example's prediction or error to the workdir."""
 
-from typing import Any
-
 from lab10.cli.arguments import add_split, data_overrides, run_parser
-from lab10.cli.script import run_script
+from lab10.cli.script import ScriptResult, run_script
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     parser = run_parser(__doc__)
     add_split(parser)
     parser.add_argument(

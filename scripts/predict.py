@@ -9,7 +9,7 @@ from typing import Any
 
 from lab10.cli.arguments import data_overrides, run_parser
 from lab10.cli.console import console
-from lab10.cli.script import run_script
+from lab10.cli.script import ScriptResult, run_script
 from lab10.config.errors import UserError
 
 # UTF-32's comes first, because it begins with that of UTF-16.
@@ -23,7 +23,7 @@ BYTE_ORDER_MARKS = (
 MAX_ZERO_BYTES = 0.2
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     parser = run_parser(__doc__)
     parser.add_argument(
         "texts",

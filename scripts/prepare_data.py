@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lab10.cli.arguments import Parser
-from lab10.cli.script import run_script
+from lab10.cli.script import ScriptResult, run_script
 from lab10.config.errors import UserError
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     args = _parser().parse_args(arguments)
     if args.sources is None:
         _refuse_user_file_options(args)

@@ -1,17 +1,16 @@
 """Draws images, their reconstructions and the differences; optionally writes latent vectors."""
 
 from pathlib import Path
-from typing import Any
 
 from lab10.cli.arguments import add_split, data_overrides, run_parser
-from lab10.cli.script import run_script
+from lab10.cli.script import ScriptResult, run_script
 from lab10.config.errors import UserError
 from lab10.config.paths import path_of
 
 MAX_IMAGES = 50
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     parser = run_parser(__doc__)
     add_split(parser)
     parser.add_argument(

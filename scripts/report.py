@@ -1,13 +1,12 @@
 """Writes an HTML report on one run or a comparison of several runs, and each figure as a PNG file."""
 
 from pathlib import Path
-from typing import Any
 
 from lab10.cli.arguments import Parser, add_checkpoint, add_split, data_overrides
-from lab10.cli.script import run_script
+from lab10.cli.script import ScriptResult, run_script
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     parser = Parser(__doc__)
     parser.add_argument(
         "directories", metavar="DIR", nargs="+", help="workdirs; runs that differ only in the seed are grouped"

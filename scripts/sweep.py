@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lab10.cli.arguments import Parser
-from lab10.cli.script import format_metrics, run_script
+from lab10.cli.script import ScriptResult, format_metrics, run_script
 from lab10.config.errors import UserError
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     parser = Parser(__doc__)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="a file of experiments/, or a path")
     parser.add_argument(
@@ -70,8 +70,8 @@ def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
             "choose another --workdir, or give --storage."
         )
     sweep = Sweep(
-        experiment=name,
-        default=to_json(file.experiment, Experiment),
+        experiment_name=name,
+        base_experiment=to_json(file.experiment, Experiment),
         overrides=overrides,
         vary=args.vary,
         seeds=args.seeds,

@@ -6,14 +6,13 @@ To train on several hosts, run the same command on each; see docs/scale.md.
 import shlex
 import signal
 import sys
-from typing import Any
 
 from lab10.cli.overrides import parse_training_arguments
-from lab10.cli.script import format_metrics, run_script
+from lab10.cli.script import ScriptResult, format_metrics, run_script
 from lab10.config.errors import Interrupted
 
 
-def main(arguments: list[str]) -> tuple[dict[str, Any], str]:
+def main(arguments: list[str]) -> ScriptResult:
     experiment, directory, distributed = parse_training_arguments(arguments)
 
     from lab10.parallel.distributed import connected

@@ -34,10 +34,10 @@ hypothesis.settings.load_profile("quick")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-# Only tests of the real data may find it, so it is kept under another name, which workers inherit.
+# Only tests of the real data may find TFDS_DATA_DIR, so it is kept under another name, which workers inherit.
 if "TFDS_DATA_DIR" in os.environ:
     os.environ["LAB10_REAL_DATA_DIR"] = os.environ.pop("TFDS_DATA_DIR")
-# A worker drops its compiled programs between modules once it is larger than this.
+# A worker drops its compiled programs between modules once its resident memory exceeds this.
 MAX_RESIDENT_BYTES = 23 * 2**26
 # Compiled programs outlive a session, in this folder: they are found by their content.
 COMPILED, MAX_COMPILED_BYTES = Path(".pytest_cache", "compiled"), 2**29
@@ -129,7 +129,7 @@ def shared_folder(session_dir: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shared(request: pytest.FixtureRequest) -> Iterator[None]:
+def share_slow_results(request: pytest.FixtureRequest) -> Iterator[None]:
     """Computes exact PCA and draws the figures of runs once, here and in processes."""
     with pytest.MonkeyPatch.context() as patch:
         if not getattr(request.module, "DRAWS_FIGURES", False):
@@ -170,7 +170,7 @@ def image_spec() -> Any:
     """Images of 3 × 4 pixels in 8 bits."""
     from lab10.data.images import ImageSpec
 
-    return ImageSpec(height=3, width=4, largest=255)
+    return ImageSpec(height=3, width=4, pixel_max=255)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import figures, growth, limits, on_device, pairs, processes, report, worker
 from benchmarks.command import parse
-from benchmarks.driver import LAB10, Settings, compared, in_turns, learning
+from benchmarks.driver import LAB10, Settings, compare_throughput, in_turns, learning
 from lab10.config.errors import RunError, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +23,7 @@ from worker import Peer, load_arrays, peer_parser, serve
 
 
 class Fake(Peer):
-    def first_step(self):
+    def build_and_first_step(self):
         print("this goes to standard error")
         self.epochs = 0
 
@@ -70,7 +70,7 @@ def test_the_first_turn_is_not_measured(fake_worker, monkeypatch):
     assert [answer["accuracy"] for answer in evaluations[name]] == [1 / 32] * 3
     seconds = [1e9, 3.0, 4.0]
     both = [{"seconds": second, "examples": 12} for second in seconds]
-    assert compared(both, both)["seconds"] == {"lab10": [3.0, 4.0], "peer": [3.0, 4.0]}
+    assert compare_throughput(both, both)["seconds"] == {"lab10": [3.0, 4.0], "peer": [3.0, 4.0]}
 
 
 def test_learning_starts_from_the_timed_seed(monkeypatch):
@@ -104,7 +104,7 @@ def test_the_first_matching_line_is_waited_for():
 
 
 def test_ratio_is_the_median_over_pairs_with_its_spread():
-    assert pairs.ratio_of([1.0, 2.0, 4.0], [3.0, 4.0, 20.0]) == {"median": 3.0, "lowest": 2.0, "highest": 5.0}
+    assert pairs.speedup_of([1.0, 2.0, 4.0], [3.0, 4.0, 20.0]) == {"median": 3.0, "lowest": 2.0, "highest": 5.0}
 
 
 def test_throughput_is_that_of_the_median():
@@ -238,14 +238,14 @@ def test_all_frameworks_measure_their_essential_cases_first(monkeypatch):
 
 def test_a_peers_epoch_ends_after_the_most_steps():
     class Counting(worker.Peer):
-        def first_step(self): ...
+        def build_and_first_step(self): ...
         def epoch(self): ...
         def evaluate(self, batch_size): ...
 
     peer = Counting("mnist_pca", {"train_inputs": np.zeros((70, 2))}, 0)
-    assert (peer.steps, peer.examples, [len(rows) for rows in peer.order()]) == (3, 70, [32, 32, 6])
+    assert (peer.steps, peer.examples, [len(rows) for rows in peer.shuffled_batches()]) == (3, 70, [32, 32, 6])
     peer.max_steps = 2
-    assert (peer.steps, peer.examples, [len(rows) for rows in peer.order()]) == (2, 64, [32, 32])
+    assert (peer.steps, peer.examples, [len(rows) for rows in peer.shuffled_batches()]) == (2, 64, [32, 32])
     peer.max_steps = 9
     assert (peer.steps, peer.examples) == (3, 70)
 

@@ -21,7 +21,11 @@ from lab10.training.signals import drop_terminal, handle_stop_signals
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_SIGNAL = 0, 1, 2, 128
 
 
-def run_script(main: Callable[[list[str]], tuple[dict[str, Any], str]]) -> NoReturn:
+# The result as JSON, and as text for the terminal.
+ScriptResult = tuple[dict[str, Any], str]
+
+
+def run_script(main: Callable[[list[str]], ScriptResult]) -> NoReturn:
     """Calls `main(arguments)`, prints its result, and exits.
 
     The exit status is 0; 2 for a `UserError`; 128 + its number for a signal to stop, such as 130 for Ctrl-C and 143 for

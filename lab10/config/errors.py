@@ -35,7 +35,7 @@ class Diverged(RunError):
 
 
 class Interrupted(ReportedException):
-    """A run that a signal stopped, after it saved its state. Exit status 128 + the number of the signal.
+    """A signal stopped the script; a training run has saved its state before. Exit status 128 + the signal's number.
 
     Attributes:
       signal_number: the signal that stopped it.

@@ -52,7 +52,7 @@ class Experiment:
     steps: int | None = None
     """Training steps. Setting it replaces the default of --epochs."""
     seed: int = traced_field(0)
-    """Random seed for the initial parameters and for training; below 2**32."""
+    """Random seed of the initial parameters, dropout and transforms; below 2**32. The order is --data.shuffle-seed."""
     monitor: str = "loss"
     """Validation metric that selects the best checkpoint: one of the task or of --metrics."""
     metrics: tuple[SplitMetric, ...] = field((), affects_result=False)

@@ -77,14 +77,14 @@ def find_code_of_classes(classes: Iterable[type]) -> list[UserCode]:
     by_module: dict[str, list[type]] = {}
     for cls in sorted(classes, key=lambda cls: cls.__qualname__):
         by_module.setdefault(cls.__module__, []).append(cls)
-    code = [_of_module(classes) for _, classes in sorted(by_module.items())]
+    code = [_user_code_of_module(classes) for _, classes in sorted(by_module.items())]
     files = [own.file for own in code if own.file is not None]
     if len(set(files)) < len(files):
         raise UserError(f"The experiment has classes of two files named {max(files, key=files.count)}. Rename one.")
     return code
 
 
-def _of_module(classes: list[type]) -> UserCode:
+def _user_code_of_module(classes: list[type]) -> UserCode:
     names, module = tuple(cls.__name__ for cls in classes), sys.modules.get(classes[0].__module__)
     if (own := module_that_defines(classes[0])) is not None:
         name = own.path.name if _is_plain_python_file_name(own.path.name) else "experiment.py"

@@ -23,13 +23,13 @@ class DeviceBatches(struct.PyTreeNode):
 
     Attributes:
       arrays: the arrays of `Split.read`: the whole split, rows first; if streamed, only these batches,
-        [capacity, rows, …].
-      row_ids: indices of the examples in the whole split, int32 [capacity, rows]; `NO_EXAMPLE` marks padding
+        [max_batches, rows, …].
+      row_ids: indices of the examples in the whole split, int32 [max_batches, rows]; `NO_EXAMPLE` marks padding
         rows.
-      num_batches: number of batches, int32 []; later batches are blank.
+      num_batches: number of batches, int32 []; later ones hold only padding rows.
       spec: the description of the dataset.
       padded_length: length to which the examples are padded; None if examples have no length.
-      batch_size: rows of a batch. Further rows give every device the same number of rows.
+      batch_size: rows of a batch. The arrays may have more: padding, so that every device has equally many.
       streamed: whether `arrays` holds only these batches.
     """
 
@@ -43,7 +43,7 @@ class DeviceBatches(struct.PyTreeNode):
     streamed: bool = struct.field(pytree_node=False)
 
     @property
-    def capacity(self) -> int:
+    def max_batches(self) -> int:
         """Maximal number of batches."""
         return len(self.row_ids)
 
@@ -69,35 +69,35 @@ class DeviceLoader:
       split: the examples.
       spec: the description of the dataset.
       mesh: the devices.
-      capacity: maximal number of batches per call of `load`; `capacity_for` limits it further. One compiled program
-        serves any smaller number.
+      max_batches: maximal number of batches per call of `load`; `max_batches_for` limits it further. One compiled
+        program serves any smaller number.
       max_resident_bytes: maximal size of a split that is stored on the devices; a larger split is streamed.
 
     Attributes:
       resident: whether the whole split is stored on every device, so that only row ids are transferred.
     """
 
-    def __init__(self, split: Split, spec: Spec, mesh: Mesh, capacity: int, max_resident_bytes: int):
-        self.split, self.capacity, self._spec, self._mesh = split, capacity, spec, mesh
+    def __init__(self, split: Split, spec: Spec, mesh: Mesh, max_batches: int, max_resident_bytes: int):
+        self.split, self.max_batches, self._spec, self._mesh = split, max_batches, spec, mesh
         self._replicated = replicated(mesh)
         self._rows = NamedSharding(mesh, PartitionSpec(None, *mesh.axis_names))
         self._bytes_per_example = sum(array.nbytes for array in split.batch(np.arange(min(1, len(split)))).values())
         # With several processes, no process should read the whole split for its rows of each batch.
         self.resident = self._bytes_per_example * len(split) <= max_resident_bytes and not mesh.is_multi_process
 
-    def capacity_for(self, batch_size: int) -> int:
+    def max_batches_for(self, batch_size: int) -> int:
         """Returns the maximal number of batches of this size per call of `load`: fewer if streamed and large."""
         if self.resident:
-            return self.capacity
+            return self.max_batches
         # With room for only one batch, XLA would move it out of the loop over batches, and round differently.
         fitting = max(2, MAX_STREAMED_BYTES // max(1, self._bytes_per_example * self._num_rows(batch_size)))
-        return min(self.capacity, fitting)
+        return min(self.max_batches, fitting)
 
     def load(self, indices: BatchIndices) -> DeviceBatches:
-        """Loads at most `capacity_for(batch_size)` batches onto the devices."""
+        """Loads at most `max_batches_for(batch_size)` batches onto the devices."""
         count, batch_size = indices.examples.shape
         rows = self._num_rows(batch_size)
-        row_ids = np.full((self.capacity_for(batch_size), rows), NO_EXAMPLE, np.int32)
+        row_ids = np.full((self.max_batches_for(batch_size), rows), NO_EXAMPLE, np.int32)
         row_ids[:count, :batch_size] = indices.examples
         if self.resident:
             arrays = self._whole_split
@@ -119,8 +119,10 @@ class DeviceLoader:
 
     def abstract_batches(self, batch_size: int, padded_length: int | None) -> DeviceBatches:
         """Returns shapes, dtypes and shardings of what `load` returns, without reading more than one example."""
-        rows, capacity = self._num_rows(batch_size), self.capacity_for(batch_size)
-        leading, sharding = ((len(self.split),), self._replicated) if self.resident else ((capacity, rows), self._rows)
+        rows, max_batches = self._num_rows(batch_size), self.max_batches_for(batch_size)
+        leading, sharding = (
+            ((len(self.split),), self._replicated) if self.resident else ((max_batches, rows), self._rows)
+        )
         example = self.split.batch(np.arange(1), None if self.resident else padded_length)
         arrays = {
             name: jax.ShapeDtypeStruct((*leading, *array.shape[1:]), array.dtype, sharding=sharding)
@@ -128,7 +130,7 @@ class DeviceLoader:
         }
         return DeviceBatches(
             arrays,
-            jax.ShapeDtypeStruct((capacity, rows), np.int32, sharding=self._rows),
+            jax.ShapeDtypeStruct((max_batches, rows), np.int32, sharding=self._rows),
             jax.ShapeDtypeStruct((), np.int32, sharding=self._replicated),
             self._spec,
             padded_length,

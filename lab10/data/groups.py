@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lab10.config.errors import UserError
-from lab10.data.cache import ArrayWriter, cache_root, open_entry
+from lab10.data.array_cache import ArrayWriter, cache_root, open_entry
 from lab10.data.sources import Source
 
 

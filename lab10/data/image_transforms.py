@@ -31,7 +31,7 @@ class ImageTransform(Transform):
         assert isinstance(spec, ImageSpec)
         images = {name: batch[name].reshape(-1, *spec.shape) for name in ("inputs", "targets")}
         after = self(batch | images, key)
-        return after | {name: after[name].reshape(-1, spec.pixels) for name in images}
+        return after | {name: after[name].reshape(-1, spec.num_values) for name in images}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

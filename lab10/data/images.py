@@ -10,35 +10,36 @@ import numpy as np
 
 from lab10.config.errors import UserError
 from lab10.config.fields import require_between
-from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
+from lab10.data.array_cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
-from lab10.data.features import choose_feature, describe_type
-from lab10.data.image_decoding import decode_image, decoding_loses_bits, is_8_bit_gray
+from lab10.data.feature_choice import choose_feature, describe_type
 from lab10.data.labels import Labels, find_labels
 from lab10.data.sources import Source
+from lab10.data.tfds_image_decoding import decode_image, decoding_loses_bits, is_8_bit_gray
 from lab10.data.tfds_import import import_tfds
 
-MAX_PIXELS = 2**24
+MAX_VALUES = 2**24
 MAX_16_BITS = 65535
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageSpec(Spec):
-    """The size and channels of the images, and `largest`, the pixel value that is scaled to 1."""
+    """The size and channels of the images, and `pixel_max`, the pixel value that is scaled to 1."""
 
     modality: ClassVar[str] = "images"
 
     height: int
     width: int
     channels: int = 1
-    largest: int
+    pixel_max: int
 
     def __post_init__(self):
-        smallest = min(self.height, self.width, self.channels, self.largest)
-        if smallest < 1 or self.pixels > MAX_PIXELS or self.largest > MAX_16_BITS:
+        smallest = min(self.height, self.width, self.channels, self.pixel_max)
+        if smallest < 1 or self.num_values > MAX_VALUES or self.pixel_max > MAX_16_BITS:
             raise UserError(
-                f"Images of {self.height} × {self.width} pixels, {self.channels} channel(s) and values up to "
-                f"{self.largest} are not supported; expected 8 or 16 bits per channel and at most {MAX_PIXELS} values."
+                f"Images of {self.height} × {self.width} pixels, {self.channels} channel(s) and values "
+                f"up to {self.pixel_max} are not supported; expected 8 or 16 bits per channel and at most "
+                f"{MAX_VALUES} values."
             )
 
     @property
@@ -47,18 +48,18 @@ class ImageSpec(Spec):
         return self.height, self.width, self.channels
 
     @property
-    def pixels(self) -> int:
+    def num_values(self) -> int:
         """Number of values of an image: the width of a row of inputs."""
         return self.height * self.width * self.channels
 
     def example(self) -> HostBatch:
         """Returns a blank image: `inputs` uint8 or uint16 [1, pixels]."""
-        dtype = np.uint8 if self.largest < 256 else np.uint16
-        return {"inputs": np.zeros((1, self.pixels), dtype), "mask": np.ones(1, bool)}
+        dtype = np.uint8 if self.pixel_max < 256 else np.uint16
+        return {"inputs": np.zeros((1, self.num_values), dtype), "mask": np.ones(1, bool)}
 
     def preprocess(self, batch: Batch) -> Batch:
         """Scales pixels to float32 in [0, 1]; an image is its own target."""
-        pixels = batch["inputs"].astype(jnp.float32) / self.largest
+        pixels = batch["inputs"].astype(jnp.float32) / self.pixel_max
         return batch | {"inputs": pixels, "targets": pixels}
 
 
@@ -97,7 +98,7 @@ class ImageDataset(Dataset):
             height=height,
             width=width,
             channels=channels,
-            largest=self._largest(arrays["pixels"]),
+            pixel_max=self._pixel_max(arrays["pixels"]),
             class_names=labels.class_names,
         )
 
@@ -107,7 +108,7 @@ class ImageDataset(Dataset):
             if not self.is_part_of_train(split):
                 other = self.source(split).undecoded(feature)
                 split_arrays, split_digest = self._open_arrays(other, feature, labels, first, extra)
-                self._require_at_most(spec.largest, split_arrays["pixels"], split)
+                self._require_at_most(spec.pixel_max, split_arrays["pixels"], split)
             pixels, classes = split_arrays["pixels"], labels.classes(self.name, split, split_arrays["labels"])
             rows = self.choose_rows(split, source, classes)
             self.require_examples(split, rows)
@@ -185,13 +186,13 @@ class ImageDataset(Dataset):
             )
         return image.reshape(-1)
 
-    def _largest(self, pixels: np.ndarray) -> int:
+    def _pixel_max(self, pixels: np.ndarray) -> int:
         """Returns the pixel value that is scaled to 1, from the pixels of the train split."""
         of_type = int(np.iinfo(pixels.dtype).max)
         if self.pixel_max is not None:
             self._require_at_most(self.pixel_max, pixels, "train")
             return self.pixel_max
-        found = largest_pixel(pixels)
+        found = largest_pixel_value(pixels)
         if found == 1 or found > of_type // 2:
             return 1 if found == 1 else of_type
         reason = "every pixel of its train split is 0" if found == 0 else f"the largest of its train split is {found}"
@@ -201,7 +202,7 @@ class ImageDataset(Dataset):
         )
 
     def _require_at_most(self, largest: int, pixels: np.ndarray, split: str) -> None:
-        if largest < np.iinfo(pixels.dtype).max and (found := largest_pixel(pixels)) > largest:
+        if largest < np.iinfo(pixels.dtype).max and (found := largest_pixel_value(pixels)) > largest:
             source = "--data.pixel-max is" if self.pixel_max is not None else "the train split has none above"
             raise UserError(
                 f"The {split} split of {self.name} has a pixel of {found}, but {source} {largest}; expected no pixel "
@@ -209,7 +210,7 @@ class ImageDataset(Dataset):
             )
 
 
-def largest_pixel(pixels: np.ndarray) -> int:
+def largest_pixel_value(pixels: np.ndarray) -> int:
     """Returns the largest value of pixels [examples, pixels]; stops reading at the largest value of the type."""
     largest, of_type = 0, np.iinfo(pixels.dtype).max
     for start in range(0, len(pixels), 1000):

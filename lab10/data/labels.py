@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lab10.config.errors import UserError
-from lab10.data.features import describe_type
+from lab10.data.feature_choice import describe_type
 from lab10.data.tfds_import import import_tfds
 
 # A number with more values than this identifies or measures an example; it does not classify it.

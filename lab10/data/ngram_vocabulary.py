@@ -7,7 +7,7 @@ n-gram.
 import numpy as np
 from jaxtyping import Int
 
-# One table of keys per length, from 2 on, sorted. A key is `index * num_words + rank`: the rank of the last word, and
+# One table of keys per length, from 2 on, sorted. A key is `index * rank_limit + rank`: the rank of the last word, and
 # the index, in the table before, of the n-gram without it (for two words: the rank of the first word, minus 1).
 NgramVocabulary = tuple[Int[np.ndarray, " _"], ...]
 
@@ -15,7 +15,7 @@ NgramVocabulary = tuple[Int[np.ndarray, " _"], ...]
 def build_ngram_vocabulary(
     ranks: Int[np.ndarray, " words"],
     offsets: Int[np.ndarray, " offsets"],
-    num_words: int,
+    rank_limit: int,
     max_ngram: int,
     min_count: int,
 ) -> NgramVocabulary:
@@ -24,7 +24,7 @@ def build_ngram_vocabulary(
     Args:
       ranks: ranks of the words of all texts, from 1; 0 for unknown words, which are in no n-gram.
       offsets: the words of text i are `ranks[offsets[i]:offsets[i + 1]]`.
-      num_words: larger than every rank.
+      rank_limit: larger than every rank.
       max_ngram: number of words in the longest n-gram.
       min_count: number of texts in which an n-gram has to occur.
     """
@@ -33,7 +33,7 @@ def build_ngram_vocabulary(
     tables: list[np.ndarray] = []
     shorter = ranks - 1  # index of the n-gram that ends at each word, in the table before; -1: none
     for _ in range(2, max_ngram + 1):
-        keys = _keys(shorter, ranks, text_ids, num_words)
+        keys = _keys(shorter, ranks, text_ids, rank_limit)
         occurs = keys >= 0
         # Each text counts once: sort by key, then by text.
         order = np.lexsort((text_ids[occurs], keys[occurs]))
@@ -46,9 +46,9 @@ def build_ngram_vocabulary(
     return tuple(tables)
 
 
-def num_ngrams(num_words: int, tables: NgramVocabulary) -> int:
-    """Returns the number of words and n-grams, which is the largest id."""
-    return num_words + sum(map(len, tables))
+def largest_ngram_id(vocabulary_size: int, tables: NgramVocabulary) -> int:
+    """Returns the number of n-grams, the words of the vocabulary included; their ids run from 1 to it."""
+    return vocabulary_size + sum(map(len, tables))
 
 
 def text_ids_of(offsets: Int[np.ndarray, " offsets"]) -> Int[np.ndarray, " words"]:
@@ -57,7 +57,7 @@ def text_ids_of(offsets: Int[np.ndarray, " offsets"]) -> Int[np.ndarray, " words
 
 
 def ngram_ids(
-    ranks: Int[np.ndarray, " words"], text_ids: Int[np.ndarray, " words"], tables: NgramVocabulary, num_words: int
+    ranks: Int[np.ndarray, " words"], text_ids: Int[np.ndarray, " words"], tables: NgramVocabulary, rank_limit: int
 ) -> Int[np.ndarray, "words lengths"]:
     """Returns the id of the n-gram of each length that ends at each word, from words (the rank) on; 0: none.
 
@@ -65,14 +65,14 @@ def ngram_ids(
       ranks: ranks of the words of one or more texts; 0 for unknown words.
       text_ids: the text of each word; no n-gram crosses texts.
       tables: as `build_ngram_vocabulary` returns them.
-      num_words: as for `build_ngram_vocabulary`.
+      rank_limit: as for `build_ngram_vocabulary`.
     """
     ids = np.zeros((len(ranks), 1 + len(tables)), np.int32)
     ids[:, 0] = ranks
     ranks = np.asarray(ranks, np.int64)
-    shorter, offset = ranks - 1, num_words  # the largest rank is num_words - 1
+    shorter, offset = ranks - 1, rank_limit  # the largest rank is rank_limit - 1
     for column, table in enumerate(tables, start=1):
-        shorter = _indices(_keys(shorter, ranks, text_ids, num_words), table)
+        shorter = _indices(_keys(shorter, ranks, text_ids, rank_limit), table)
         ids[:, column] = np.where(shorter >= 0, shorter + offset, 0)
         offset += len(table)
     return ids
@@ -88,11 +88,11 @@ def first_occurrences(ids: Int[np.ndarray, "texts words"]) -> Int[np.ndarray, "t
     return once
 
 
-def _keys(shorter: np.ndarray, ranks: np.ndarray, text_ids: np.ndarray, num_words: int) -> np.ndarray:
+def _keys(shorter: np.ndarray, ranks: np.ndarray, text_ids: np.ndarray, rank_limit: int) -> np.ndarray:
     """Returns the key of the n-gram that ends at each word; -1 where a text begins, or a word or n-gram is unknown."""
     keys = np.full(len(ranks), -1, np.int64)
     known = (shorter[:-1] >= 0) & (ranks[1:] > 0) & (text_ids[1:] == text_ids[:-1])
-    keys[1:][known] = shorter[:-1][known] * num_words + ranks[1:][known]
+    keys[1:][known] = shorter[:-1][known] * rank_limit + ranks[1:][known]
     return keys
 
 

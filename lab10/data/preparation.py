@@ -11,7 +11,7 @@ from typing import Any
 from lab10.cli.console import console
 from lab10.config.errors import UserError, first_line
 from lab10.config.paths import path_of
-from lab10.data.cache import cache_root
+from lab10.data.array_cache import cache_root
 from lab10.data.sources import SAMPLES, data_root, find_tfds_builder, open_builder
 from lab10.data.tfds_import import import_tfds
 

@@ -17,7 +17,7 @@ from lab10.config.errors import UserError, first_line
 from lab10.config.paths import path_of
 from lab10.config.registry import closest
 from lab10.data import samples
-from lab10.data.cache import cache_root
+from lab10.data.array_cache import cache_root
 from lab10.data.content_digest import content_sha256
 from lab10.data.prepared_folders import prepared_dataset_hint
 from lab10.data.tfds_import import import_tfds

@@ -98,11 +98,11 @@ def require_disjoint(dataset: str, splits: Any, named: Mapping[str, str]) -> Non
       UserError: two of the splits have rows in common.
     """
     ranges = {option: found for option, split in named.items() if (found := row_ranges(splits, split)) is not None}
-    for i, (first, of_first) in enumerate(ranges.items()):
-        if sum(stop - start for _, start, stop in of_first) < _common_rows(of_first, of_first):
+    for i, (first, first_ranges) in enumerate(ranges.items()):
+        if sum(stop - start for _, start, stop in first_ranges) < _common_rows(first_ranges, first_ranges):
             raise UserError(f"{first} {named[first]} of {dataset} contains rows twice; expected each row once.")
-        for second, of_second in list(ranges.items())[i + 1 :]:
-            if common := _common_rows(of_first, of_second):
+        for second, second_ranges in list(ranges.items())[i + 1 :]:
+            if common := _common_rows(first_ranges, second_ranges):
                 raise UserError(
                     f"{first} {named[first]} and {second} {named[second]} of {dataset} have {common} row(s) in common; "
                     "expected none, because a model is measured on rows that it has not seen.\n"

@@ -10,7 +10,7 @@ import numpy as np
 
 from lab10.config.errors import UserError
 from lab10.config.paths import path_of
-from lab10.data.cache import Arrays, ArrayWriter, cache_root, open_entry
+from lab10.data.array_cache import Arrays, ArrayWriter, cache_root, open_entry
 from lab10.data.labels import Labels
 from lab10.data.ngram_vocabulary import NgramVocabulary, build_ngram_vocabulary
 from lab10.data.sources import Source

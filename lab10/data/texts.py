@@ -12,11 +12,11 @@ import numpy as np
 
 from lab10.config.errors import UserError
 from lab10.config.fields import require_at_least, require_at_most
-from lab10.data.cache import Arrays
+from lab10.data.array_cache import Arrays
 from lab10.data.dataset import Batch, Dataset, HostBatch, OpenDataset, Spec, Split
-from lab10.data.features import choose_feature
+from lab10.data.feature_choice import choose_feature
 from lab10.data.labels import Labels, find_labels
-from lab10.data.ngram_vocabulary import NgramVocabulary, first_occurrences, ngram_ids, num_ngrams, text_ids_of
+from lab10.data.ngram_vocabulary import NgramVocabulary, first_occurrences, largest_ngram_id, ngram_ids, text_ids_of
 from lab10.data.text_cache import TextCache, read_vocabulary
 from lab10.data.tfds_import import import_tfds
 from lab10.data.tokenizer import ids_of, pad, words_of
@@ -29,7 +29,7 @@ MAX_EXACT_NGRAM = 8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextSpec(Spec):
-    """The number of ids and the padding side. All ids are below `num_ids`.
+    """Describes prepared texts: the number of ids and n-grams, and the padding side. All ids are below `num_ids`.
 
     With `max_ngram` above 1, inputs are int32 [batch, time, 1 + max_ngram]: the word ids as before, and the ids of the
     n-grams of 1 to `max_ngram` words that end at each position for the first time in the text, else 0. These ids are in
@@ -147,7 +147,7 @@ class TextDataset(Dataset):
             class_names=labels.class_names,
             padding_side=self.padding_side,
             max_ngram=self.max_ngram,
-            num_ngrams=num_ngrams(len(words), tables) if tables else 0,
+            num_ngrams=largest_ngram_id(len(words), tables) if tables else 0,
         )
 
         @functools.cache

@@ -156,9 +156,9 @@ class AutoencoderRun(Run):
 
         None, with a message, if it would take longer than `MAX_PCA_SECONDS` or too much memory.
         """
-        if self.spec.pixels > MAX_MOMENTS_FEATURES:
+        if self.spec.num_values > MAX_MOMENTS_FEATURES:
             console.print(
-                f"Computing exact PCA of images of {self.spec.pixels:,} pixels, the reference, "
+                f"Computing exact PCA of images of {self.spec.num_values:,} pixels, the reference, "
                 f"for at most {MAX_PCA_SECONDS:.0f} s …",
             )
         try:
@@ -168,7 +168,7 @@ class AutoencoderRun(Run):
             return None
 
     def _chunks(self, split: Split) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        rows = max(1, min(CHUNK_SIZE, CHUNK_PIXELS // self.spec.pixels))
+        rows = max(1, min(CHUNK_SIZE, CHUNK_PIXELS // self.spec.num_values))
         for start in range(0, len(split), rows):
             yield self._read(split, np.arange(start, min(start + rows, len(split))))
 
@@ -180,13 +180,13 @@ class AutoencoderRun(Run):
         return np.asarray(seen["inputs"]), batch["labels"]
 
     def _pixels(self, x: ArrayLike) -> np.ndarray:
-        rows = _as_rows(x, self.spec.pixels, "pixels")
+        rows = _as_rows(x, self.spec.num_values, "pixels")
         # Noisy images exceed [0, 1] a little; images that were never scaled exceed it by far, or are integers.
         largest = 1 if np.asarray(x).dtype.kind in "iu" else 2.5
         if rows.size and (rows.min() < -1.5 or rows.max() > largest):
             raise UserError(
                 f"Pixels are {rows.min():g} to {rows.max():g}, not in [0, 1]; "
-                f"if they range up to {self.spec.largest}, divide by it."
+                f"if they range up to {self.spec.pixel_max}, divide by it."
             )
         is_outside = rows.size and (rows.min() < -TOLERANCE or rows.max() > 1 + TOLERANCE)
         if is_outside and isinstance(self.config.data.transform, NoTransform):  # others may add noise

@@ -12,7 +12,7 @@ import pandas as pd
 from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment, flatten
 from lab10.config.paths import path_of
-from lab10.training.checkpoint_metadata import SavedRunInfo
+from lab10.training.checkpoint_metadata import CheckpointMetadata
 from lab10.training.evaluation_log import read_evaluations
 from lab10.training.json_lines import read_metrics
 from lab10.training.saved_checkpoints import SavedCheckpoints
@@ -131,7 +131,9 @@ def _add_training_results(
     results["finished"] = _is_finished(experiment, step, saved.info(step), read_metrics(workdir.metrics_path))
 
 
-def _is_finished(experiment: Experiment, step: int, info: SavedRunInfo, lines: list[dict[str, Any]]) -> bool | None:
+def _is_finished(
+    experiment: Experiment, step: int, info: CheckpointMetadata, lines: list[dict[str, Any]]
+) -> bool | None:
     """Whether a run has ended; None if there are no lines of metrics, which tell the number of steps in an epoch."""
     if info.early_stopping.should_stop(experiment.patience):
         return True

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from lab10.config.errors import UserError
 from lab10.config.experiment import Experiment
 from lab10.data.dataset import Spec
-from lab10.data.ngram_vocabulary import num_ngrams
+from lab10.data.ngram_vocabulary import largest_ngram_id
 from lab10.data.texts import TextDataset, TextSpec
 from lab10.data.tokenizer import ranks_normalizing_unknown
 from lab10.inspection.run import Run
@@ -50,7 +50,7 @@ class TextRun(Run):
                 f"{num_ids} ids; expected {spec.num_ids}. Copy the whole workdir of the run."
             )
         self._ngram_tables = workdir.read_ngram_vocabulary()
-        ngrams = num_ngrams(len(self._vocabulary), self._ngram_tables) if self._data.max_ngram > 1 else 0
+        ngrams = largest_ngram_id(len(self._vocabulary), self._ngram_tables) if self._data.max_ngram > 1 else 0
         if ngrams != spec.num_ngrams:
             raise UserError(
                 f"{workdir.path / 'ngrams.npz'} belongs to another run: with {len(self._vocabulary)} words it gives "
@@ -87,7 +87,7 @@ class TextRun(Run):
         items = _as_texts(texts)
         rows = [self._ranks(text) for text in items]
         return [
-            self._prediction(text, row, probabilities) | {"known_words": self._known_words(row)}
+            self._prediction(text, row, probabilities) | {"known_words": self._known_word_share(row)}
             for text, row, probabilities in zip(items, rows, self._probabilities(rows), strict=True)
         ]
 
@@ -108,7 +108,7 @@ class TextRun(Run):
         """Returns whether the word of a rank has an id. Rank 0 is that of all words outside the vocabulary."""
         return rank > 0 and (self._data.num_words is None or rank + self._data.index_from < self._data.num_words)
 
-    def _known_words(self, ranks: np.ndarray) -> float:
+    def _known_word_share(self, ranks: np.ndarray) -> float:
         """Returns the share of known words among the words of a text that the model reads."""
         row = self._data.encode(ranks)
         if self._data.unknown_id is None:  # only known words have ids

@@ -12,7 +12,7 @@ class F1(SplitMetric):
     """F1 of the second of two classes; with more classes, the mean of the F1 of each (macro F1)."""
 
     higher_is_better: ClassVar[bool | None] = True
-    columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
+    required_columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> float:
         from sklearn.metrics import f1_score
@@ -28,7 +28,7 @@ class AUC(SplitMetric):
     """
 
     higher_is_better: ClassVar[bool | None] = True
-    columns: ClassVar[tuple[str, ...]] = ("label", "probabilities")
+    required_columns: ClassVar[tuple[str, ...]] = ("label", "probabilities")
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> float:
         from sklearn.metrics import roc_auc_score
@@ -44,7 +44,7 @@ class Recall(SplitMetric):
 
     higher_is_better: ClassVar[bool | None] = True
     per_class: ClassVar[bool] = True
-    columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
+    required_columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> np.ndarray:
         # Without scikit-learn, whose import would take most of the time of an evaluation.
@@ -56,7 +56,7 @@ class Precision(SplitMetric):
 
     higher_is_better: ClassVar[bool | None] = True
     per_class: ClassVar[bool] = True
-    columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
+    required_columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> np.ndarray:
         return _correct_share_per_class(
@@ -67,7 +67,7 @@ class Precision(SplitMetric):
 class ConfusionMatrix(SplitMetric):
     """Number of examples by class (rows) and predicted class (columns)."""
 
-    columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
+    required_columns: ClassVar[tuple[str, ...]] = ("label", "predicted")
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> Int[np.ndarray, "classes classes"]:
         from sklearn.metrics import confusion_matrix
@@ -78,7 +78,7 @@ class ConfusionMatrix(SplitMetric):
 class MajorityShare(SplitMetric):
     """Share of the most frequent class: the accuracy of a classifier that always predicts it."""
 
-    columns: ClassVar[tuple[str, ...]] = ("label",)
+    required_columns: ClassVar[tuple[str, ...]] = ("label",)
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> float:
         return np.bincount(columns["label"]).max() / len(columns["label"])

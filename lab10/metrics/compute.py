@@ -33,7 +33,7 @@ def require_columns(metrics: Sequence[SplitMetric], available: Collection[str]) 
       UserError: a metric needs a column that the evaluation lacks.
     """
     for metric in metrics:
-        missing = [column for column in metric.columns if column not in available]
+        missing = [column for column in metric.required_columns if column not in available]
         if missing:
             raise UserError(
                 f"The metric {metric.name} needs the column {missing[0]!r}, "
@@ -102,15 +102,15 @@ def _number(value: int | float) -> int | float | None:
     return value if math.isfinite(value) else None
 
 
-def _report(name: str, values: np.ndarray, said: Sequence[str], class_names: Sequence[str]) -> None:
+def _report(name: str, values: np.ndarray, warning_messages: Sequence[str], class_names: Sequence[str]) -> None:
     if not is_lead_process():
         return
-    reason = f": {'; '.join(dict.fromkeys(said))}" if said else "."
+    reason = f": {'; '.join(dict.fromkeys(warning_messages))}" if warning_messages else "."
     undefined = np.flatnonzero(~np.isfinite(np.atleast_1d(values)).all(axis=tuple(range(1, values.ndim))))
     if len(undefined) and values.ndim == 1:
         classes = ", ".join(class_names[i] for i in undefined[:10])
         console.print(f"{name} is undefined for {classes}{' …' * (len(undefined) > 10)}{reason}")
     elif len(undefined):
         console.print(f"{name} is undefined on this split{reason}")
-    elif said:
+    elif warning_messages:
         console.print(f"{name}{reason}")

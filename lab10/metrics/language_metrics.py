@@ -11,7 +11,7 @@ class Perplexity(SplitMetric):
     """Exponential of the mean cross-entropy of a word, over all words of the split."""
 
     higher_is_better: ClassVar[bool | None] = False
-    columns: ClassVar[tuple[str, ...]] = ("nats", "words")
+    required_columns: ClassVar[tuple[str, ...]] = ("nats", "words")
 
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> float:
         words = columns["words"].sum()

@@ -32,12 +32,12 @@ class SplitMetric(abc.ABC):
     Attributes:
       higher_is_better: whether higher values are better; None if the metric cannot be monitored.
       per_class: whether the metric has a value for each class, such as `recall_neg` and `recall_pos`.
-      columns: names of the columns that `compute` reads, so that a run without them is refused before it trains.
+      required_columns: names of the columns that `compute` reads; a run without them is refused before it trains.
     """
 
     higher_is_better: ClassVar[bool | None] = None
     per_class: ClassVar[bool] = False
-    columns: ClassVar[tuple[str, ...]] = ()
+    required_columns: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def compute(self, columns: Columns, class_names: tuple[str, ...]) -> float | np.ndarray:

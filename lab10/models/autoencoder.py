@@ -115,9 +115,9 @@ class LinearAutoencoder(AutoencoderModel):
     def build(self, spec: Spec) -> Autoencoder:
         images = require_spec(self, spec, ImageSpec)
         # The lab's initialization: rnorm(sd = sqrt(6 / (latent_size + input_size))).
-        normal = nn.initializers.normal((6 / (self.latent_dim + images.pixels)) ** 0.5)
+        normal = nn.initializers.normal((6 / (self.latent_dim + images.num_values)) ** 0.5)
         return Autoencoder(
-            (self.latent_dim,), (images.pixels,), "identity", "identity", False, normal, self.compute_dtype()
+            (self.latent_dim,), (images.num_values,), "identity", "identity", False, normal, self.compute_dtype()
         )
 
 
@@ -140,7 +140,7 @@ class MLPAutoencoder(AutoencoderModel):
     def build(self, spec: Spec) -> Autoencoder:
         images = require_spec(self, spec, ImageSpec)
         output = "identity" if self.output_activation == "linear" else "sigmoid"
-        encoder, decoder = (*self.encoder_widths, self.latent_dim), (*self.decoder_widths, images.pixels)
+        encoder, decoder = (*self.encoder_widths, self.latent_dim), (*self.decoder_widths, images.num_values)
         return Autoencoder(
             encoder, decoder, self.activation, output, True, nn.initializers.glorot_uniform(), self.compute_dtype()
         )

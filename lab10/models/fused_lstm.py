@@ -89,7 +89,7 @@ def _forward(
     scale = _gate_scale(recurrent_kernel)
     kernel = recurrent_kernel * scale
     projected = _matmul(features, input_kernel * scale, features.dtype) + (bias[None] * scale)[None]
-    run = _choose(recurrence, _scan_forward, _kernel_forward, features, carry)
+    run = _scan_or_kernel(recurrence, _scan_forward, _kernel_forward, features, carry)
     return run(projected, mask[..., None], kernel, carry)
 
 
@@ -148,7 +148,7 @@ def _gates_last(rows: Float[Array, "time 4 batch hidden"]) -> Float[Array, "time
     return rows.swapaxes(1, 2).reshape(time, batch, -1)
 
 
-def _choose(
+def _scan_or_kernel(
     recurrence: Recurrence, scan: Callable[..., Any], kernel: Callable[..., Any], features: jax.Array, carry: Carry
 ) -> Callable[..., Any]:
     """Returns the function that runs over time: `scan`, or `kernel` if the platform has one that fits."""
@@ -232,7 +232,7 @@ def _backward(recurrence, residuals, cotangents):
     passed = 1 - is_step.astype(cells.dtype)
 
     start = tuple(jnp.zeros_like(cells[0]) if d_last is None else d_last for d_last in (d_cell, d_hidden))
-    run = _choose(recurrence, _scan_backward, _kernel_backward, features, first)
+    run = _scan_or_kernel(recurrence, _scan_backward, _kernel_backward, features, first)
     inputs = (to_gates, hidden_to_cell, cell_to_cell, passed, d_hiddens)
     d_first, d_gates = run(inputs, (recurrent_kernel * scale).T, start)
 

@@ -107,7 +107,7 @@ class VAE(AutoencoderModel):
         return VAEModule(
             self.encoder_widths,
             self.latent_dim,
-            (*self.decoder_widths, images.pixels),
+            (*self.decoder_widths, images.num_values),
             self.activation,
             self.compute_dtype(),
         )

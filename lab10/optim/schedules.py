@@ -23,7 +23,7 @@ class Schedule(abc.ABC):
     """Number of steps over which the learning rate rises linearly from 0."""
 
     # Whether the factor at a step depends on the length of the run. If not, a finished run can be extended.
-    depends_on_duration = True
+    depends_on_total_steps = True
 
     def __post_init__(self):
         require_at_least(0, self, "warmup_steps")
@@ -39,14 +39,14 @@ class Schedule(abc.ABC):
                 f"--optimizer.schedule.warmup-steps is {self.warmup_steps}; "
                 f"expected fewer than the run's {total_steps} steps."
             )
-        after_warmup = self.after_warmup(total_steps - self.warmup_steps)
+        after_warmup = self.factor_after_warmup(total_steps - self.warmup_steps)
         if not self.warmup_steps:
             return after_warmup
         warmup = optax.linear_schedule(0.0, 1.0, self.warmup_steps)
         return optax.join_schedules([warmup, after_warmup], [self.warmup_steps])
 
     @abc.abstractmethod
-    def after_warmup(self, steps: int) -> optax.Schedule:
+    def factor_after_warmup(self, steps: int) -> optax.Schedule:
         """Builds the factor, starting at 1, over the `steps` steps after the warm-up."""
 
 
@@ -54,14 +54,14 @@ class Schedule(abc.ABC):
 class Constant(Schedule):
     """Constant learning rate."""
 
-    depends_on_duration = False
+    depends_on_total_steps = False
 
-    def after_warmup(self, steps: int) -> optax.Schedule:
+    def factor_after_warmup(self, steps: int) -> optax.Schedule:
         return optax.constant_schedule(1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Decay(Schedule):
+class DecayToEnd(Schedule):
     """Base class of the schedules that decay from 1 to `end_factor` over the run."""
 
     end_factor: float = 0.0
@@ -73,18 +73,18 @@ class Decay(Schedule):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cosine(Decay):
+class Cosine(DecayToEnd):
     """Cosine decay from 1 to `end_factor` (Loshchilov and Hutter 2017, equation 5, without restarts)."""
 
-    def after_warmup(self, steps: int) -> optax.Schedule:
+    def factor_after_warmup(self, steps: int) -> optax.Schedule:
         return optax.cosine_decay_schedule(1.0, steps, alpha=self.end_factor)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Linear(Decay):
+class Linear(DecayToEnd):
     """Linear decay from 1 to `end_factor`."""
 
-    def after_warmup(self, steps: int) -> optax.Schedule:
+    def factor_after_warmup(self, steps: int) -> optax.Schedule:
         return optax.linear_schedule(1.0, self.end_factor, steps)
 
 
@@ -92,7 +92,7 @@ class Linear(Decay):
 class Exponential(Schedule):
     """Exponential decay by `decay_rate` per `transition_steps` steps, without stairs."""
 
-    depends_on_duration = False
+    depends_on_total_steps = False
 
     decay_rate: float = 0.5
     """Factor by which the learning rate falls in `transition_steps` steps, above 0 and at most 1."""
@@ -107,7 +107,7 @@ class Exponential(Schedule):
                 f"--optimizer.schedule.decay-rate is {self.decay_rate}; expected a value above 0 and at most 1."
             )
 
-    def after_warmup(self, steps: int) -> optax.Schedule:
+    def factor_after_warmup(self, steps: int) -> optax.Schedule:
         return optax.exponential_decay(1.0, self.transition_steps, self.decay_rate)
 
 
@@ -115,7 +115,7 @@ class Exponential(Schedule):
 class PiecewiseConstant(Schedule):
     """Piecewise constant: the learning rate is multiplied by `factor` at each of `boundaries`."""
 
-    depends_on_duration = False
+    depends_on_total_steps = False
 
     boundaries: tuple[int, ...] = ()
     """Steps at which the learning rate changes, counted from the end of the warm-up."""
@@ -126,5 +126,5 @@ class PiecewiseConstant(Schedule):
         super().__post_init__()
         require_at_least(0, self, "boundaries", "factor")
 
-    def after_warmup(self, steps: int) -> optax.Schedule:
+    def factor_after_warmup(self, steps: int) -> optax.Schedule:
         return optax.piecewise_constant_schedule(1.0, dict.fromkeys(self.boundaries, self.factor))

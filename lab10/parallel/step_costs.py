@@ -20,9 +20,8 @@ class StepCosts:
     """What one device does in one step.
 
     Attributes:
-      flops: floating-point operations of matrix products and other sums of products; of a custom kernel, those that
-        the name of its scope states, as in `flops=6000_for=100`, times the size of its first result over the second
-        number.
+      flops: floating-point operations of matrix products and other sums of products. A custom kernel states its own in
+        the name of its scope: `flops=6000_for=100` is 6000 operations for every 100 elements of its first result.
       bytes_accessed: bytes that instructions read and write, an estimate of the traffic to memory.
       collectives: number of collectives by name.
       collective_bytes: bytes that this device contributes to them.

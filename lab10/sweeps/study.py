@@ -52,8 +52,8 @@ class Sweep:
     """The options of a sweep, as JSON types.
 
     Attributes:
-      experiment: the name of the experiment.
-      default: the experiment as JSON.
+      experiment_name: the name of the experiment.
+      base_experiment: the experiment as JSON, which the options change.
       overrides: command-line options shared by all trials.
       vary: the values of `--vary`.
       seeds: seeds of a trial's runs, one run each.
@@ -69,8 +69,8 @@ class Sweep:
       user_code: code outside lab10 that the trials may use, as in config.json.
     """
 
-    experiment: str
-    default: dict[str, Any]
+    experiment_name: str
+    base_experiment: dict[str, Any]
     overrides: list[str]
     vary: list[str]
     seeds: list[int]
@@ -100,9 +100,9 @@ class Sweep:
           UserError: a field does not exist, or cannot have its value.
         """
         own = self.user_classes()
-        default = from_json(self.default, Experiment, own)
+        default = from_json(self.base_experiment, Experiment, own)
         arguments = [*self.overrides, *to_arguments(values), "--seed"]
-        return [apply_overrides(default, self.experiment, [*arguments, str(seed)], own)[0] for seed in self.seeds]
+        return [apply_overrides(default, self.experiment_name, [*arguments, str(seed)], own)[0] for seed in self.seeds]
 
     def program_key(self, values: Mapping[str, Value]) -> str:
         """Returns a key that is equal for two trials exactly if their runs can be trained as one program."""
@@ -185,12 +185,10 @@ class SweepStudy:
         Raises:
           UserError: the study belongs to another sweep.
         """
-        names = ("experiment", "default", "overrides", "vary", "seeds", "sampler", "sampler_seed")
+        names = ("experiment_name", "base_experiment", "overrides", "vary", "seeds", "sampler", "sampler_seed")
         identity = {name: getattr(self._sweep, name) for name in names}
         with self._lock:
             recorded = self.study.user_attrs.get("identity", identity)
-            # Studies of earlier versions have no seed, and are resumed with the given one.
-            recorded = {"sampler_seed": self._sweep.sampler_seed} | recorded
             # The test split may be chosen after training.
             if _without_test_split(recorded["overrides"]) == _without_test_split(identity["overrides"]):
                 recorded = recorded | {"overrides": identity["overrides"]}

@@ -74,12 +74,12 @@ def lower_programs(
         experiment, dataset.spec, experiment.total_steps(len(split)), experiment.mesh.build(devices)
     )
     in_flight = StepsInFlight(experiment.steps_per_execution, functions.mesh.is_multi_process)
-    loader = functions.device_loader(split, in_flight.tuner.capacity)
+    loader = functions.device_loader(split, in_flight.tuner.max_steps)
     batches = loader.abstract_batches(experiment.batch_size, split.padded_lengths[-1])
     body, sharding = LoopBody(functions, num_members), replicated(functions.mesh)
     metrics = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(functools.partial(body.zero_metrics, batches.capacity)),
+        jax.eval_shape(functools.partial(body.zero_metrics, batches.max_batches)),
     )
     validation_batches = functions.device_loader(validation).abstract_batches(
         experiment.evaluation_batch_size, validation.padded_lengths[-1]

@@ -29,7 +29,7 @@ class UnsupportedFormat(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class SavedRunInfo:
+class CheckpointMetadata:
     """Contents of a checkpoint other than arrays, as stored in its metadata.
 
     Attributes:
@@ -56,7 +56,7 @@ class SavedRunInfo:
         return metadata | {"own_sha256": digest_of_json(metadata)}
 
     @classmethod
-    def from_json(cls, metadata: dict[str, Any]) -> "SavedRunInfo":
+    def from_json(cls, metadata: dict[str, Any]) -> "CheckpointMetadata":
         """Reads the custom metadata of a checkpoint in the current format."""
         pending = metadata["pending_metrics"]
         return cls(
@@ -67,7 +67,7 @@ class SavedRunInfo:
         )
 
 
-def read_info(path: Path) -> SavedRunInfo:
+def read_checkpoint_metadata(path: Path) -> CheckpointMetadata:
     """Reads the metadata of the checkpoint in a folder.
 
     Raises:
@@ -82,7 +82,7 @@ def read_info(path: Path) -> SavedRunInfo:
         if not has_no_digest and own_sha256 != digest_of_json(metadata):
             raise ValueError("they differ from what was saved")
         if metadata["format"] == FORMAT_VERSION:
-            return SavedRunInfo.from_json(metadata)
+            return CheckpointMetadata.from_json(metadata)
     except READ_ERRORS as error:
         raise UserError(f"{path} is damaged: its metadata cannot be read ({first_line(error)}).") from error
     raise UnsupportedFormat(

@@ -26,10 +26,10 @@ from lab10.parallel.multihost import run_on_lead
 from lab10.tasks.metrics import Metrics
 from lab10.training.checkpoint_metadata import (
     READ_ERRORS,
-    SavedRunInfo,
+    CheckpointMetadata,
     UnsupportedFormat,
     digest,
-    read_info,
+    read_checkpoint_metadata,
 )
 from lab10.training.early_stopping import EarlyStopping
 from lab10.training.saved_checkpoints import SavedCheckpoints
@@ -52,7 +52,7 @@ class RestoredCheckpoint:
 
     step: int
     trees: dict[str, Any]
-    info: SavedRunInfo
+    info: CheckpointMetadata
 
 
 class Checkpoints(SavedCheckpoints):
@@ -95,7 +95,7 @@ class Checkpoints(SavedCheckpoints):
           UnsupportedFormat: an earlier checkpoint was saved by another version of lab10.
         """
         digests = {name: digest(tree) for name, tree in trees.items()}
-        info = SavedRunInfo(pending_metrics, validation or {}, digests, early_stopping or EarlyStopping())
+        info = CheckpointMetadata(pending_metrics, validation or {}, digests, early_stopping or EarlyStopping())
         run_on_lead(self._prepare_directory)
         path = self.directory.absolute() / str(step)
         try:
@@ -200,7 +200,7 @@ class Checkpoints(SavedCheckpoints):
         Raises:
           UserError: the metadata are damaged, or no such pytree was saved.
         """
-        read_info(self.directory.absolute() / str(step))  # refuses other versions first
+        read_checkpoint_metadata(self.directory.absolute() / str(step))  # refuses other versions first
         with self._reading_metadata(step) as saved:
             return jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), saved[name]

@@ -37,7 +37,7 @@ def require_outputs(model: Model, spec: Spec, outputs: Any) -> None:
     """
     widths: tuple[int, ...] = ()
     if model.output_type == "pixels" and isinstance(spec, ImageSpec):
-        widths = (spec.pixels,)
+        widths = (spec.num_values,)
     elif model.output_type == "logits" and spec.class_names:
         widths = (2, 1) if len(spec.class_names) == 2 else (len(spec.class_names),)
     shape = getattr(outputs, "shape", None)

@@ -11,7 +11,7 @@ def changed_fields(recorded: Experiment, given: Experiment) -> list[str]:
     """Returns the options of the fields whose change would lead to another result than that of the recorded run."""
     changed = differing_fields(recorded, given)
     # A run may be extended, unless its schedule depends on its length.
-    if not given.optimizer.schedule.depends_on_duration and _is_extended(recorded, given):
+    if not given.optimizer.schedule.depends_on_total_steps and _is_extended(recorded, given):
         changed = [name for name in changed if name not in ("--epochs", "--steps")]
     if (given.patience or math.inf) >= (recorded.patience or math.inf):
         changed = [name for name in changed if name != "--patience"]

@@ -85,10 +85,10 @@ class Ensemble:
         stacked = stack([run.experiment for run in self._members], [states[i] for i in ongoing])
         return jax.device_put(stacked, replicated(functions.mesh))
 
-    def show_examples(self, examples: ExampleSummaries) -> None:
+    def set_example_summaries(self, examples: ExampleSummaries) -> None:
         """Shows these examples in TensorBoard after each evaluation of each run."""
         for run in self.runs:
-            run.show_examples(examples)
+            run.set_example_summaries(examples)
 
     @contextlib.contextmanager
     def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:

@@ -52,7 +52,7 @@ def evaluate(
     experiment, split = functions.experiment, loader.split
     batch_size = experiment.evaluation_batch_size
     split_metrics = experiment.metrics if split_metrics is None else split_metrics
-    batches = evaluation_batches(split, batch_size, loader.capacity_for(batch_size))
+    batches = evaluation_batches(split, batch_size, loader.max_batches_for(batch_size))
     per_example: dict[str, np.ndarray] = {}
 
     def run(indices: BatchIndices) -> dict[str, np.ndarray]:
@@ -68,8 +68,8 @@ def evaluate(
                 column[indices.examples[real]] = values[: len(indices)][real]
     metrics = {name: float(np.mean(per_example[name], dtype=np.float64)) for name in experiment.task.metrics}
     class_names = functions.spec.class_names
-    of_split = compute_metrics(split_metrics, per_example, class_names)
-    return Evaluation(metrics, per_example, of_split, scalars_of(split_metrics, of_split, class_names))
+    split_values = compute_metrics(split_metrics, per_example, class_names)
+    return Evaluation(metrics, per_example, split_values, scalars_of(split_metrics, split_values, class_names))
 
 
 def require_split_metrics(functions: StepFunctions, metrics: Sequence[SplitMetric], loader: DeviceLoader) -> None:
@@ -88,7 +88,7 @@ def require_split_metrics(functions: StepFunctions, metrics: Sequence[SplitMetri
 
 @functools.partial(jax.jit, static_argnums=0)
 def eval_steps(functions: StepFunctions, params: Params, batches: DeviceBatches) -> dict[str, Any]:
-    """Runs `eval_step` on every batch; the outputs are [capacity, rows], and blank after the last batch."""
+    """Runs `eval_step` on every batch; the outputs are [max_batches, rows], and blank after the last batch."""
 
     def eval_step(i: jax.Array | int) -> dict[str, jax.Array]:
         # The first row of a batch is in no other batch, so its id gives a unique key.
@@ -99,7 +99,7 @@ def eval_steps(functions: StepFunctions, params: Params, batches: DeviceBatches)
         return jax.tree.map(lambda stored, values: stored.at[i].set(values), outputs, eval_step(i))
 
     shapes = jax.eval_shape(eval_step, 0)
-    blank = {name: jnp.zeros((batches.capacity, *leaf.shape), leaf.dtype) for name, leaf in shapes.items()}
+    blank = {name: jnp.zeros((batches.max_batches, *leaf.shape), leaf.dtype) for name, leaf in shapes.items()}
     outputs = jax.lax.fori_loop(0, batches.num_batches, body, blank)
     # Replicated, so that every process has the values of every example.
     return jax.lax.with_sharding_constraint(outputs, replicated(functions.mesh))

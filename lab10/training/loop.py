@@ -48,9 +48,9 @@ def train(run: RunWriter | Ensemble) -> Any:
         due = Due(experiment, batches.steps_per_epoch, total)
         in_flight = StepsInFlight(experiment.steps_per_execution, functions.mesh.is_multi_process)
         throughput = Throughput()
-        loader = functions.device_loader(train_split, in_flight.tuner.capacity)
-        capacity = loader.capacity_for(experiment.batch_size)
-        zero_metrics = jax.jit(functools.partial(body.zero_metrics, capacity))
+        loader = functions.device_loader(train_split, in_flight.tuner.max_steps)
+        max_batches = loader.max_batches_for(experiment.batch_size)
+        zero_metrics = jax.jit(functools.partial(body.zero_metrics, max_batches))
         validation = functions.device_loader(validation_split) if validation_split is not None else None
         began = time.monotonic()
         with (
@@ -60,7 +60,7 @@ def train(run: RunWriter | Ensemble) -> Any:
             StopRequest() as stop,
         ):
             while step < total and not run.finished:
-                at_most = min(in_flight.tuner.steps, capacity)
+                at_most = min(in_flight.tuner.steps, max_batches)
                 indices = batches.indices(step, min(step + at_most, due.next_step(step)))
                 loaded = loader.load(indices)
                 carry = (state, zero_metrics())
@@ -71,7 +71,7 @@ def train(run: RunWriter | Ensemble) -> Any:
                 progress.advance(step)
                 profile.advance(len(indices), state)
                 signal_number = all_max(stop.signal_number or 0)
-                run.add_metrics(in_flight.fetch(leave=0 if signal_number or due.anything(step) else 1))
+                run.add_metrics(in_flight.fetch(keep_in_flight=0 if signal_number or due.anything(step) else 1))
                 if due.logging(step):
                     run.log_train(step, throughput.read())
                 with throughput.paused():
@@ -113,7 +113,7 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
         experiment.optimizer.require_patterns_match(functions.abstract_params())
     if validation_split is not None:
         require_split_metrics(functions, experiment.metrics, functions.device_loader(validation_split))
-        run.show_examples(ExampleSummaries(functions, dataset, validation_split))
+        run.set_example_summaries(ExampleSummaries(functions, dataset, validation_split))
     start: ParamsByPath = {}
     if run.needs_params:
         start = experiment.model.params_from_data(dataset.spec, train_split)
@@ -127,7 +127,7 @@ def set_up(run: RunWriter | Ensemble) -> TrainingSetup:
 
 
 class Due:
-    """Tells what to do after which step: at multiples of an interval, and at the last step."""
+    """Tells at which steps to log, evaluate and save: at multiples of an interval, and at the last step."""
 
     def __init__(self, experiment: Experiment, steps_per_epoch: int, total_steps: int):
         self._log_every, self._checkpoint_every = experiment.log_every, experiment.checkpoint_every

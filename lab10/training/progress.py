@@ -55,7 +55,7 @@ class Progress:
         if self._cell is not None:
             self._cell.show_if_due()
 
-    def print_metrics(self, step: int, split: str, metrics: dict[str, float]) -> None:
+    def show_metrics(self, step: int, split: str, metrics: dict[str, float]) -> None:
         """Prints a line of metrics. In a terminal or a notebook, training metrics only update the bar."""
         if split == "train":
             self._bar.update(self._task, loss=f"loss {metrics['loss']:.4f}")

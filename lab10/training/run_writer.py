@@ -16,7 +16,7 @@ from lab10.config.plain_values import with_plain_values
 from lab10.data.dataset import OpenDataset, Spec
 from lab10.parallel.multihost import is_lead_process, raise_on_all, require_same_on_all, run_on_lead
 from lab10.tasks.metrics import Metrics
-from lab10.training.checkpoint_metadata import SavedRunInfo
+from lab10.training.checkpoint_metadata import CheckpointMetadata
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.early_stopping import EarlyStopping
 from lab10.training.evaluation import Evaluation
@@ -92,7 +92,7 @@ class RunWriter:
           at_most: the latest step to restore, if not the last.
         """
         restored = self.checkpoints.restore_latest(functions.abstract_state().to_checkpoint(), at_most)
-        info = SavedRunInfo(Metrics.empty(), {}, {}, EarlyStopping()) if restored is None else restored.info
+        info = CheckpointMetadata(Metrics.empty(), {}, {}, EarlyStopping()) if restored is None else restored.info
         self.step = 0 if restored is None else restored.step
         self._pending, self._validation = info.pending_metrics, info.validation
         self._early_stopping = info.early_stopping
@@ -102,7 +102,7 @@ class RunWriter:
         console.print(f"Resuming from step {self.step} in {self.workdir.path}")
         return functions.put_on_devices(TrainState.from_checkpoint(restored.step, restored.trees))
 
-    def show_examples(self, examples: ExampleSummaries) -> None:
+    def set_example_summaries(self, examples: ExampleSummaries) -> None:
         """Shows these examples in TensorBoard after each evaluation."""
         self._examples = examples if is_lead_process() else None
 
@@ -117,7 +117,7 @@ class RunWriter:
         """Adds the metrics of steps, in float64, to those of the next line.
 
         Raises:
-          Diverged: a loss or another metric is not finite; metrics.jsonl could not be read back.
+          Diverged: a loss or another metric is not finite, which a line of metrics.jsonl could not hold.
         """
         for step, metrics in metrics_of_steps:
             metrics = jax.tree.map(float, metrics)
@@ -200,13 +200,13 @@ class RunWriter:
     def _write(
         self, step: int, split: str, metrics: dict[str, float], diagnostics: dict[str, float] | None = None
     ) -> None:
-        self._progress.print_metrics(step, split, metrics)
+        self._progress.show_metrics(step, split, metrics)
         self._log.write(step, step / self._steps_per_epoch, split, metrics | (diagnostics or {}))
 
-    def _require_finite(self, metrics: Mapping[str, float], of_split: str, step: int) -> None:
+    def _require_finite(self, metrics: Mapping[str, float], split_prefix: str, step: int) -> None:
         for name in ("loss", *metrics):
             if not math.isfinite(metrics[name]):
-                raise self._diverged(f"The {of_split}{'loss' if name == 'loss' else f'metric {name}'}", step)
+                raise self._diverged(f"The {split_prefix}{'loss' if name == 'loss' else f'metric {name}'}", step)
 
     def _diverged(self, subject: str, step: int) -> Diverged:
         return Diverged(

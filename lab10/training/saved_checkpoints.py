@@ -5,7 +5,12 @@ from pathlib import Path
 
 from lab10.cli.console import console
 from lab10.config.errors import UserError
-from lab10.training.checkpoint_metadata import METADATA_FILE, SavedRunInfo, UnsupportedFormat, read_info
+from lab10.training.checkpoint_metadata import (
+    METADATA_FILE,
+    CheckpointMetadata,
+    UnsupportedFormat,
+    read_checkpoint_metadata,
+)
 
 
 def print_ignored(error: UserError) -> None:
@@ -67,14 +72,14 @@ class SavedCheckpoints:
                 on_damaged(error)
         return max(scores)[1] if scores else max(steps, default=None)
 
-    def info(self, step: int) -> SavedRunInfo:
+    def info(self, step: int) -> CheckpointMetadata:
         """Reads the metadata of a checkpoint.
 
         Raises:
           UserError: the metadata are damaged.
           UnsupportedFormat: the checkpoint was saved by another version of lab10.
         """
-        return read_info(self.directory.absolute() / str(step))
+        return read_checkpoint_metadata(self.directory.absolute() / str(step))
 
     def validation(self, step: int) -> dict[str, float]:
         """Reads the validation metrics saved with a checkpoint; empty if there was no evaluation. Raises as `info`."""

@@ -140,9 +140,9 @@ class StepFunctions:
         task, task_key = self.experiment.task, jax.random.fold_in(key, TASK)
         return task.checked_per_example(outputs, batch, task_key) | task.extra_columns(outputs, batch, task_key)
 
-    def device_loader(self, split: Split, capacity: int = 64) -> DeviceLoader:
-        """A loader for a split, of at most `capacity` batches at a time."""
-        return DeviceLoader(split, self.spec, self.mesh, capacity, self.experiment.device_dataset_max_mib * 2**20)
+    def device_loader(self, split: Split, max_batches: int = 64) -> DeviceLoader:
+        """A loader for a split, of at most `max_batches` batches at a time."""
+        return DeviceLoader(split, self.spec, self.mesh, max_batches, self.experiment.device_dataset_max_mib * 2**20)
 
     def init_params(self) -> Params:
         """The initial parameters, on every device."""
@@ -232,9 +232,9 @@ class LoopBody:
         """The body for these batches, as an argument of `run_steps`."""
         return Partial(self, batches)
 
-    def zero_metrics(self, capacity: int) -> Metrics:
-        """Zeros for the metrics of `capacity` steps, [capacity] or [capacity, members]."""
-        shape = (capacity,) if self.num_members is None else (capacity, self.num_members)
+    def zero_metrics(self, max_steps: int) -> Metrics:
+        """Zeros for the metrics of `max_steps` steps, [max_steps] or [max_steps, members]."""
+        shape = (max_steps,) if self.num_members is None else (max_steps, self.num_members)
         totals = {name: jnp.zeros(shape) for name in self.functions.experiment.task.metrics}
         metrics = Metrics(totals, jnp.zeros(shape), {name: jnp.zeros(shape) for name in DIAGNOSTICS})
         return jax.lax.with_sharding_constraint(metrics, replicated(self.functions.mesh))

@@ -23,13 +23,13 @@ class StepsPerExecutionTuner:
       fixed: a number of steps to use throughout; None to tune it.
 
     Attributes:
-      capacity: the largest number of steps in a call.
+      max_steps: the largest number of steps in a call.
       steps: the number of steps for the next call.
     """
 
     def __init__(self, fixed: int | None):
         # With room for only one step, XLA would move its batch out of the loop over steps, and round differently.
-        self.capacity = MAX_STEPS if fixed is None else max(fixed, 2)
+        self.max_steps = MAX_STEPS if fixed is None else max(fixed, 2)
         self.steps = 1 if fixed is None else fixed
         self._fixed = fixed is not None
 
@@ -40,7 +40,7 @@ class StepsPerExecutionTuner:
         if seconds > 2 * TARGET_SECONDS:
             self.steps = max(1, min(self.steps, steps) // 2)
         elif seconds < TARGET_SECONDS and steps >= self.steps:
-            self.steps = min(2 * self.steps, self.capacity)
+            self.steps = min(2 * self.steps, self.max_steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,16 +71,16 @@ class StepsInFlight:
         self._fetched = 0.0
 
     def add(self, first_step: int, num_steps: int, metrics: Metrics) -> None:
-        """Adds a call, with the metrics of its steps, [capacity, …]."""
+        """Adds a call, with the metrics of its steps, [max_steps, …]."""
         self._calls.append(_Call(first_step, num_steps, metrics, time.monotonic()))
 
-    def fetch(self, leave: int = 0) -> Iterator[tuple[int, Metrics]]:
-        """Waits for all calls except the last `leave`, and yields the metrics after each of their steps.
+    def fetch(self, keep_in_flight: int = 0) -> Iterator[tuple[int, Metrics]]:
+        """Waits for all calls except the last `keep_in_flight`, and yields the metrics after each of their steps.
 
         Yields:
           The number of steps taken so far, and the metrics, [] or [members], on the host.
         """
-        while len(self._calls) > leave:
+        while len(self._calls) > keep_in_flight:
             call = self._calls.popleft()
             metrics = jax.device_get(call.metrics)
             now = time.monotonic()

@@ -37,7 +37,7 @@ from lab10.data.dataset import OpenDataset, Spec
 from lab10.training.config_changes import changed_fields, describe_changes
 from lab10.training.provenance import provenance_history
 
-FORMAT_VERSION = 3  # of config.json; raised whenever fields are renamed
+FORMAT_VERSION = 4  # of config.json; raised whenever fields are renamed
 # Time within which a file written by another host should be visible; NFS clients cache a folder for 30 s to 60 s
 # (nfs(5), acdirmax).
 SHARED_SECONDS = 90

@@ -1,7 +1,7 @@
 """Own files that are prepared, or refused."""
 
 import pytest
-from text_tables import records_of
+from csv_tables import records_of
 from user_images import stored_images
 
 

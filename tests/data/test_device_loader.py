@@ -27,28 +27,28 @@ def examples(request, image_spec, text_spec, split_of, random_token_split):
     return dataclasses.replace(text_spec, padding_side=padding_side), random_token_split(EXAMPLES, padding_side)
 
 
-def loader_of(spec, split, capacity, resident_bytes):
-    return DeviceLoader(split, spec, Mesh(np.array(jax.local_devices()), ("data",)), capacity, resident_bytes)
+def loader_of(spec, split, max_batches, resident_bytes):
+    return DeviceLoader(split, spec, Mesh(np.array(jax.local_devices()), ("data",)), max_batches, resident_bytes)
 
 
 def size_in_bytes(split):
     return sum(array.nbytes for array in split.batch(np.arange(len(split))).values())
 
 
-@pytest.mark.parametrize("capacity", [1, 3, 16])
+@pytest.mark.parametrize("max_batches", [1, 3, 16])
 @pytest.mark.parametrize("resident", [True, False])
-def test_device_batches_equal_host_batches(examples, resident, capacity):
+def test_device_batches_equal_host_batches(examples, resident, max_batches):
     spec, split = examples
-    loader = loader_of(spec, split, capacity, size_in_bytes(split) if resident else 0)
+    loader = loader_of(spec, split, max_batches, size_in_bytes(split) if resident else 0)
     assert loader.resident == resident
     batches = TrainingBatches(split, BATCH_SIZE, 0)
     on_device = jax.jit(lambda loaded, i: loaded[i])
-    step, end, fewest = 0, 2 * batches.steps_per_epoch + 3, capacity
+    step, end, fewest = 0, 2 * batches.steps_per_epoch + 3, max_batches
     while step < end:
-        indices = batches.indices(step, min(step + capacity, end))
+        indices = batches.indices(step, min(step + max_batches, end))
         fewest = min(fewest, len(indices))
         loaded = loader.load(indices)
-        assert loaded.row_ids.shape == (capacity, BATCH_SIZE)
+        assert loaded.row_ids.shape == (max_batches, BATCH_SIZE)
         assert np.all(np.asarray(loaded.row_ids)[len(indices) :] == NO_EXAMPLE)
         for i in range(len(indices)):
             expected, batch = batches.batch(step + i), jax.device_get(on_device(loaded, jnp.int32(i)))
@@ -60,7 +60,7 @@ def test_device_batches_equal_host_batches(examples, resident, capacity):
                 assert (batch[name].shape, batch[name].dtype) == (array.shape, array.dtype)
                 np.testing.assert_array_equal(batch[name][real], array[real])
         step += len(indices)
-    assert capacity == 1 or fewest < capacity, "some had fewer steps than there was room for"
+    assert max_batches == 1 or fewest < max_batches, "some had fewer steps than there was room for"
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -85,13 +85,13 @@ def test_a_call_streams_limited_bytes_but_at_least_two_batches(examples, monkeyp
     spec, split = examples
     streamed, resident = loader_of(spec, split, 16, 0), loader_of(spec, split, 16, size_in_bytes(split))
     bytes_of_batch = sum(array.nbytes for array in split.batch(np.zeros(BATCH_SIZE, int)).values())
-    for limit, capacity in ((1, 2), (5 * bytes_of_batch, 5), (6 * bytes_of_batch - 1, 5), (2**26, 16)):
+    for limit, max_batches in ((1, 2), (5 * bytes_of_batch, 5), (6 * bytes_of_batch - 1, 5), (2**26, 16)):
         monkeypatch.setattr("lab10.data.device_loader.MAX_STREAMED_BYTES", limit)
-        assert (streamed.capacity_for(BATCH_SIZE), resident.capacity_for(BATCH_SIZE)) == (capacity, 16)
-        indices = evaluation_batches(split, BATCH_SIZE, streamed.capacity_for(BATCH_SIZE))[0]
+        assert (streamed.max_batches_for(BATCH_SIZE), resident.max_batches_for(BATCH_SIZE)) == (max_batches, 16)
+        indices = evaluation_batches(split, BATCH_SIZE, streamed.max_batches_for(BATCH_SIZE))[0]
         loaded = streamed.load(indices)
-        assert len(loaded.row_ids) == capacity
-        assert {rows.shape[:2] for rows in loaded.arrays.values()} == {(capacity, BATCH_SIZE)}
+        assert len(loaded.row_ids) == max_batches
+        assert {rows.shape[:2] for rows in loaded.arrays.values()} == {(max_batches, BATCH_SIZE)}
         abstract = streamed.abstract_batches(BATCH_SIZE, indices.padded_length)
         assert jax.tree.map(np.shape, abstract) == jax.tree.map(np.shape, loaded)
 

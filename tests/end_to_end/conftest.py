@@ -1,7 +1,7 @@
 """Runs of both tasks on the offline samples, trained once per session and only read; and a table of texts."""
 
 import pytest
-from text_tables import write_topics
+from csv_tables import write_topics
 
 LINEAR = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 200, "--evaluate-every", 80, "--log-every", 50)
 # Each length that batches are padded to is compiled.

@@ -102,7 +102,7 @@ def test_a_run_whose_images_were_read_differently_is_not_resumed(scripts, flags,
     workdir, arguments, _ = flags
     copy = shutil.copytree(workdir, tmp_path / "run")
     config = json.loads((copy / "config.json").read_text())
-    config["dataset"]["spec"]["largest"] = 200
+    config["dataset"]["spec"]["pixel_max"] = 200
     (copy / "config.json").write_text(json.dumps(config))
     said = scripts.refusal("train", *arguments[:-1], copy)
     assert "how the dataset's examples are read" in said

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from csv_tables import COLUMNS, write_table
 from PIL import Image
 from rich.console import Console
 from scripts_runner import ROOT
-from text_tables import COLUMNS, write_table
 
 from lab10.data.sources import open_source
 from lab10.data.texts import TextDataset

@@ -4,7 +4,7 @@ import random
 import resource
 
 import pytest
-from text_tables import COLUMNS, write_table
+from csv_tables import COLUMNS, write_table
 
 from lab10.data.user_files.examples import Examples
 

@@ -30,9 +30,9 @@ def test_a_checkpoint_of_another_format_is_refused_and_kept(scripts, runs, copie
 
 def test_a_config_of_another_format_is_refused(runs, copied):
     path = copied / "config.json"
-    path.write_text(path.read_text().replace('"format": 3', '"format": 2'))
+    path.write_text(path.read_text().replace('"format": 4', '"format": 3'))
     said = runs.refusal(copied)
-    assert "has the config format 2; this version of lab10 reads format 3" in said
+    assert "has the config format 3; this version of lab10 reads format 4" in said
 
 
 def test_another_revision_gives_a_warning_and_is_recorded(runs, copied):

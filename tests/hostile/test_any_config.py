@@ -31,7 +31,7 @@ from lab10.training.workdir import Workdir
 @pytest.fixture(scope="module")
 def configs():
     """All experiments, and a spec of each type, as JSON."""
-    specs = (ImageSpec(height=3, width=4, largest=255), TextSpec(num_ids=40, class_names=("neg", "pos")))
+    specs = (ImageSpec(height=3, width=4, pixel_max=255), TextSpec(num_ids=40, class_names=("neg", "pos")))
     return [
         *((Experiment, to_json(load_experiment(page), Experiment)) for page in EXPERIMENT_NAMES),
         *((Spec, to_json(spec, Spec)) for spec in specs),

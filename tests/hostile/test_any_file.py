@@ -8,7 +8,7 @@ from any_input import json_values, mutated, mutated_bytes, plain, result_or_none
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab10.data.cache import open_entry
+from lab10.data.array_cache import open_entry
 from lab10.inspection.plots import plot_history
 from lab10.training.checkpoint_metadata import digest_of_json
 from lab10.training.checkpoints import Checkpoints

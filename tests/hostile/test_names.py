@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab10.config.errors import UserError
 from lab10.config.paths import path_of
-from lab10.data.cache import open_entry
+from lab10.data.array_cache import open_entry
 from lab10.inspection.load import load
 from lab10.training.checkpoints import Checkpoints
 from lab10.training.loop import train

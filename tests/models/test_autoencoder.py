@@ -12,7 +12,7 @@ from lab10.data.texts import TextSpec
 from lab10.models.autoencoder import ACTIVATIONS, LinearAutoencoder, MLPAutoencoder
 from lab10.training.state import count_parameters
 
-MNIST, SMALL = ImageSpec(height=28, width=28, largest=255), ImageSpec(height=3, width=4, largest=255)
+MNIST, SMALL = ImageSpec(height=28, width=28, pixel_max=255), ImageSpec(height=3, width=4, pixel_max=255)
 
 
 def test_the_linear_autoencoder_is_two_matrices_drawn_as_in_the_lab():

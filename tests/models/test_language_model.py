@@ -87,7 +87,7 @@ def test_a_classifier_finds_its_embedding_and_lstms(params):
 
 def test_it_reads_words():
     with pytest.raises(UserError, match="reads texts"):
-        CONFIG.build(ImageSpec(height=3, width=4, largest=255))
+        CONFIG.build(ImageSpec(height=3, width=4, pixel_max=255))
     with pytest.raises(UserError, match="reads words"):
         CONFIG.build(TextSpec(num_ids=9, max_ngram=2, num_ngrams=5))
     with pytest.raises(UserError, match="num-candidates"):

@@ -79,7 +79,7 @@ def test_data_without_ngrams_are_refused_with_the_option_that_adds_them():
     with pytest.raises(UserError, match=r"--data\.max-ngram must be at least 2"):
         NBSVM().build(TextSpec(num_ids=8, class_names=("neg", "pos")))
     with pytest.raises(UserError, match="reads texts"):
-        NBSVM().build(ImageSpec(height=1, width=1, largest=255))
+        NBSVM().build(ImageSpec(height=1, width=1, pixel_max=255))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, -1.0, math.inf, math.nan])

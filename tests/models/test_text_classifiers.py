@@ -84,7 +84,7 @@ def test_bfloat16_is_close_to_float32_on_the_same_parameters(model):
 @pytest.mark.parametrize("model", [LSTM(), BagOfWords()])
 def test_images_are_refused(model):
     with pytest.raises(UserError, match="reads texts, and the dataset holds images"):
-        model.build(ImageSpec(height=2, width=2, largest=255))
+        model.build(ImageSpec(height=2, width=2, pixel_max=255))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lab10.data.images import ImageSpec
 from lab10.data.texts import TextSpec
 from lab10.models.vae import VAE
 
-SPEC = ImageSpec(height=3, width=4, largest=255)
+SPEC = ImageSpec(height=3, width=4, pixel_max=255)
 SMALL = VAE(latent_dim=2, encoder_widths=(5,), decoder_widths=(4, 6))
 MODULE = SMALL.build(SPEC)
 

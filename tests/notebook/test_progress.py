@@ -38,8 +38,8 @@ def test_a_run_has_one_output_with_the_bar_and_the_evaluations(cell):
     with Progress(total=300, start=0) as shown:
         for step in (100, 200, 300):
             shown.advance(step)
-            shown.print_metrics(step, "train", {"loss": 1 / step})
-        shown.print_metrics(300, "validation", {"loss": 0.25, "accuracy": 0.5})
+            shown.show_metrics(step, "train", {"loss": 1 / step})
+        shown.show_metrics(300, "validation", {"loss": 0.25, "accuracy": 0.5})
     (updates,) = cell.outputs
     text, html = updates[-1]["text/plain"], updates[-1]["text/html"]
     first, last = text.splitlines()
@@ -55,7 +55,7 @@ def test_a_run_has_one_output_with_the_bar_and_the_evaluations(cell):
 def test_the_output_stays_short(cell):
     with Progress(total=100, start=0) as shown:
         for step in range(1, 101):
-            shown.print_metrics(step, "validation", {"loss": 1.0})
+            shown.show_metrics(step, "validation", {"loss": 1.0})
             shown.advance(step)
     assert len(cell.outputs[-1][-1]["text/plain"].splitlines()) == NOTEBOOK_LINES + 1
 

@@ -47,7 +47,7 @@ def test_depends_on_duration_is_declared_correctly():
         same = all(
             np.allclose(schedule_type().build(50)(step), schedule_type().build(500)(step)) for step in range(0, 50, 7)
         )
-        assert schedule_type.depends_on_duration != same
+        assert schedule_type.depends_on_total_steps != same
 
 
 def test_a_warm_up_as_long_as_the_run_is_refused():

@@ -46,7 +46,7 @@ def test_mnist_is_prepared_from_its_files_and_read_without_tensorflow(tmp_path, 
         f"data = ImageDataset(name='mnist', dir={str(tmp_path / 'data')!r}).open_dataset()\n"
         "train, held_out, test = (data.open_split(split) for split in ('train', 'validation', 'test'))\n"
         "assert (len(train), len(held_out), len(test)) == (54000, 6000, 10000)\n"
-        "assert data.spec.pixels == 784\n"
+        "assert data.spec.num_values == 784\n"
         "pixels = test.batch(test.rows)['inputs']\n"
         f"assert (pixels.size, pixels.sum()) == ({len(original)}, {sum(original)})\n"
         "assert 'tensorflow' not in sys.modules\n"  # installed here, and yet not needed to read

@@ -6,7 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab10.data.ngram_vocabulary import build_ngram_vocabulary, first_occurrences, ngram_ids, num_ngrams, text_ids_of
+from lab10.data.ngram_vocabulary import (
+    build_ngram_vocabulary,
+    first_occurrences,
+    largest_ngram_id,
+    ngram_ids,
+    text_ids_of,
+)
 
 NUM_WORDS = 5  # ranks are 1 to 4, and 0 for unknown words
 texts_of_ranks = st.lists(st.lists(st.integers(0, NUM_WORDS - 1), max_size=12), min_size=1, max_size=8)
@@ -38,7 +44,7 @@ def test_two_positions_have_the_same_id_exactly_if_the_same_ngram_ends_there(tex
     tables = build_ngram_vocabulary(ranks, offsets, NUM_WORDS, max_ngram, min_count)
     ids = ngram_ids(ranks, text_ids_of(offsets), tables, NUM_WORDS)
     np.testing.assert_array_equal(ids[:, 0], ranks)
-    assert ids.max(initial=0) <= num_ngrams(NUM_WORDS - 1, tables)
+    assert ids.max(initial=0) <= largest_ngram_id(NUM_WORDS - 1, tables)
     ngram_of_id: dict[int, tuple[int, ...]] = {}
     for length in range(2, max_ngram + 1):
         counts = collections.Counter(ngram for text in texts for ngram in set(ngrams_of(text, length)))

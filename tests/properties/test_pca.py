@@ -15,7 +15,7 @@ from lab10.models.pca import fit_pca
 from lab10.tasks.reconstruction import Reconstruction
 
 ROWS, LATENT = 40, 3
-SPEC = ImageSpec(height=3, width=4, largest=255)
+SPEC = ImageSpec(height=3, width=4, pixel_max=255)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -23,9 +23,9 @@ def images(seed: int, rows: int = ROWS) -> np.ndarray:
     """Rows in [0, 1] in which some directions matter more than others, far from centered."""
     random = np.random.default_rng(seed)
     mixed = (
-        random.normal(size=(rows, SPEC.pixels))
-        * np.geomspace(1, 0.05, SPEC.pixels)
-        @ random.normal(size=(SPEC.pixels, SPEC.pixels))
+        random.normal(size=(rows, SPEC.num_values))
+        * np.geomspace(1, 0.05, SPEC.num_values)
+        @ random.normal(size=(SPEC.num_values, SPEC.num_values))
     )
     return (1 / (1 + np.exp(-mixed - random.normal()))).astype(np.float32)
 
@@ -63,7 +63,7 @@ def test_no_linear_autoencoder_beats_exact_pca_on_the_data_it_was_fitted_on(data
     x, random = images(data_seed), np.random.default_rng(weight_seed)
     loss, init, step = autoencoder()
     params = matrices(
-        scale * random.normal(size=(SPEC.pixels, LATENT)), scale * random.normal(size=(LATENT, SPEC.pixels))
+        scale * random.normal(size=(SPEC.num_values, LATENT)), scale * random.normal(size=(LATENT, SPEC.num_values))
     )
     state = init(params)
     for _ in range(steps):
@@ -88,7 +88,7 @@ def test_the_best_linear_autoencoder_is_exact_pca(data_seed, steps):
 def test_least_squares_on_any_latents_does_not_beat_exact_pca(data_seed, weight_seed):
     """The best decoder of a random encoder: much closer to the optimum than random pairs of matrices."""
     x = images(data_seed).astype(np.float64)
-    latents = x @ np.random.default_rng(weight_seed).normal(size=(SPEC.pixels, LATENT))
+    latents = x @ np.random.default_rng(weight_seed).normal(size=(SPEC.num_values, LATENT))
     decoder = np.linalg.lstsq(latents, x, rcond=None)[0]
     assert np.sum((latents @ decoder - x) ** 2, axis=1).mean() >= pca_loss(x) * (1 - 1e-5)
 
@@ -108,16 +108,16 @@ def test_centering_does_not_increase_the_error_on_the_fitted_data(seed):
     assert pca_loss(x, center=True) <= pca_loss(x, center=False) * (1 + 1e-9)
 
 
-@given(seeds, st.integers(1, SPEC.pixels + 3), st.booleans())
+@given(seeds, st.integers(1, SPEC.num_values + 3), st.booleans())
 @settings(max_examples=30)
 def test_components_are_orthonormal_and_ordered_by_explained_variance(seed, latent, centered):
     x = images(seed).astype(np.float64)
     pca = fit_pca([x], latent, center=centered)
-    assert pca.components.shape == (min(latent, SPEC.pixels), SPEC.pixels)
+    assert pca.components.shape == (min(latent, SPEC.num_values), SPEC.num_values)
     np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(len(pca.components)), atol=1e-10)
     explained = np.mean(pca.encode(x) ** 2, axis=0)
     assert np.all(np.diff(explained) <= 1e-9 * explained[0])
-    if latent >= SPEC.pixels:
+    if latent >= SPEC.num_values:
         np.testing.assert_allclose(pca.reconstruct(x), x, atol=1e-9)
     np.testing.assert_allclose(
         pca.errors(x).mean() + explained.sum(), np.mean(np.sum((x - pca.mean) ** 2, axis=1)), rtol=1e-9

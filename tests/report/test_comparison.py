@@ -16,7 +16,7 @@ def evaluated(image_experiment, test_split, split="test"):
     return EvaluatedRun(
         name=test_split,
         directory=test_split,
-        run=run,
+        restored_run=run,
         metric_lines=[],
         result={"split": split},
         per_example={"example": np.arange(3), "loss": np.ones(3)},

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lab10.inspection.report.latents import decoder_filters, project, project_onto_span, traverse
+from lab10.inspection.report.latent_analysis import decoder_filters, project, project_onto_span, traverse
 from lab10.models.pca import fit_pca
 
 RANDOM = np.random.default_rng(0)

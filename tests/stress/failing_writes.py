@@ -23,7 +23,7 @@ from pathlib import Path
 
 import faulty
 import jax
-from outcome import outcome, require_same
+from reproducible_outputs import reproducible_outputs, require_same
 
 from lab10.config.errors import Interrupted, RunError, UserError
 
@@ -104,7 +104,7 @@ def main(folder, arguments, errors, most, seed):
     lives.train()  # compiles
     lives.clear()
     answer = lives.train()
-    names, expected = lives.writes(), outcome(lives.workdir, json.dumps(answer))
+    names, expected = lives.writes(), reproducible_outputs(lives.workdir, json.dumps(answer))
     print(json.dumps({"total": len(names), "distinct": len(set(names))}), flush=True)
     draw, distinct = random.Random(seed), list(dict.fromkeys(names))
     for name in distinct if most is None else draw.sample(distinct, most):
@@ -125,7 +125,7 @@ def main(folder, arguments, errors, most, seed):
         kept = found >= max(SAVED[:commits], default=0)
         try:
             answer = lives.train()
-            require_same(expected, outcome(lives.workdir, json.dumps(answer)), lives.workdir)
+            require_same(expected, reproducible_outputs(lives.workdir, json.dumps(answer)), lives.workdir)
             differs = None
         except Exception as raised:
             differs = f"{type(raised).__name__}: {raised}"[:400]

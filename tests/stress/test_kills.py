@@ -20,7 +20,7 @@ from pathlib import Path
 import preloaded
 import pytest
 from metrics_without_times import without_times
-from outcome import outcome, require_same
+from reproducible_outputs import reproducible_outputs, require_same
 
 ROOT = Path(__file__).resolve().parents[2]
 FAULTY = ROOT / "tests" / "support" / "faulty.py"
@@ -186,7 +186,7 @@ def commit_of(writes):
 def test_a_run_killed_a_few_times_ends_with_the_same_bits(task, tmp_path):
     draw = random.Random(SEED)
     whole = finished(task, tmp_path / "whole")
-    expected = outcome(tmp_path / "whole", whole.answer)
+    expected = reproducible_outputs(tmp_path / "whole", whole.answer)
     require_every_line_once(expected)
     campaign = Campaign(task, tmp_path, expected["metrics.jsonl"].splitlines(keepends=True), SEED)
     plans = [
@@ -199,7 +199,7 @@ def test_a_run_killed_a_few_times_ends_with_the_same_bits(task, tmp_path):
     campaign.run([(plan,) for plan in plans])
     assert sum(campaign.kills.values()) == 5, campaign.kills
     (ended,) = campaign.ended.items()
-    require_same(expected, outcome(*ended), ended[0])
+    require_same(expected, reproducible_outputs(*ended), ended[0])
 
 
 def in_parallel(calls):
@@ -261,9 +261,9 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(task, tmp_path, caps
     before = time.monotonic()
     again = finished(task, tmp_path / "whole")
     seconds = time.monotonic() - before
-    expected = outcome(tmp_path / "whole", again.answer)
+    expected = reproducible_outputs(tmp_path / "whole", again.answer)
     require_every_line_once(expected)
-    require_same(expected, outcome(tmp_path / "compiles_first", fresh.answer), "a second whole run")
+    require_same(expected, reproducible_outputs(tmp_path / "compiles_first", fresh.answer), "a second whole run")
 
     killed = live(task, tmp_path / "once", Plan("to see what a resumption writes", (commit_of(fresh.writes), 4)))
     assert killed.status == -signal.SIGKILL, killed.said
@@ -289,6 +289,6 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(task, tmp_path, caps
             f"{len(killed_before & seen)} of all {len(seen)} ever seen; {time.monotonic() - began:.0f} s"
         )
     for workdir, answer in ended.items():
-        require_same(expected, outcome(workdir, answer), workdir)
+        require_same(expected, reproducible_outputs(workdir, answer), workdir)
     assert named <= killed_before, named - killed_before
     assert sum(kills.values()) >= KILLS

@@ -23,8 +23,8 @@ def sweep_of(tmp_path):
         folder = folder or tmp_path / str(next(folders))
         folder.mkdir(exist_ok=True)
         return Sweep(
-            experiment=name,
-            default=to_json(default, Experiment),
+            experiment_name=name,
+            base_experiment=to_json(default, Experiment),
             overrides=[],
             vary=["optimizer.learning-rate=log:1e-4..1e-1", "model.latent-dim=2..64", "optimizer=adam,sgd"],
             seeds=[0],
@@ -100,12 +100,3 @@ def test_another_seed_is_refused_for_the_same_study(sweep_of, tmp_path):
     with pytest.raises(UserError, match="these differ: sampler_seed"):
         SweepStudy(sweep_of("random", 4, tmp_path)).enqueue([{}])
     SweepStudy(sweep_of("random", 3, tmp_path)).enqueue([{}])
-
-
-def test_a_study_without_a_recorded_seed_is_resumed(sweep_of, tmp_path):
-    study = SweepStudy(sweep_of("random", 0, tmp_path))
-    study.enqueue([{}])
-    identity = study.study.user_attrs["identity"]
-    del identity["sampler_seed"]
-    study.study.set_user_attr("identity", identity)
-    SweepStudy(sweep_of("random", 0, tmp_path)).enqueue([{}] * 2)

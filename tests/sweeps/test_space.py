@@ -74,8 +74,8 @@ def test_a_grid_of_a_range_is_refused():
 def sweep(tmp_path):
     default, name = load_experiment("mnist_autoencoder"), "mnist_autoencoder"
     return Sweep(
-        experiment=name,
-        default=to_json(default, Experiment),
+        experiment_name=name,
+        base_experiment=to_json(default, Experiment),
         overrides=["--epochs", "2"],
         vary=["optimizer.learning-rate=1e-3,1e-2", "model.encoder-widths=16,32 8"],
         seeds=[0, 3],
@@ -106,7 +106,7 @@ def test_booleans_are_choices(sweep):
     default, name = load_experiment("imdb_lstm"), "imdb_lstm"
     default = to_json(default, Experiment)
     vary = ["model.bidirectional=True,false"]
-    sweep = dataclasses.replace(sweep, experiment=name, default=default, overrides=[], vary=vary)
+    sweep = dataclasses.replace(sweep, experiment_name=name, base_experiment=default, overrides=[], vary=vary)
     combinations = sweep.trial_values()
     assert len(combinations) == 2
     for values in combinations:

@@ -5,8 +5,8 @@ import io
 
 import numpy as np
 import pytest
-from outcome import read_events
 from PIL import Image
+from reproducible_outputs import read_events
 from tensorboardX.proto.summary_pb2 import Summary
 
 from lab10.data.dataset import OpenDataset

@@ -53,7 +53,7 @@ def train(task, steps_per_execution, device_dataset_max_mib):
         before = step
         state, step = stepper.advance(state, step, STEPS)
         sizes.append(step - before)
-        metrics += stepper.metrics(leave=1)
+        metrics += stepper.metrics(keep_in_flight=1)
     metrics += stepper.metrics()
     assert [number for number, _ in metrics] == list(range(1, STEPS + 1))
     return host(state), [step_metrics for _, step_metrics in metrics], sizes
@@ -147,7 +147,7 @@ def test_there_are_no_implicit_transfers(task, device_dataset_max_mib):
     with jax.transfer_guard("disallow"):
         while step < STEPS:
             state, step = stepper.advance(state, step, STEPS)
-            assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics(leave=1))
+            assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics(keep_in_flight=1))
         assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics())
 
 

@@ -15,7 +15,7 @@ def test_steps_double_while_calls_are_short_up_to_the_capacity():
         taken.append(tuner.steps)
         tuner.update(tuner.steps, SHORT)
     assert taken == [min(2**i, MAX_STEPS) for i in range(12)]
-    assert tuner.capacity == MAX_STEPS
+    assert tuner.max_steps == MAX_STEPS
 
 
 def test_steps_halve_when_calls_are_long_down_to_one():
@@ -59,7 +59,7 @@ def test_a_fixed_number_of_steps_stays(steps):
     tuner = StepsPerExecutionTuner(steps)
     for seconds in (0.0, SHORT, LONG, 1e9):
         tuner.update(steps, seconds)
-        assert (tuner.steps, tuner.capacity) == (steps, max(steps, 2))
+        assert (tuner.steps, tuner.max_steps) == (steps, max(steps, 2))
 
 
 @given(st.one_of(st.none(), st.integers(1, 500)), st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10))))
@@ -67,4 +67,4 @@ def test_steps_are_between_one_and_the_capacity(fixed, calls):
     tuner = StepsPerExecutionTuner(fixed)
     for steps, seconds in calls:
         tuner.update(min(steps, tuner.steps), seconds)
-        assert 1 <= tuner.steps <= tuner.capacity
+        assert 1 <= tuner.steps <= tuner.max_steps

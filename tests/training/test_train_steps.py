@@ -76,7 +76,7 @@ def experiment(image_experiment):
 
 
 def batch_of(rows, spec, valid=None):
-    inputs = np.random.default_rng(0).integers(0, 256, (rows, spec.pixels), np.uint8)
+    inputs = np.random.default_rng(0).integers(0, 256, (rows, spec.num_values), np.uint8)
     return {"inputs": inputs, "mask": np.arange(rows) < (rows if valid is None else valid)}
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from lab10.config.errors import UserError
 from lab10.config.registry import closest
 from lab10.data.user_files.class_names import group_text, label_text
-from lab10.data.user_files.decoding import DecodedImage
 from lab10.data.user_files.examples import SPLIT_NAMES, Examples, SourceFile
 from lab10.data.user_files.image_examples import ImageSurvey
+from lab10.data.user_files.image_file_decoding import DecodedImage
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.problems import Invalid, Problems, listed
 

@@ -18,7 +18,7 @@ def summarize(examples: Examples, splits: dict[str, np.ndarray]) -> dict[str, An
     """Returns the rows and classes of each split, lengths or sizes, skipped rows, duplicates and notes."""
     described = {}
     for name, indices in splits.items():
-        counts = np.bincount(examples.classes[indices], minlength=len(examples.class_names)).tolist()
+        counts = np.bincount(examples.class_ids[indices], minlength=len(examples.class_names)).tolist()
         classes = dict(zip(examples.class_names, counts, strict=False))
         described[name] = {"rows": len(indices)} | ({"classes": classes} if classes else {})
     summary = {"modality": examples.modality, "splits": described} | examples.sizes | {"skipped": examples.skipped}
@@ -46,7 +46,7 @@ def duplicates(examples: Examples, splits: dict[str, np.ndarray]) -> dict[str, A
             if count:
                 across[f"{first} and {second}"] = count
     labels: dict[bytes, set[int]] = collections.defaultdict(set)
-    for digest, label in zip(examples.digests, examples.classes.tolist(), strict=True):
+    for digest, label in zip(examples.digests, examples.class_ids.tolist(), strict=True):
         labels[digest].add(label)
     return {
         "repeated": len(examples) - len(labels),

@@ -42,7 +42,7 @@ class Examples:
       read: returns the TFDS example of an index, without label and group.
       digests: SHA-256 of the content of each example, without label and group.
       class_names: names of the classes, in order; empty without labels.
-      classes: class id of each example, int64 [examples]; zeros without labels.
+      class_ids: class id of each example, int64 [examples]; zeros without labels.
       groups: group of each example; None without groups.
       splits: split of each example; None if they are not split yet.
       skipped: number of invalid rows or images that were left out, by reason.
@@ -56,7 +56,7 @@ class Examples:
     read: Callable[[int], dict[str, Any]]
     digests: list[bytes]
     class_names: tuple[str, ...]
-    classes: np.ndarray
+    class_ids: np.ndarray
     groups: list[str] | None
     splits: list[str] | None
     skipped: dict[str, int]
@@ -70,7 +70,7 @@ class Examples:
         """Returns the TFDS example of an index."""
         example = self.read(index)
         if self.class_names:
-            example["label"] = int(self.classes[index])
+            example["label"] = int(self.class_ids[index])
         if self.groups is not None:
             example["group"] = self.groups[index]
         return example
@@ -83,7 +83,7 @@ class Examples:
             for index in indices.tolist():
                 group = "" if self.groups is None else self.groups[index]
                 digest.update(self.digests[index])
-                digest.update(f"{self.classes[index]} {len(group)} {group} ".encode())
+                digest.update(f"{self.class_ids[index]} {len(group)} {group} ".encode())
         return digest.hexdigest()
 
 

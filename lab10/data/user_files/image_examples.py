@@ -13,8 +13,8 @@ from PIL import Image
 from lab10.config.errors import UserError
 from lab10.data.tfds_import import import_tfds
 from lab10.data.user_files.class_names import classes_of, group_text, label_text
-from lab10.data.user_files.decoding import DecodedImage, decode, resize
 from lab10.data.user_files.examples import Examples, SourceFile
+from lab10.data.user_files.image_file_decoding import DecodedImage, decode, resize
 from lab10.data.user_files.image_files import ImageFile, find_images
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.problems import Invalid, Problems, counted
@@ -28,7 +28,7 @@ def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Exam
       UserError: a folder has no images or an ambiguous layout, or images are invalid, lack a group or differ in size.
     """
     files, notes = find_images(list(sources))
-    pattern = None if options.group is None else _pattern(options.group)
+    pattern = None if options.group is None else _compile_group_pattern(options.group)
     problems = Problems("image")
     valid: list[ImageFile] = []
     groups: list[str] = []
@@ -59,7 +59,7 @@ def read_folders(sources: Sequence[SourceFile], options: PrepareOptions) -> Exam
     return survey.to_examples(pixels_of, labels, None if pattern is None else groups, splits, skipped, notes)
 
 
-def _pattern(group: str) -> re.Pattern[str]:
+def _compile_group_pattern(group: str) -> re.Pattern[str]:
     try:
         return re.compile(group)
     except re.error as error:
@@ -153,7 +153,7 @@ class ImageSurvey:
             read=read,
             digests=self.digests,
             class_names=names,
-            classes=classes,
+            class_ids=classes,
             groups=groups,
             splits=splits,
             skipped=skipped,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lab10.config.errors import UserError
 from lab10.data.user_files.class_names import is_unicode
-from lab10.data.user_files.decoding import SUFFIXES
 from lab10.data.user_files.examples import SPLIT_NAMES, SourceFile
+from lab10.data.user_files.image_file_decoding import SUFFIXES
 from lab10.data.user_files.problems import counted, listed
 
 # Left by operating systems.
@@ -38,14 +38,14 @@ def find_images(sources: list[SourceFile]) -> tuple[list[ImageFile], tuple[str, 
     others: list[str] = []
     notes: list[str] = []
     for source in sources:
-        found = list(_files(source.path))
+        found = list(_visible_files(source.path))
         other = [file for file in found if file.suffix.lower() not in SUFFIXES]
         relative = [file.relative_to(source.path) for file in found if file.suffix.lower() in SUFFIXES]
         others += [str(file.relative_to(source.path)) for file in other]
         if not relative:
             kinds = f"; it has {listed([file.name for file in other])}" if other else ""
             raise UserError(f"{source.path} has no images{kinds}.\nExpected files such as {', '.join(SUFFIXES[:10])}.")
-        images += _laid_out(source, relative, notes)
+        images += _with_splits_and_classes(source, relative, notes)
         empty = {path.name for path in source.path.iterdir() if path.is_dir() and not _is_ignored(path)}
         empty -= {path.parts[0] for path in relative}
         if empty:
@@ -59,7 +59,7 @@ def find_images(sources: list[SourceFile]) -> tuple[list[ImageFile], tuple[str, 
     return images, tuple(notes)
 
 
-def _files(folder: Path, ancestors: frozenset[str] = frozenset()) -> Iterator[Path]:
+def _visible_files(folder: Path, ancestors: frozenset[str] = frozenset()) -> Iterator[Path]:
     """Yields all files below a folder, sorted by name; hidden ones and the system's are ignored."""
     real = os.path.realpath(folder)
     if real in ancestors:  # a link to a folder above it
@@ -74,7 +74,7 @@ def _files(folder: Path, ancestors: frozenset[str] = frozenset()) -> Iterator[Pa
         if not is_unicode(entry.name):
             raise UserError(f"{os.fsencode(entry.name)!r} in {folder} is not a valid UTF-8 name; rename it.")
         if entry.is_dir():
-            yield from _files(entry, ancestors | {real})
+            yield from _visible_files(entry, ancestors | {real})
         else:
             yield entry
 
@@ -83,7 +83,7 @@ def _is_ignored(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in _IGNORED
 
 
-def _laid_out(source: SourceFile, relative: list[Path], notes: list[str]) -> Iterator[ImageFile]:
+def _with_splits_and_classes(source: SourceFile, relative: list[Path], notes: list[str]) -> Iterator[ImageFile]:
     """Yields the images of a folder with their splits and classes."""
     tops = {path.parts[0] for path in relative if len(path.parts) > 1}
     splits = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}

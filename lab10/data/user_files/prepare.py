@@ -49,7 +49,7 @@ def prepare_user_files(sources: Sequence[str], options: PrepareOptions, destinat
     """
     files = [_source_file(source) for source in sources]
     _require_options(files, options)
-    destination.require_free()  # before hours of reading
+    destination.is_already_written()  # before hours of reading
     examples = _read(files, options)
     splits = split_examples(examples, options)
     summary = summarize(examples, splits)
@@ -165,7 +165,7 @@ def split_examples(examples: Examples, options: PrepareOptions) -> dict[str, np.
             "--test-fraction 0 makes no test split."
         )
     if examples.groups is None:
-        held_out = stratified_split(examples.classes, fraction, seed)
+        held_out = stratified_split(examples.class_ids, fraction, seed)
     else:
         ids = {group: i for i, group in enumerate(sorted(set(examples.groups)))}
         if len(ids) < 2:
@@ -174,7 +174,7 @@ def split_examples(examples: Examples, options: PrepareOptions) -> dict[str, np.
                 "(--group), for a train and a test split."
             )
         groups = np.array([ids[group] for group in examples.groups])
-        held_out = grouped_split(examples.classes, groups, fraction, seed)
+        held_out = grouped_split(examples.class_ids, groups, fraction, seed)
     return {"train": np.flatnonzero(~held_out), "test": np.flatnonzero(held_out)}
 
 

@@ -64,7 +64,7 @@ def read_texts(sources: Sequence[SourceFile], options: PrepareOptions) -> Exampl
         read=lambda index: {"text": texts[index]},
         digests=[hashlib.sha256(text.encode()).digest() for text in texts],
         class_names=names,
-        classes=classes,
+        class_ids=classes,
         groups=values.get("group"),
         splits=values.get("split") or (None if splits[0] is None else [str(split) for split in splits]),
         skipped=skipped,

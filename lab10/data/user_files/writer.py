@@ -13,7 +13,7 @@ import numpy as np
 
 from lab10.cli.console import console
 from lab10.config.errors import UserError, first_line
-from lab10.data.cache import locked
+from lab10.data.array_cache import locked
 from lab10.data.content_digest import content_note, content_sha256
 from lab10.data.sources import SAMPLES
 from lab10.data.tfds_import import import_tfds
@@ -44,7 +44,7 @@ class Destination:
         """Folder of the prepared dataset."""
         return self.root / self.name / VERSION
 
-    def require_free(self, content: str | None = None) -> bool:
+    def is_already_written(self, content: str | None = None) -> bool:
         """Returns whether the dataset exists with this content and need not be written again.
 
         Args:
@@ -117,7 +117,7 @@ def write(examples: Examples, splits: dict[str, np.ndarray], destination: Destin
     content = examples.content_sha256(splits)
     try:
         with locked(destination.root, f"{destination.name}.preparation"):
-            if destination.require_free(content):
+            if destination.is_already_written(content):
                 console.print(
                     f"{destination.name}/{VERSION} is already prepared with this content; it was not written again.",
                 )

@@ -9,7 +9,7 @@ from lab10.inspection.autoencoder_run import AutoencoderRun
 from lab10.inspection.plots import plot_reconstructions
 from lab10.inspection.report.evaluated_runs import EvaluatedRun
 from lab10.inspection.report.figures import plot_filters, plot_projection, plot_traversals, png, printable
-from lab10.inspection.report.latents import decoder_filters, project, project_onto_span, traverse
+from lab10.inspection.report.latent_analysis import decoder_filters, project, project_onto_span, traverse
 from lab10.inspection.report.page import Block, PageImage, Section
 from lab10.models.autoencoder import LinearAutoencoder
 
@@ -24,7 +24,7 @@ SIGNED_CHANNELS = "Gray is zero, and each color is brighter where it is positive
 def side_by_side_section(runs: Sequence[tuple[EvaluatedRun, AutoencoderRun]], split: str) -> Section | None:
     """Shows reconstructions of the same images by several autoencoders, if they share a dataset."""
     if len(runs) < 2 or any(
-        run.run.spec != runs[0][1].spec or run.content_sha256 != runs[0][0].content_sha256 for run, _ in runs
+        run.restored_run.spec != runs[0][1].spec or run.content_sha256 != runs[0][0].content_sha256 for run, _ in runs
     ):
         return None
     # Indices into the runs' splits may differ; row ids of the TFDS split do not.
@@ -69,8 +69,8 @@ def autoencoder_section(run: EvaluatedRun, autoencoder: AutoencoderRun, split: s
             "The worst reconstructions",
         ),
     ]
-    of_split = autoencoder.latents(split)
-    latents, labels = of_split["latents"], of_split["labels"]
+    projected = autoencoder.latents(split)
+    latents, labels = projected["latents"], projected["labels"]
     projection = project(latents)
     blocks.append(
         PageImage(

@@ -69,7 +69,7 @@ def difference_in_examples(first: EvaluatedRun, second: EvaluatedRun) -> str | N
     """Returns the reason why two runs cannot be compared example by example; None if they can."""
     if first.content_sha256 != second.content_sha256:
         return "they were trained on different data"
-    splits = [run.run.config.data.tfds_split(run.result["split"]) for run in (first, second)]
+    splits = [run.restored_run.config.data.tfds_split(run.result["split"]) for run in (first, second)]
     if splits[0] != splits[1]:
         return f"they were evaluated on different splits, {splits[0]} and {splits[1]}"
     examples = (first.per_example["example"], second.per_example["example"])

@@ -27,7 +27,7 @@ class EvaluatedRun:
     Attributes:
       name: the shortest end of the path that distinguishes the run from the others.
       directory: the workdir, as given by the user.
-      run: the restored run.
+      restored_run: the run, with its checkpoint.
       metric_lines: the lines of metrics.jsonl.
       result: the result of `Run.evaluate`.
       per_example: metrics and predictions, [examples] each, and `example`, their row ids in the TFDS split.
@@ -36,7 +36,7 @@ class EvaluatedRun:
 
     name: str
     directory: str
-    run: Run
+    restored_run: Run
     metric_lines: list[dict[str, Any]]
     result: dict[str, Any]
     per_example: dict[str, np.ndarray]
@@ -45,14 +45,14 @@ class EvaluatedRun:
     @property
     def metric_names(self) -> list[str]:
         """Names of the metrics of the task, without `loss` if another metric has the same values."""
-        names = list(self.run.config.task.metrics)
+        names = list(self.restored_run.config.task.metrics)
         twins = [name for name in names[1:] if np.array_equal(self.per_example[name], self.per_example["loss"])]
         return [name for name in names if not (name == "loss" and twins)]
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The values of `SEED_FIELDS`."""
-        fields = flatten(self.run.config)
+        fields = flatten(self.restored_run.config)
         return tuple(fields[name] for name in SEED_FIELDS)
 
 
@@ -131,7 +131,7 @@ def require_one_task(experiments: dict[str, Experiment]) -> None:
 
 def common_metrics(runs: Sequence[EvaluatedRun]) -> list[str]:
     """Returns the metrics that all runs have; without `loss` if their tasks differ, because each minimizes its own."""
-    tasks = {type(run.run.config.task) for run in runs}
+    tasks = {type(run.restored_run.config.task) for run in runs}
     common = [name for name in runs[0].metric_names if all(name in run.metric_names for run in runs)]
     return [name for name in common if name != "loss" or len(tasks) == 1]
 
@@ -149,8 +149,8 @@ def group_runs(runs: Sequence[EvaluatedRun]) -> list[SeedGroup]:
     """Groups runs that differ only in their seeds; the groups are in the order of the runs."""
     groups: dict[Any, list[EvaluatedRun]] = {}
     for run in runs:
-        fields = flatten(run.run.config)
-        split = run.run.config.data.tfds_split(run.result["split"])
+        fields = flatten(run.restored_run.config)
+        split = run.restored_run.config.data.tfds_split(run.result["split"])
         key = (
             run.content_sha256,
             split,
@@ -163,7 +163,7 @@ def group_runs(runs: Sequence[EvaluatedRun]) -> list[SeedGroup]:
 
 def differing_values(groups: Sequence[SeedGroup]) -> dict[str, list[str]]:
     """Returns the options in which groups differ, with the value in each group; `–` for a missing field."""
-    configs = [flatten(group.first_run.run.config) for group in groups]
+    configs = [flatten(group.first_run.restored_run.config) for group in groups]
     values = {
         option(name): [str(config[name]) if name in config else "–" for config in configs]
         for name in sorted(set().union(*configs))

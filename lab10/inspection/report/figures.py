@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lab10.inspection.plots import ImageRow, plot_image_rows
 from lab10.inspection.report.curves import Curve
-from lab10.inspection.report.latents import Projection
+from lab10.inspection.report.latent_analysis import Projection
 from lab10.inspection.report.significance import Estimate
 
 # Okabe and Ito's palette, which color-blind readers can distinguish.

@@ -23,7 +23,7 @@ class Table:
       bold_rows: indices of the rows in bold, which summarize the rows before them.
     """
 
-    template_name: ClassVar[str] = "table"
+    macro_name: ClassVar[str] = "table"
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -43,7 +43,7 @@ class PageImage:
       title: heading of the figure, if its section has several.
     """
 
-    template_name: ClassVar[str] = "image"
+    macro_name: ClassVar[str] = "image"
 
     name: str
     png: bytes
@@ -80,7 +80,7 @@ class ColoredText:
       note: text below the words.
     """
 
-    template_name: ClassVar[str] = "colored"
+    macro_name: ClassVar[str] = "colored"
 
     title: str
     words: Sequence[ColoredWord]
@@ -96,7 +96,7 @@ class ColoredText:
 class Paragraph:
     """A paragraph of text."""
 
-    template_name: ClassVar[str] = "paragraph"
+    macro_name: ClassVar[str] = "paragraph"
 
     text: str
 

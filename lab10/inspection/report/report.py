@@ -102,13 +102,15 @@ def _sections(
     ]
     firsts = [group.first_run for group in groups]
     sections.append(
-        side_by_side_section([(one, one.run) for one in firsts if isinstance(one.run, AutoencoderRun)], split)
+        side_by_side_section(
+            [(one, one.restored_run) for one in firsts if isinstance(one.restored_run, AutoencoderRun)], split
+        )
     )
     for one in firsts:
-        if isinstance(one.run, AutoencoderRun):
-            sections.append(autoencoder_section(one, one.run, split))
-        elif isinstance(one.run, TextRun):
-            sections.append(text_section(one, one.run, split))
+        if isinstance(one.restored_run, AutoencoderRun):
+            sections.append(autoencoder_section(one, one.restored_run, split))
+        elif isinstance(one.restored_run, TextRun):
+            sections.append(text_section(one, one.restored_run, split))
     sections += [config_section(one) for one in firsts]
     return [section for section in sections if section is not None]
 
@@ -120,7 +122,7 @@ def _title(groups: Sequence[SeedGroup]) -> str:
 
 def _subtitle(groups: Sequence[SeedGroup], split: str) -> str:
     runs = [run for group in groups for run in group.runs]
-    datasets = dict.fromkeys(run.run.config.data.name for run in runs)
+    datasets = dict.fromkeys(run.restored_run.config.data.name for run in runs)
     counted = f"{len(runs)} runs of {len(groups)} configurations" if len(groups) > 1 else f"{len(runs)} seeds"
     who = "One run" if len(runs) == 1 else counted
     text = f"{who} on the {split} split of {', '.join(datasets)}."
@@ -137,10 +139,10 @@ def _runs_as_json(groups: Sequence[SeedGroup], estimates: Estimates) -> list[dic
         {
             "workdir": run.directory,
             "configuration": group.name,
-            "seed": run.run.config.seed,
-            "step": run.run.step,
+            "seed": run.restored_run.config.seed,
+            "step": run.restored_run.step,
             "examples": run.result["examples"],
-            "metrics": {name: dataclasses.asdict(of[group.name][i]) for name, of in estimates.items()},
+            "metrics": {name: dataclasses.asdict(by_group[group.name][i]) for name, by_group in estimates.items()},
             "read_count": run.result["read_count"],
             "per_example": run.result["per_example"],
         }

@@ -45,9 +45,9 @@ def results_section(groups: Sequence[SeedGroup], estimates: Estimates, split: st
     bold_rows = set()
     for group in groups:
         for i, run in enumerate(group.runs):
-            fields = flatten(run.run.config)
-            of_run = [run.name, *(str(fields[name]) for name in shown), f"{run.run.step:,}"]
-            of_run += [f"{run.result['examples']:,}", f"{count_parameters(run.run.params):,}"]
+            fields = flatten(run.restored_run.config)
+            of_run = [run.name, *(str(fields[name]) for name in shown), f"{run.restored_run.step:,}"]
+            of_run += [f"{run.result['examples']:,}", f"{count_parameters(run.restored_run.params):,}"]
             of_run += [format_estimate(of_groups[group.name][i]) for of_groups in estimates.values()]
             rows.append(of_run + [format_number(run.result.get(name)) for name in references])
         if len(group.runs) > 1:
@@ -167,7 +167,7 @@ def comparison_section(comparisons: Sequence[Comparison | NotComparable]) -> Sec
 
 def config_section(run: EvaluatedRun) -> Section:
     """Lists every field that defines a run."""
-    rows = [[option(name), str(value)] for name, value in sorted(flatten(run.run.config).items())]
+    rows = [[option(name), str(value)] for name, value in sorted(flatten(run.restored_run.config).items())]
     return Section(f"All fields of {run.name}", [Table(["field", "value"], rows)], collapsed=True)
 
 

@@ -46,7 +46,7 @@ def read_checkpoint(folder):
     return {"arrays": described, "metadata": metadata}
 
 
-def outcome(workdir, answer):
+def reproducible_outputs(workdir, answer):
     """All that a run leaves, but for times, folders' names and the names that C++ gives its files by chance."""
     files = {}
     for path in sorted(workdir.rglob("*")):

@@ -47,9 +47,9 @@ def decode(path: Path, options: PrepareOptions) -> DecodedImage:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
-                _require_supported(image, options)
+                _require_supported(image)
                 image.load()
-                changes = ("turned by EXIF",) if _is_turned(image) else ()
+                changes = ("turned by EXIF",) if _has_exif_rotation(image) else ()
                 return _convert(ImageOps.exif_transpose(image), str(image.format), options, changes)
     except UnidentifiedImageError as error:
         raise Invalid("not an image, or damaged") from error
@@ -61,22 +61,22 @@ def decode(path: Path, options: PrepareOptions) -> DecodedImage:
         raise Invalid("damaged or truncated") from error
 
 
-def _is_turned(image: Any) -> bool:
+def _has_exif_rotation(image: Any) -> bool:
     return image.getexif().get(0x0112, 1) in range(2, 9)
 
 
-def _require_supported(image: Any, options: PrepareOptions) -> None:
+def _require_supported(image: Any) -> None:
     """Raises Invalid if the image has several frames, or more pixels or bits than are supported."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a JPEG file of a phone, with a second picture for depth
         raise Invalid(f"{frames} frames instead of one")
     if image.width * image.height > MAX_PIXELS:
         raise Invalid(f"more than {MAX_PIXELS:,} pixels")
-    if image.mode in ("RGB", "RGBA", "LA") and _has_deep_colors(image):
+    if image.mode in ("RGB", "RGBA", "LA") and _has_16_bit_colors(image):
         raise Invalid("16 bits per color, of which 8 would be lost; convert it to 8 bits")
 
 
-def _has_deep_colors(image: Any) -> bool:
+def _has_16_bit_colors(image: Any) -> bool:
     """Whether Pillow would reduce 16 bits per color to 8: the raw mode is `RGB;16B`, or a PPM's maximum exceeds 255."""
     for tile in image.tile:
         arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab10.data.image_decoding import decode_image, decoding_loses_bits, is_8_bit_gray
+from lab10.data.tfds_image_decoding import decode_image, decoding_loses_bits, is_8_bit_gray
 
 RANDOM = np.random.default_rng(0)
 GRAY = RANDOM.integers(0, 256, (3, 4), np.uint8)

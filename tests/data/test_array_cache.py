@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab10.config.errors import UserError
-from lab10.data.cache import cache_root, open_entry
+from lab10.data.array_cache import cache_root, open_entry
 
 KEY = {"source": "tests", "shards": (3, 4)}
 ARRAYS = {
@@ -231,7 +231,7 @@ def test_the_cache_is_in_the_configured_folder(monkeypatch, tmp_path):
 BUILDER = """
 import pathlib, sys, time
 import numpy as np
-from lab10.data.cache import open_entry
+from lab10.data.array_cache import open_entry
 
 root, me, other = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 
