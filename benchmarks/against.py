@@ -175,14 +175,14 @@ def time_a_step(tree: Path, task: str, workload: Workload, folder: Path) -> floa
         if done.returncode:
             tail = "\n".join(done.stderr.strip().splitlines()[-6:])
             raise RunError(f"{task} in {tree} ended with status {done.returncode}:\n{tail}")
-        lines = train_lines(Path(workdir))[WARM_UP_LINES - 1 :]
+        lines = train_loss_times(Path(workdir))[WARM_UP_LINES - 1 :]
     if len(lines) < 2:
         raise RunError(f"{task} in {tree} left fewer than {WARM_UP_LINES + 1} points of train/loss for TensorBoard.")
     (first_step, began), (last_step, ended) = lines[0], lines[-1]
     return (ended - began) / (last_step - first_step)
 
 
-def train_lines(workdir: Path) -> list[tuple[int, float]]:
+def train_loss_times(workdir: Path) -> list[tuple[int, float]]:
     """Returns the step and the wall time in seconds of each point of `train/loss` in a run's TensorBoard events."""
     from tensorboardX.proto.event_pb2 import Event
 

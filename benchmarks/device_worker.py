@@ -44,8 +44,8 @@ class Case:
     members: int | None = None
 
 
-# The essential ones of each framework come before the other ones of any. lab10's kernel fits up to 64 units; beyond
-# them, and as `scan`, it scans.
+# The essential cases of all frameworks run before any other case. lab10's kernel fits LSTMs of at most 64 units; larger
+# ones, and the variant `scan`, run as a scan.
 CASES = {
     "lab10": {
         "essential": [Case(LSTM, "padded"), Case(AUTOENCODER, "dense", None), Case(LSTM, "buckets")],

@@ -25,7 +25,7 @@ from lab10.cli.console import console
 # How lab10 pads texts: all to one length, as the peers do, or to the longest of a bucket.
 VARIANTS: dict[str, dict[str | None, int | None]] = {"imdb_lstm": {"padded": 1, "buckets": 6}}
 LEARNING_EPOCHS = {"imdb_lstm": 3, "mnist_pca": 1, "mnist_autoencoder_lab": 1}
-# The others take as long and are there to show the same model: one seed does.
+# Only these train every seed. The others take as long, and only show that they train the same model.
 ALL_SEEDS = (LAB10, "keras-jax")
 METRIC = {"imdb_lstm": "accuracy", "mnist_pca": "reconstruction_error", "mnist_autoencoder_lab": "reconstruction_error"}
 STARTS = 3
@@ -162,7 +162,7 @@ def compare_throughput(ours: list[dict[str, Any]], theirs: list[dict[str, Any]])
 def matmul_utilization(
     rows: list[dict[str, Any]], train_inputs: dict[str, np.ndarray], rate: MatmulBenchmark
 ) -> dict[str, Any]:
-    """The rate of a matrix product, and for each task and variant how much of its best lab10's quickest row reaches."""
+    """The rate of a matrix product, and for each task and variant which share of it lab10's fastest row reaches."""
     measured = rate.summary()
     quickest: dict[tuple[str, str | None], float] = {}
     for row in rows:

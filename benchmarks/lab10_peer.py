@@ -73,7 +73,7 @@ class Lab10Peer(Peer):
         metrics = Metrics.empty()
         while self.step < end:
             self.state, self.step = self.stepper.advance(self.state, self.step, end)
-            for _, of_step in self.stepper.metrics(keep_in_flight=1 if self.step < end else 0):
+            for _, of_step in self.stepper.fetch_metrics(keep_in_flight=1 if self.step < end else 0):
                 metrics = metrics.merge(of_step)
         return metrics.means()["loss"]
 

@@ -32,8 +32,8 @@ class Run:
 
     Attributes:
       name: of the experiment.
-      parameters: numbers.
-      step_seconds: a step takes on one host.
+      parameters: number of parameters.
+      step_seconds: seconds of one step on one host.
       batch_bytes: of a batch, as it goes to the device.
       optimizer_copies: arrays of the parameters' size that the optimizer holds.
     """
@@ -56,7 +56,7 @@ class Run:
 
 
 def all_reduce_seconds(numbers: int, hosts: int, network: Network) -> float:
-    """Until every host has the sum over hosts of so many float32."""
+    """Seconds until every host has the sum, over all hosts, of `numbers` float32 values."""
     if hosts == 1:
         return 0.0
     seconds_of_all = BYTES * numbers / network.bandwidth

@@ -70,7 +70,7 @@ def step_seconds(
         began, before = time.perf_counter(), step
         while step < before + steps:
             state, step = stepper.advance(state, step, before + steps)
-        for _ in stepper.metrics():
+        for _ in stepper.fetch_metrics():
             pass
         seconds.append((time.perf_counter() - began) / steps)
     return seconds[1:]

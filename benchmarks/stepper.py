@@ -42,6 +42,6 @@ class Stepper:
         self._in_flight.add(step, len(indices), metrics)
         return state, step + len(indices)
 
-    def metrics(self, keep_in_flight: int = 0) -> Iterator[tuple[int, Metrics]]:
+    def fetch_metrics(self, keep_in_flight: int = 0) -> Iterator[tuple[int, Metrics]]:
         """Waits for all calls but the last `keep_in_flight`; yields each of their steps and its metrics."""
         return self._in_flight.fetch(keep_in_flight)

@@ -86,7 +86,7 @@ class TorchPeer(Peer):
         )
         rate = LEARNING_RATE[self.task]
         if texts:
-            # Here epsilon is added to the root, in Keras under it; its own root is the nearest to the same rule.
+            # PyTorch adds epsilon after the square root, Keras inside it; the root of Keras's epsilon comes closest.
             trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
             self.optimizer = torch.optim.RMSprop(trained, rate, alpha=0.9, eps=1e-7**0.5)
         else:

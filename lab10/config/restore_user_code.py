@@ -54,7 +54,7 @@ def _classes(workdir: Path, own: UserCode) -> list[type]:
         path = workdir / USER_CODE_FOLDER / own.file
         found = (already_run(own.sha256) or import_file(path, read_copy(workdir, own))).classes
     elif own.module is not None:
-        found = tuple(_import(workdir, own))
+        found = tuple(_import_by_name(workdir, own))
     else:
         found = session_classes[own.sha256]
     by_name = {cls.__name__: cls for cls in found}
@@ -63,7 +63,7 @@ def _classes(workdir: Path, own: UserCode) -> list[type]:
     return [by_name[name] for name in own.classes]
 
 
-def _import(workdir: Path, own: UserCode) -> list[type]:
+def _import_by_name(workdir: Path, own: UserCode) -> list[type]:
     """Imports a module by its name; returns its components."""
     assert own.module is not None
     try:

@@ -53,7 +53,7 @@ def copy_into(folder: Path, code: Sequence[UserCode]) -> list[UserCode]:
                 raise UserError(f"{path} cannot be read ({error.strerror}).") from error
             if not is_equivalent(present, known.source):
                 raise UserError(
-                    f"{known.path} has changed since {folder} was started with it: {path} is the file as it was. "
+                    f"{known.path} has changed since the sweep in {folder} started; {path} is a copy of the original. "
                     "Choose a new folder with --workdir, or restore the file."
                 )
             own = dataclasses.replace(own, sha256=sha256_of(present), source=present)

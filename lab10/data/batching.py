@@ -133,8 +133,8 @@ def _split_into_batches(order: Int[np.ndarray, " examples"], batch_size: int) ->
     return batches
 
 
-def evaluation_batches(split: Split, batch_size: int, max_batches: int = 1) -> list[BatchIndices]:
-    """Returns batches with every example of a split once, sorted by length, in groups of at most `max_batches` batches.
+def evaluation_batches(split: Split, batch_size: int, max_per_group: int = 1) -> list[BatchIndices]:
+    """Returns batches with every example of a split once, sorted by length, in groups of at most `max_per_group`.
 
     The last batch is filled with `NO_EXAMPLE`.
     """
@@ -144,7 +144,7 @@ def evaluation_batches(split: Split, batch_size: int, max_batches: int = 1) -> l
     groups: list[BatchIndices] = []
     for length, indices in itertools.groupby(range(len(batches)), key=lengths.__getitem__):
         group = batches[list(indices)]
-        groups += [BatchIndices(group[i : i + max_batches], length) for i in range(0, len(group), max_batches)]
+        groups += [BatchIndices(group[i : i + max_per_group], length) for i in range(0, len(group), max_per_group)]
     return groups
 
 

@@ -36,7 +36,7 @@ class ImageTransform(Transform):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomShift(ImageTransform):
-    """Shifts images by whole pixels, which does not blur them; what comes in has the value of the nearest edge."""
+    """Shifts images by whole pixels, so nothing is blurred; pixels shifted in have the value of the nearest edge."""
 
     max_shift: int = 1
     """Largest shift, in pixels; rows and columns are drawn uniformly and separately."""

@@ -22,13 +22,13 @@ class Labels:
     Attributes:
       feature: feature that holds them; None: the dataset has no labels, or they are not read.
       class_names: names of the classes, in the order of their indices.
-      dtype: type of the values of the feature.
+      feature_dtype: type of the values of the feature.
       values: value of each class, ascending; None: the values are class indices.
     """
 
     feature: str | None = None
     class_names: tuple[str, ...] = ()
-    dtype: np.dtype = np.dtype(np.int32)
+    feature_dtype: np.dtype = np.dtype(np.int32)
     values: np.ndarray | None = None
 
     @property
@@ -38,7 +38,9 @@ class Labels:
 
     def read(self, records: Sequence[dict[str, Any]]) -> np.ndarray:
         """Returns the values of records, [records]; -1 without labels."""
-        return np.array([-1 if self.feature is None else record[self.feature] for record in records], self.dtype)
+        return np.array(
+            [-1 if self.feature is None else record[self.feature] for record in records], self.feature_dtype
+        )
 
     def with_classes(self, dataset: str, values: np.ndarray, is_required: bool) -> "Labels":
         """Returns the labels with the classes that the values of the train split have.
@@ -55,7 +57,7 @@ class Labels:
             return self
         found = np.unique(np.asarray(values))
         problem = None
-        if self.dtype.kind == "f" and not np.all(np.isfinite(found) & (found == np.trunc(found))):
+        if self.feature_dtype.kind == "f" and not np.all(np.isfinite(found) & (found == np.trunc(found))):
             example = next(value for value in found if not np.isfinite(value) or value != np.trunc(value))
             problem = f"contains {example}, which is a measurement and not a class"
         elif len(found) > MAX_NUMBER_CLASSES:
@@ -70,7 +72,7 @@ class Labels:
                 f"The feature {self.feature!r} of {dataset} {problem}.\n"
                 "Name a feature of classes with --data.label-feature: a ClassLabel, booleans or whole numbers."
             )
-        names = [str(value) if self.dtype.kind == "b" else str(int(value)) for value in found]
+        names = [str(value) if self.feature_dtype.kind == "b" else str(int(value)) for value in found]
         return dataclasses.replace(self, class_names=tuple(names), values=found)
 
     def classes(self, dataset: str, split: str, values: np.ndarray) -> Int[np.ndarray, " examples"]:
@@ -113,7 +115,7 @@ def find_labels(dataset: str, features: Mapping[str, Any], requested: str | None
     if isinstance(feature, tfds.features.ClassLabel):
         return Labels(name, tuple(feature.names or ()))
     if isinstance(feature, tfds.features.Tensor) and feature.shape == () and np.dtype(feature.np_dtype).kind in "iubf":
-        return Labels(name, dtype=np.dtype(feature.np_dtype))
+        return Labels(name, feature_dtype=np.dtype(feature.np_dtype))
     if requested is None:
         return None
     if feature is None:

@@ -6,7 +6,7 @@ from typing import Any
 from lab10.cli.script import format_metrics
 from lab10.metrics.split_metric import RESERVED
 
-# Classes of which a metric per class is shown; of more, these with the lowest values.
+# Maximal number of classes shown of a metric per class; of more, those with the lowest values are shown.
 SHOWN_CLASSES = 20
 
 

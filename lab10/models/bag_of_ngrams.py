@@ -12,7 +12,7 @@ from lab10.data.dataset import Spec
 from lab10.models.dropout import Dropout
 from lab10.models.model import MAX_WIDTH, Model
 from lab10.models.ngrams import MAX_NGRAM, MAX_NGRAM_BUCKETS, ngram_buckets, ngram_weights
-from lab10.models.text_classifiers import keras_uniform, num_logits, require_words
+from lab10.models.text_classifiers import keras_uniform, num_logits, require_unigrams
 
 
 class BagOfNgramsClassifier(nn.Module):
@@ -74,4 +74,4 @@ class BagOfNgrams(Model):
         require_fraction(self, "dropout")
 
     def build(self, spec: Spec) -> BagOfNgramsClassifier:
-        return BagOfNgramsClassifier(self, num_logits(require_words(self, spec)))
+        return BagOfNgramsClassifier(self, num_logits(require_unigrams(self, spec)))

@@ -15,7 +15,7 @@ from lab10.models.dropout import Dropout
 from lab10.models.lstm import Implementation, MaskedLSTM, read_both_ways
 from lab10.models.model import MAX_WIDTH, Model
 from lab10.models.sampled_softmax import cross_entropy, sampled_cross_entropy
-from lab10.models.text_classifiers import keras_uniform, require_words
+from lab10.models.text_classifiers import keras_uniform, require_unigrams
 
 
 class NextWordLosses(NamedTuple):
@@ -107,4 +107,4 @@ class LanguageModel(Model):
 
     def build(self, spec: Spec) -> LSTMLanguageModel:
         # As many rows as LSTMClassifier has, so that it can take the embedding.
-        return LSTMLanguageModel(require_words(self, spec).num_ids + 1, self)
+        return LSTMLanguageModel(require_unigrams(self, spec).num_ids + 1, self)

@@ -32,7 +32,7 @@ def keras_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp
     return jax.random.uniform(key, shape, dtype, -0.05, 0.05)
 
 
-def require_words(model: Model, spec: Spec) -> TextSpec:
+def require_unigrams(model: Model, spec: Spec) -> TextSpec:
     """Returns the spec, checked to describe texts as rows of word ids alone.
 
     Raises:
@@ -237,7 +237,7 @@ class LSTM(Model):
         require_fraction(self, "embedding_dropout", "input_dropout", "output_dropout")
 
     def build(self, spec: Spec) -> LSTMClassifier:
-        texts = require_words(self, spec)
+        texts = require_unigrams(self, spec)
         # Like the lab's, the embedding has one row more than ids, so that the numbers of parameters agree.
         return LSTMClassifier(texts.num_ids + 1, self, num_logits(texts))
 
@@ -255,5 +255,5 @@ class BagOfWords(Model):
         require_between(1, MAX_WIDTH, self, "widths")
 
     def build(self, spec: Spec) -> BagOfWordsClassifier:
-        texts = require_words(self, spec)
+        texts = require_unigrams(self, spec)
         return BagOfWordsClassifier(texts.num_ids, self.widths, num_logits(texts), self.compute_dtype())

@@ -56,7 +56,7 @@ def train(run: RunWriter | Ensemble) -> Any:
         with (
             Progress(total, step) as progress,
             run.open(step, batches.steps_per_epoch, progress),
-            Profile(run.workdir.path / "tensorboard", experiment.profile_steps) as profile,
+            Profile(run.workdir.tensorboard_path, experiment.profile_steps) as profile,
             StopRequest() as stop,
         ):
             while step < total and not run.finished:

@@ -19,7 +19,7 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: Workdir, step: int):
-        self._path, self._events_path, self._step = workdir.metrics_path, workdir.path / "tensorboard", step
+        self._path, self._events_path, self._step = workdir.metrics_path, workdir.tensorboard_path, step
         lines = read_metrics(self._path)
         # Each once, in order, whatever was done to the file.
         kept = {(line["step"], line["split"]): line for line in lines if line["step"] <= step}

@@ -189,7 +189,7 @@ class RunWriter:
             return "No checkpoint was written before it."
         return f"The checkpoint of step {saved[-1]} in {self.workdir.checkpoints_path} is the last good one."
 
-    def identity(self) -> dict[str, Any]:
+    def shared_settings(self) -> dict[str, Any]:
         """What all processes of a run must have in common: everything except where each finds its data."""
         fields = {option(path): value for path, value in flatten(self.experiment, all_fields=True).items()}
         elsewhere = {"--data.dir", "--data.cache-dir"}
@@ -227,7 +227,7 @@ def lock_workdirs(runs: Sequence[RunWriter]) -> Iterator[None]:
     try:
         with contextlib.ExitStack() as locks:
             for run in runs:
-                require_same_on_all(run.identity)
+                require_same_on_all(run.shared_settings)
             run_on_lead(lambda: [locks.enter_context(run.workdir.locked()) for run in runs])
             yield
     except OSError as error:

@@ -71,6 +71,11 @@ class Workdir:
         """Path to the folder of checkpoints."""
         return self.path / "checkpoints"
 
+    @property
+    def tensorboard_path(self) -> Path:
+        """Path to the folder of event files and profiles."""
+        return self.path / "tensorboard"
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Locks the folder for one training process. The operating system releases the lock if the process dies.

@@ -1,4 +1,4 @@
-"""Tables of texts, as people have them."""
+"""Writes CSV tables of texts like those that users prepare."""
 
 import csv
 import random

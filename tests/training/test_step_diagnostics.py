@@ -39,7 +39,7 @@ def take_steps(program, steps, num_members=None, state=None):
     while step < steps:
         before = jax.tree.map(np.array, jax.device_get(state))
         state, step = stepper.advance(state, step, step + 1)
-        ((_, metrics),) = stepper.metrics()
+        ((_, metrics),) = stepper.fetch_metrics()
         taken.append((before, jax.tree.map(np.array, jax.device_get(state)), metrics))
     return taken
 
@@ -95,7 +95,9 @@ def test_a_program_of_several_members_has_one_condition_too(image_experiment, im
     while step < 10:
         state, step = stepper.advance(state, step, 10)
         finite += [
-            number for number, metrics in stepper.metrics() if np.isfinite(metrics.diagnostics["gradient_norm"]).all()
+            number
+            for number, metrics in stepper.fetch_metrics()
+            if np.isfinite(metrics.diagnostics["gradient_norm"]).all()
         ]
     assert finite == [3, 6, 9, 10], "multiples of --log-every, and the last step"
 

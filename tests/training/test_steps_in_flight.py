@@ -53,8 +53,8 @@ def train(task, steps_per_execution, device_dataset_max_mib):
         before = step
         state, step = stepper.advance(state, step, STEPS)
         sizes.append(step - before)
-        metrics += stepper.metrics(keep_in_flight=1)
-    metrics += stepper.metrics()
+        metrics += stepper.fetch_metrics(keep_in_flight=1)
+    metrics += stepper.fetch_metrics()
     assert [number for number, _ in metrics] == list(range(1, STEPS + 1))
     return host(state), [step_metrics for _, step_metrics in metrics], sizes
 
@@ -147,8 +147,8 @@ def test_there_are_no_implicit_transfers(task, device_dataset_max_mib):
     with jax.transfer_guard("disallow"):
         while step < STEPS:
             state, step = stepper.advance(state, step, STEPS)
-            assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics(keep_in_flight=1))
-        assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.metrics())
+            assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.fetch_metrics(keep_in_flight=1))
+        assert all(np.isfinite(metrics.totals["loss"]) for _, metrics in stepper.fetch_metrics())
 
 
 @pytest.mark.parametrize("steps_per_execution", [pytest.param(1, marks=pytest.mark.slow), 5])
@@ -161,4 +161,4 @@ def test_a_split_smaller_than_a_batch_is_one_step_per_epoch(
     assert stepper.steps_per_epoch == 1
     while step < 3:
         state, step = stepper.advance(state, step, 3)
-    assert [(number, metrics.count) for number, metrics in stepper.metrics()] == [(1, 7), (2, 7), (3, 7)]
+    assert [(number, metrics.count) for number, metrics in stepper.fetch_metrics()] == [(1, 7), (2, 7), (3, 7)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from lab10.config.errors import UserError, first_line
 from lab10.data.user_files.options import PrepareOptions
-from lab10.data.user_files.rows import Row, require_columns
+from lab10.data.user_files.table_columns import Row, require_columns
 
 _TYPES = ("string", "large_string", "string_view", "integer", "floating", "boolean", "null")
 

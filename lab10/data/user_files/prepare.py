@@ -123,7 +123,7 @@ def _read(files: list[SourceFile], options: PrepareOptions) -> Examples:
     named = [_split_in_name(file.path) for file in files]
     if examples.splits is None and len({*named} - {None}) > 1:
         sources = " ".join(f"{split or 'SPLIT'}={file.path}" for split, file in zip(named, files, strict=True))
-        note = f"All files were put together, although their names tell splits. To keep those: --from {sources}"
+        note = f"All files were merged, although their names suggest splits. To keep these splits: --from {sources}"
         examples = dataclasses.replace(examples, notes=(*examples.notes, note))
     return examples
 

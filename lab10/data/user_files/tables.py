@@ -19,7 +19,7 @@ from lab10.config.errors import UserError
 from lab10.data.user_files.options import PrepareOptions
 from lab10.data.user_files.parquet_tables import read_parquet
 from lab10.data.user_files.problems import Invalid
-from lab10.data.user_files.rows import Row, require_columns
+from lab10.data.user_files.table_columns import Row, require_columns
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 TEXT_SUFFIXES = (*CSV_SUFFIXES, ".jsonl", ".ndjson", ".json")

@@ -1,4 +1,4 @@
-"""Rows of tables, and their columns."""
+"""The columns of a table that a user asks for, and what a row has in them."""
 
 from collections.abc import Sequence
 from pathlib import Path
