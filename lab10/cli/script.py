@@ -19,8 +19,6 @@ from lab10.config.errors import Interrupted, RunError, UserError
 from lab10.training.signals import drop_terminal, handle_stop_signals
 
 EXIT_OK, EXIT_FAILURE, EXIT_USAGE, EXIT_SIGNAL = 0, 1, 2, 128
-
-
 # The result as JSON, and as text for the terminal.
 ScriptResult = tuple[dict[str, Any], str]
 
@@ -46,8 +44,7 @@ def run_script(main: Callable[[list[str]], ScriptResult]) -> NoReturn:
     try:
         with _stdout_to_stderr() if as_json else contextlib.nullcontext():
             result, text = main(arguments)
-        _print(json.dumps(result) if as_json else text)
-        _exit(EXIT_OK)
+        _write_and_exit(json.dumps(result) if as_json else text, EXIT_OK)
     except UserError as error:
         status, message = EXIT_USAGE, str(error)
     except RunError as error:
@@ -57,10 +54,7 @@ def run_script(main: Callable[[list[str]], ScriptResult]) -> NoReturn:
     except KeyboardInterrupt:
         status, message = EXIT_SIGNAL + signal.SIGINT, "Interrupted."
     except BrokenPipeError:
-        _exit(EXIT_FAILURE)
-    except _OutputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        _exit(EXIT_FAILURE)
+        _write_and_exit("", EXIT_FAILURE)
     except Exception as error:
         if unavailable := _unavailable_device(error):
             status, message = EXIT_USAGE, unavailable
@@ -68,9 +62,7 @@ def run_script(main: Callable[[list[str]], ScriptResult]) -> NoReturn:
             traceback.print_exc()
             status, message = EXIT_FAILURE, f"{type(error).__name__}: {error}"
     print(f"error: {message}" if status in (EXIT_USAGE, EXIT_FAILURE) else message, file=sys.stderr)
-    if as_json:
-        _print(json.dumps({"error": message}))
-    _exit(status)
+    _write_and_exit(json.dumps({"error": message}) if as_json else "", status)
 
 
 def _open_standard_streams() -> None:
@@ -154,29 +146,19 @@ def _on_signal(number: int, frame: object) -> NoReturn:
     raise Interrupted(f"{signal.strsignal(number)}.", number)
 
 
-class _OutputError(Exception):
-    """Standard output cannot be written."""
-
-
-def _print(text: str) -> None:
-    if not text:
-        return
+def _write_and_exit(output: str, status: int) -> NoReturn:
+    """Prints the output and exits, even if standard output was closed early (`… | head`) or its disk is full."""
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        raise
+        print(output, end="\n" if output else "", flush=True)
     except OSError as error:
-        raise _OutputError(
-            f"Standard output cannot be written ({error.strerror}). The script itself is done; only its result is lost."
-        ) from error
-
-
-def _exit(status: int) -> NoReturn:
-    """Exits, even if standard output was closed early (`… | head`) or its disk is full."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes standard output once more when it exits
+        if status == EXIT_OK and not isinstance(error, BrokenPipeError):
+            print(
+                f"error: Standard output cannot be written ({error.strerror}). The script itself is done; only its "
+                "result is lost.",
+                file=sys.stderr,
+            )
+        status = status or EXIT_FAILURE
     sys.exit(status)
 
 

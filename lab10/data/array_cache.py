@@ -111,21 +111,21 @@ def open_entry(root: Path, label: str, key: dict[str, Any], build: Callable[[Arr
 def _build(entry: Path, key: dict[str, Any], build: Callable[[ArrayWriter], None]) -> None:
     if entry.exists():
         console.print(f"The cached arrays in {entry} are damaged; rebuilding them.")
-    for leftover in entry.parent.glob(
-        f".{glob.escape(entry.name)}-*"
-    ):  # left by a process that died: this process holds the lock
+    # Left by a process that died: this process holds the lock.
+    for leftover in entry.parent.glob(f".{glob.escape(entry.name)}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
-        writer = ArrayWriter(partial)
+        new = temporary / "new"
+        new.mkdir()  # unlike the temporary folder, with the permissions that other users may have
+        writer = ArrayWriter(new)
         build(writer)
         writer.finish(key)
         if entry.exists():
-            os.replace(entry, damaged := Path(f"{partial}.damaged"))
-            shutil.rmtree(damaged, ignore_errors=True)
-        os.replace(partial, entry)
+            os.replace(entry, temporary / "damaged")
+        os.replace(new, entry)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read(entry: Path, key: dict[str, Any]) -> tuple[Arrays, str] | None:

@@ -70,7 +70,7 @@ def find_runs(root: Path) -> Iterator[tuple[Path, str | None]]:
             inner = [
                 Path(entry.path)
                 for entry in entries
-                if entry.is_dir(follow_symlinks=not is_run)
+                if _is_folder(entry, follow_symlinks=not is_run)
                 and not entry.name.startswith(".")
                 and not (is_run and entry.name in RUN_FOLDERS)
             ]
@@ -80,6 +80,14 @@ def find_runs(root: Path) -> Iterator[tuple[Path, str | None]]:
         if is_run:
             yield folder, None
         pending += reversed(inner)
+
+
+def _is_folder(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
+    """Whether an entry is a folder; false for links that lead nowhere, in a circle or where this user may not look."""
+    try:
+        return entry.is_dir(follow_symlinks=follow_symlinks)
+    except OSError:
+        return False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,6 +45,17 @@ def assert_right(arrays):
         np.testing.assert_array_equal(arrays[name], array)
 
 
+def test_other_users_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        open_counted(tmp_path)
+    finally:
+        os.umask(before)
+    (entry,) = tmp_path.glob("entry-*")
+    assert entry.stat().st_mode & 0o777 == 0o750
+    assert {path.stat().st_mode & 0o777 for path in entry.iterdir()} == {0o640}
+
+
 def test_written_arrays_are_read_without_building_again(tmp_path):
     arrays, digest, builds = open_counted(tmp_path)
     assert_right(arrays)

@@ -53,6 +53,12 @@ def test_arrays_that_name_their_splits(scripts, npz, tmp_path, names):
     }
 
 
+def test_a_split_without_large_values_is_as_deep_as_the_others(scripts, npz, tmp_path):
+    path = npz(x_train=IMAGES[:3].astype(np.int64) * 16, x_test=IMAGES[3:].astype(np.int64))
+    answer = scripts.answer("prepare_data", "pictures", "--from", path, "--data-dir", tmp_path / "data")
+    assert answer["datasets"]["pictures"]["dtype"] == "uint16"
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [

@@ -32,6 +32,7 @@ EXPECTED = [{"text": text, "label": label} for text, label in ROWS]
         pytest.param(table(ROWS, separator="\t").encode(), id="tabs"),
         pytest.param(table(ROWS).rstrip("\n").encode(), id="no last line end"),
         pytest.param(table(ROWS).replace("\n", "\n\n").encode(), id="blank lines"),
+        pytest.param(f"\n\n{table(ROWS)}".encode(), id="blank lines before the header"),
         pytest.param(table(ROWS).replace("text,label", " text , label ").encode(), id="spaces in the header"),
         pytest.param(table(ROWS).replace(",pos", ", pos ").encode(), id="spaces around labels"),
     ],

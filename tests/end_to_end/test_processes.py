@@ -23,6 +23,15 @@ def main(arguments):
 
 run_script(main)
 """
+MISTAKE = """
+from lab10.cli.script import run_script
+from lab10.config.errors import UserError
+
+def main(arguments):
+    raise UserError("There is no such run.")
+
+run_script(main)
+"""
 SAMPLE = ("mnist_pca", "--data.name", "mnist_sample", "--steps", 2)
 
 
@@ -90,6 +99,12 @@ def test_standard_streams_may_be_closed_or_full(redirection, status, said):
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert said in done.stderr
+
+
+def test_a_mistake_is_reported_if_standard_output_is_full():
+    command = f"{sys.executable} -c '{MISTAKE}' --json >/dev/full"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: There is no such run.\n")
 
 
 def test_any_text_is_printed_in_any_encoding():

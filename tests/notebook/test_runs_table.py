@@ -196,6 +196,7 @@ def test_a_folder_that_cannot_be_read_is_a_row_with_the_problem(copy, monkeypatc
 def test_links_are_followed_once(copy):
     (copy / "linked").symlink_to(copy / "sweep" / "runs" / "trial0-seed1")
     (copy / "loop").symlink_to(copy)
+    (copy / "itself").symlink_to("itself")
     (copy / "first" / "elsewhere").symlink_to("/")
     table = runs(copy)
     assert sorted(workdir.split("/")[-1] for workdir in table.workdir) == ["first", "linked"]

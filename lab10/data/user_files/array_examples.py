@@ -101,9 +101,11 @@ def _load(source: SourceFile, group: str | None, notes: list[str]) -> list[_Imag
     unused = sorted(set(arrays) - {name for one in related for name in one[1:]})
     if unused:
         notes.append(f"{path.name} has arrays that are not used: {listed(unused)}.")
+    images = [arrays[name] for _, name, *_ in related]
+    types_of_16_bits = {array.dtype for array in images if array.dtype.kind in "iu" and array.max(initial=0) > 255}
     loaded = []
     for split, name, label_name, group_name in related:
-        pixels = _pixels(f"{name} of {path}", arrays[name])
+        pixels = _pixels(f"{name} of {path}", arrays[name], arrays[name].dtype in types_of_16_bits)
         labels = groups = None
         if label_name is not None:
             labels = _texts(f"{label_name} of {path}", "label", arrays[label_name], len(pixels), _label_text)
@@ -143,8 +145,13 @@ def _related(
     return related
 
 
-def _pixels(name: str, array: np.ndarray) -> np.ndarray:
+def _pixels(name: str, array: np.ndarray, is_16_bit: bool) -> np.ndarray:
     """Returns images as uint8 or uint16 [images, height, width] or [images, height, width, 3].
+
+    Args:
+      name: the array, for messages.
+      array: the images.
+      is_16_bit: whether an array of this type in the same file has values above 255.
 
     Raises:
       UserError: the array is not one of images, or its values would be changed.
@@ -166,13 +173,13 @@ def _pixels(name: str, array: np.ndarray) -> np.ndarray:
             f"{name} has the shape {shape}; expected [images, height, width] or [images, height, width, 1 or 3].\n"
             f"{advice}".strip()
         )
-    array = _integers(name, array)
+    array = _integers(name, array, is_16_bit)
     if array.ndim == 4 and array.dtype == np.uint16 and shape[3] == 3:
         raise UserError(f"{name} has color images of 16 bits; expected 8 bits: (images // 257).astype(np.uint8)")
     return array[..., 0] if array.ndim == 4 and shape[3] == 1 else array
 
 
-def _integers(name: str, array: np.ndarray) -> np.ndarray:
+def _integers(name: str, array: np.ndarray, is_16_bit: bool) -> np.ndarray:
     """Returns the values as uint8 or uint16, if they can be that without a change."""
     if array.dtype == bool:
         return array.astype(np.uint8) * np.uint8(255)
@@ -196,7 +203,7 @@ def _integers(name: str, array: np.ndarray) -> np.ndarray:
         raise UserError(
             f"{name} has only the values 0 and 1, nearly black among 255; if 1 is white, save (images == 1)."
         )
-    return array.astype(np.uint8 if largest <= 255 and array.dtype != np.uint16 else np.uint16)
+    return array.astype(np.uint16 if is_16_bit or array.dtype == np.uint16 else np.uint8)
 
 
 def _texts(

@@ -111,12 +111,13 @@ def _encoding_message(path: Path, encoding: str | None, error: UnicodeError) -> 
 
 def _read_csv(path: Path, columns: Sequence[str], options: PrepareOptions) -> Iterator[tuple[str, Row]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default refuses texts of more than 128 KiB
-    separator, header = _separator(path, columns, options)
+    separator, first_row = _separator(path, columns, options)
+    header = first_row if options.columns is None else list(options.columns)
     indices = _column_indices(path, header, columns, options)
     with _open_text(path, options.encoding) as file:
         reader = csv.reader(file, **_dialect(separator, options))
-        if options.columns is None or _has_header(path, separator, options):
-            next(reader)
+        if first_row == header:  # also if it repeats the names that --columns gives
+            next(row for row in reader if row)
         while True:
             line = reader.line_num + 1
             try:
@@ -142,20 +143,13 @@ def _read_csv(path: Path, columns: Sequence[str], options: PrepareOptions) -> It
                 yield f"line {line:,}", tuple(fields[i] for i in indices)
 
 
-def _has_header(path: Path, separator: str, options: PrepareOptions) -> bool:
-    """Whether the first row repeats the names that --columns gives."""
-    with _open_text(path, options.encoding) as file:
-        first = next((row for row in csv.reader(file, **_dialect(separator, options)) if row), [])
-    return [name.strip() for name in first] == list(options.columns or ())
-
-
 def _dialect(separator: str, options: PrepareOptions) -> dict[str, Any]:
     quoting = csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE
     return {"delimiter": separator, "quoting": quoting, "strict": True}
 
 
 def _separator(path: Path, columns: Sequence[str], options: PrepareOptions) -> tuple[str, list[str]]:
-    """Returns the separator and the names of the columns: the separator whose header has most requested columns."""
+    """Returns the separator and the first row: the separator whose first row has most of the requested columns."""
     candidates = [options.separator] if options.separator else list(SEPARATORS)
     if options.separator is None and suffix_of(path) == ".tsv":
         candidates.sort(key="\t".__ne__)
@@ -182,7 +176,7 @@ def _separator(path: Path, columns: Sequence[str], options: PrepareOptions) -> t
             f"{path} has {len(headers[best])} columns, separated by {best!r}, but --columns names "
             f"{len(options.columns)}. Name all columns of the file, in order."
         )
-    return best, list(options.columns)
+    return best, headers[best]
 
 
 def _column_indices(path: Path, header: Sequence[str], columns: Sequence[str], options: PrepareOptions) -> list[int]:
