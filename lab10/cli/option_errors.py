@@ -6,20 +6,17 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from lab10.config.experiment import BASE_CLASSES, Experiment
-from lab10.config.fields import option
+from lab10.config.experiment import BASE_CLASSES, Experiment, flatten
+from lab10.config.fields import option, walk
 from lab10.config.registry import components_of
 
 # What tyro calls the types of values, in words.
 VALUE_TYPES = {"INT": "a whole number", "FLOAT": "a number", "{None}": "None", "[INT [INT ...]]": "whole numbers"}
 
 
-def component_options(config: Any, prefix: str = "") -> Iterator[tuple[str, type]]:
+def component_options(config: Any) -> Iterator[tuple[str, type]]:
     """Yields the option of every component of a config, and the component's base class."""
-    for field in dataclasses.fields(config):
-        if field.type in BASE_CLASSES:
-            yield option(prefix + field.name), field.type
-            yield from component_options(getattr(config, field.name), f"{prefix}{field.name}.")
+    return ((option(path), field.type) for path, field, _ in walk(config) if field.type in BASE_CLASSES)
 
 
 def option_error(message: str, arguments: list[str], experiment: Experiment, own: Collection[type]) -> str:
@@ -57,15 +54,8 @@ def _unknown_option(flag: str, experiment: Experiment, own: Collection[type]) ->
     ]
     if owners:
         return f"There is no option {flag} here; it is one of {', '.join(owners)}."
-    options = {name.rpartition(".")[2].removeprefix("--"): name for name in _options(experiment)}
+    options = {
+        name.rpartition(".")[2].removeprefix("--"): name for name in map(option, flatten(experiment, all_fields=True))
+    }
     similar = difflib.get_close_matches(flag.rpartition(".")[2].removeprefix("--"), options, n=1, cutoff=0.6)
     return f"There is no option {flag}" + (f"; did you mean {options[similar[0]]}?" if similar else ".")
-
-
-def _options(config: Any, prefix: str = "") -> Iterator[str]:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _options(value, f"{prefix}{field.name}.")
-        else:
-            yield option(prefix + field.name)

@@ -15,7 +15,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from lab10.cli.option_errors import component_options, option_error
 from lab10.config.errors import UserError
 from lab10.config.experiment import BASE_CLASSES, Experiment, user_component_classes
-from lab10.config.fields import option
+from lab10.config.fields import option, walk
 from lab10.config.paths import path_of
 from lab10.config.plain_values import with_plain_values
 from lab10.config.registry import closest, components_of, find_component
@@ -237,12 +237,9 @@ def _normalize_booleans(configs: dict[str, Any], arguments: list[str]) -> list[s
 
 def _boolean_fields(config: Any, prefix: str) -> Iterator[tuple[str, bool]]:
     """Yields the path of every boolean field of a nested config, and whether it can be None."""
-    for config_field in dataclasses.fields(config):
-        value, path = getattr(config, config_field.name), prefix + config_field.name
-        if dataclasses.is_dataclass(value):
-            yield from _boolean_fields(value, path + ".")
-        elif config_field.type in (bool, bool | None):
-            yield path, config_field.type is not bool
+    return (
+        (path, field.type is not bool) for path, field, _ in walk(config, prefix) if field.type in (bool, bool | None)
+    )
 
 
 def _negative_option(path: str) -> str:

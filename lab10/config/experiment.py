@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import cattrs
 
 from lab10.config.errors import UserError
-from lab10.config.fields import field, option, require_at_least, require_fraction, traced_field
+from lab10.config.fields import field, option, require_at_least, require_fraction, traced_field, walk
 from lab10.config.registry import is_built_in, subclasses_of, type_name
 from lab10.data.dataset import Dataset, Spec
 from lab10.data.transforms import Transform
@@ -234,24 +234,17 @@ def differing_fields(before: Experiment, now: Experiment) -> list[str]:
     ]
 
 
-def flatten(config: Any, prefix: str = "", all_fields: bool = False) -> dict[str, Any]:
+def flatten(config: Any, all_fields: bool = False) -> dict[str, Any]:
     """Returns the fields of a nested config by dotted path, such as `optimizer.learning_rate`.
 
     The value at the path of a nested config, such as `optimizer`, is its class name, as `type_name` has it.
 
     Args:
       config: an `Experiment` or one of its parts.
-      prefix: prepended to every path.
       all_fields: whether to include the fields that do not affect the result.
     """
-    flat = {}
-    for config_field in dataclasses.fields(config):
-        value, path = getattr(config, config_field.name), prefix + config_field.name
-        if not (all_fields or config_field.metadata.get("affects_result", True)):
-            continue
-        if dataclasses.is_dataclass(value):
-            flat[path] = type_name(type(value))
-            flat |= flatten(value, path + ".", all_fields)
-        else:
-            flat[path] = value
-    return flat
+    return {
+        path: type_name(type(value)) if dataclasses.is_dataclass(value) else value
+        for path, config_field, value in walk(config)
+        if all_fields or config_field.metadata.get("affects_result", True)
+    }

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab10.config.errors import UserError
@@ -86,3 +86,12 @@ def _out_of_range(config: Any, name: str, expected: str) -> UserError:
 def option(path: str) -> str:
     """Returns the command-line option of a field: `batch_size` → `--batch-size`."""
     return "--" + path.replace("_", "-")
+
+
+def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field, Any]]:
+    """Yields the dotted path, the field and the value of every field of a nested config, outer fields before inner."""
+    for config_field in dataclasses.fields(config):
+        path, value = prefix + config_field.name, getattr(config, config_field.name)
+        yield path, config_field, value
+        if dataclasses.is_dataclass(value):
+            yield from walk(value, path + ".")

@@ -4,30 +4,24 @@ Experiments that differ only in traced fields, such as the seed or the learning 
 """
 
 import copy
-import dataclasses
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from lab10.config.experiment import Experiment, flatten
-from lab10.config.fields import is_static_zero
+from lab10.config.fields import is_static_zero, walk
 
 
-def traced_fields_of(config: Any, prefix: str = "") -> dict[str, Any]:
+def traced_fields_of(config: Any) -> dict[str, Any]:
     """Returns the values of the traced fields by dotted path, such as `optimizer.learning_rate`.
 
     A field that is 0 or None is static, because this value disables a feature and changes the program. The seed of an
     `Experiment` is always traced.
     """
-    return dict(_traced_fields(config, prefix))
-
-
-def _traced_fields(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for field in dataclasses.fields(config):
-        value, path = getattr(config, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
-            yield from _traced_fields(value, path + ".")
-        elif path == "seed" or (field.metadata.get("traced") and value is not None and not is_static_zero(value)):
-            yield path, value
+    return {
+        path: value
+        for path, field, value in walk(config)
+        if path == "seed" or (field.metadata.get("traced") and value is not None and not is_static_zero(value))
+    }
 
 
 def static_signature(experiment: Experiment) -> Hashable:

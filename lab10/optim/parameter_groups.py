@@ -69,13 +69,9 @@ def scale_by_factors(factors: Mapping[str, float]) -> optax.GradientTransformati
         name = path_name(path)
         return next((value for pattern, value in factors.items() if matches_any([pattern], name)), 1.0)
 
-    def init(params: Any) -> optax.EmptyState:
-        return optax.EmptyState()
-
-    def update(updates: Any, state: optax.EmptyState, params: Any = None) -> tuple[Any, optax.EmptyState]:
-        return jax.tree_util.tree_map_with_path(lambda path, leaf: factor(path) * leaf, updates), state
-
-    return optax.GradientTransformation(init, update)
+    return optax.stateless(
+        lambda updates, _: jax.tree_util.tree_map_with_path(lambda path, leaf: factor(path) * leaf, updates)
+    )
 
 
 def require_distinct_factors(factors: Mapping[str, float], freeze: Sequence[str], params: Any) -> None:

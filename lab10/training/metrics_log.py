@@ -54,13 +54,10 @@ class MetricsLog:
         """
         self._file.write(json.dumps({"step": step, "epoch": epoch, "split": split} | metrics) + "\n")
         self._file.flush()
-        self._write_events(step, split, metrics)
+        self.write_events(step, split, metrics)
 
-    def write_examples(self, step: int, examples: Mapping[str, Summary]) -> None:
-        """Writes images and texts of validation examples, only as events."""
-        self._write_events(step, "validation", examples)
-
-    def _write_events(self, step: int, split: str, values: Mapping[str, float | Summary]) -> None:
+    def write_events(self, step: int, split: str, values: Mapping[str, float | Summary]) -> None:
+        """Writes numbers, images and texts, only as events."""
         if self._events is None:  # created here, so that restarting a finished run adds no file
             self._events = EventWriter(self._events_path, self._step)
         for name, value in values.items():
@@ -73,22 +70,3 @@ class MetricsLog:
         os.fsync(self._file.fileno())
         if self._events is not None:
             self._events.flush()
-
-
-class NoLog:
-    """Writes nothing. Used by all processes except the lead process."""
-
-    def __enter__(self) -> "NoLog":
-        return self
-
-    def __exit__(self, *_) -> None:
-        pass
-
-    def write(self, step: int, epoch: float, split: str, metrics: dict[str, float]) -> None:
-        """Writes nothing."""
-
-    def write_examples(self, step: int, examples: Mapping[str, Summary]) -> None:
-        """Writes nothing."""
-
-    def commit(self) -> None:
-        """Returns immediately."""

@@ -22,7 +22,7 @@ from lab10.training.early_stopping import EarlyStopping
 from lab10.training.evaluation import Evaluation
 from lab10.training.example_summaries import ExampleSummaries
 from lab10.training.init_from import ParamsByPath, starting_params
-from lab10.training.metrics_log import MetricsLog, NoLog
+from lab10.training.metrics_log import MetricsLog
 from lab10.training.progress import Progress
 from lab10.training.provenance import provenance
 from lab10.training.state import Params, TrainState
@@ -109,7 +109,7 @@ class RunWriter:
     @contextlib.contextmanager
     def open(self, step: int, steps_per_epoch: int, progress: Progress) -> Iterator[None]:
         """Opens the log of metrics, and removes the lines written after `step`."""
-        with MetricsLog(self.workdir, step) if is_lead_process() else NoLog() as log:
+        with MetricsLog(self.workdir, step) if is_lead_process() else contextlib.nullcontext() as log:
             self._log, self._steps_per_epoch, self._progress = log, steps_per_epoch, progress
             yield
 
@@ -153,8 +153,9 @@ class RunWriter:
         if self.finished and self._pending.count:
             self.log_train(step)
         self._write(step, "validation", metrics)
-        if self._examples is not None:
-            self._log.write_examples(step, self._examples.render(state.eval_params, evaluation.per_example))
+        if self._examples is not None and self._log is not None:
+            examples = self._examples.render(state.eval_params, evaluation.per_example)
+            self._log.write_events(step, "validation", examples)
         self.save(step, state, metrics)
 
     def save(self, step: int, state: TrainState, validation: dict[str, float] | None = None) -> None:
@@ -166,7 +167,8 @@ class RunWriter:
         if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(jax.device_get(state.params))):
             raise self._diverged("A parameter", step)
         self.workdir.require_still_there()
-        self._log.commit()
+        if self._log is not None:
+            self._log.commit()
         self.checkpoints.save(step, state.to_checkpoint(), self._pending, validation, self._early_stopping)
         self.step = step
 
@@ -201,7 +203,8 @@ class RunWriter:
         self, step: int, split: str, metrics: dict[str, float], diagnostics: dict[str, float] | None = None
     ) -> None:
         self._progress.show_metrics(step, split, metrics)
-        self._log.write(step, step / self._steps_per_epoch, split, metrics | (diagnostics or {}))
+        if self._log is not None:
+            self._log.write(step, step / self._steps_per_epoch, split, metrics | (diagnostics or {}))
 
     def _require_finite(self, metrics: Mapping[str, float], split_prefix: str, step: int) -> None:
         for name in ("loss", *metrics):

@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as numpy_strategies
 from lab10.inspection.report.significance import (
     bootstrap_mean,
     mcnemar,
-    mean_and_deviation,
     mean_with_interval,
     paired_difference,
     wilson,
@@ -114,9 +113,3 @@ def test_a_paired_difference_is_narrower_than_the_figures_themselves():
     found = paired_difference(first, second)
     assert 0.98 < found.low < found.high < 1.02
     assert bootstrap_mean(first).low < bootstrap_mean(second).high
-
-
-def test_the_spread_over_seeds_is_the_sample_deviation():
-    found = mean_and_deviation([1.0, 2.0, 3.0])
-    assert (found.mean, found.deviation, found.count) == (2.0, 1.0, 3)
-    assert mean_and_deviation([4.0]).deviation is None

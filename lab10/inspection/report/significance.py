@@ -34,21 +34,6 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True)
-class SeedSpread:
-    """A metric over the seeds of one configuration.
-
-    Attributes:
-      mean: mean over the seeds.
-      deviation: standard deviation with n - 1 in the denominator; None for one seed.
-      count: number of seeds.
-    """
-
-    mean: float
-    deviation: float | None
-    count: int
-
-
-@dataclasses.dataclass(frozen=True)
 class McNemar:
     """McNemar's exact test of two classifiers on the same examples.
 
@@ -127,9 +112,3 @@ def mcnemar(first_right: Bool[np.ndarray, " examples"], second_right: Bool[np.nd
         int(np.sum(~first_right & ~second_right)),
         p_value,
     )
-
-
-def mean_and_deviation(values: list[float]) -> SeedSpread:
-    """Returns the mean and the standard deviation over seeds."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return SeedSpread(float(np.mean(values)), deviation, len(values))

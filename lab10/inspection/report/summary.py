@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lab10.config.experiment import flatten
 from lab10.config.fields import option
 from lab10.inspection.report.comparison import Comparison, NotComparable
@@ -15,7 +17,7 @@ from lab10.inspection.report.evaluated_runs import (
 )
 from lab10.inspection.report.figures import plot_curves, plot_estimates, png
 from lab10.inspection.report.page import Block, PageImage, Paragraph, Section, Table
-from lab10.inspection.report.significance import Estimate, mean_and_deviation, mean_with_interval
+from lab10.inspection.report.significance import Estimate, mean_with_interval
 from lab10.training.state import count_parameters
 
 # A table of the recall of more classes would not fit on the page.
@@ -52,15 +54,14 @@ def results_section(groups: Sequence[SeedGroup], estimates: Estimates, split: st
             rows.append(of_run + [format_number(run.result.get(name)) for name in references])
         if len(group.runs) > 1:
             bold_rows.add(len(rows))
-            over_seeds = [
-                mean_and_deviation([one.value for one in of_groups[group.name]]) for of_groups in estimates.values()
-            ]
+            over_seeds = []
+            for by_group in estimates.values():
+                values = [estimate.value for estimate in by_group[group.name]]
+                mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+                over_seeds.append(f"{format_number(mean)} ± {format_number(deviation, mean)}")
             rows.append(
                 [f"{group.name}, mean ± deviation of {len(group.runs)} seeds", *("" for _ in range(len(shown) + 3))]
-                + [
-                    f"{format_number(of_metric.mean)} ± {format_number(of_metric.deviation, of_metric.mean)}"
-                    for of_metric in over_seeds
-                ]
+                + over_seeds
                 + ["" for _ in references]
             )
     header = ["run", *(option(name) for name in shown), "step", "examples", "parameters"]
