@@ -1,6 +1,7 @@
 """Autoencoders of images: dense layers to a latent vector and back. The linear autoencoder learns PCA's subspace."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
@@ -39,11 +40,11 @@ class MLP(nn.Module):
     """
 
     widths: tuple[int, ...]
-    activation: str
-    output_activation: str
-    use_bias: bool
-    kernel_init: nn.initializers.Initializer
-    dtype: jnp.dtype
+    activation: str = "identity"
+    output_activation: str = "identity"
+    use_bias: bool = True
+    kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+    dtype: jnp.dtype = jnp.dtype("float32")
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch outputs"]:
@@ -54,33 +55,15 @@ class MLP(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """An encoder and a decoder.
+    """An encoder of images to latent vectors, and a decoder back to images.
 
     Attributes:
-      encoder_widths: widths of the encoder's layers; the last is the latent size.
-      decoder_widths: widths of the decoder's layers; the last is the number of pixels.
-      activation: activation between layers.
-      output_activation: activation after the decoder's last layer.
-      use_bias: whether layers add a bias.
-      kernel_init: initializer of the matrices.
-      dtype: dtype of the computation.
+      encoder: its output width is the latent size.
+      decoder: its output width is the number of pixels.
     """
 
-    encoder_widths: tuple[int, ...]
-    decoder_widths: tuple[int, ...]
-    activation: str
-    output_activation: str
-    use_bias: bool
-    kernel_init: nn.initializers.Initializer
-    dtype: jnp.dtype = jnp.dtype("float32")
-
-    def setup(self):
-        self.encoder = MLP(
-            self.encoder_widths, self.activation, "identity", self.use_bias, self.kernel_init, self.dtype
-        )
-        self.decoder = MLP(
-            self.decoder_widths, self.activation, self.output_activation, self.use_bias, self.kernel_init, self.dtype
-        )
+    encoder: MLP
+    decoder: MLP
 
     def encode(self, pixels: Float[Array, "batch pixels"]) -> Float[Array, "batch latent_dim"]:
         """Returns latent vectors, float32."""
@@ -116,9 +99,8 @@ class LinearAutoencoder(AutoencoderModel):
         images = require_spec(self, spec, ImageSpec)
         # The lab's initialization: rnorm(sd = sqrt(6 / (latent_size + input_size))).
         normal = nn.initializers.normal((6 / (self.latent_dim + images.num_values)) ** 0.5)
-        return Autoencoder(
-            (self.latent_dim,), (images.num_values,), "identity", "identity", False, normal, self.compute_dtype()
-        )
+        layer = functools.partial(MLP, use_bias=False, kernel_init=normal, dtype=self.compute_dtype())
+        return Autoencoder(layer((self.latent_dim,)), layer((images.num_values,)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +122,8 @@ class MLPAutoencoder(AutoencoderModel):
     def build(self, spec: Spec) -> Autoencoder:
         images = require_spec(self, spec, ImageSpec)
         output = "identity" if self.output_activation == "linear" else "sigmoid"
-        encoder, decoder = (*self.encoder_widths, self.latent_dim), (*self.decoder_widths, images.num_values)
+        mlp = functools.partial(MLP, activation=self.activation, dtype=self.compute_dtype())
         return Autoencoder(
-            encoder, decoder, self.activation, output, True, nn.initializers.glorot_uniform(), self.compute_dtype()
+            mlp((*self.encoder_widths, self.latent_dim)),
+            mlp((*self.decoder_widths, images.num_values), output_activation=output),
         )

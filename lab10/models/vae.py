@@ -1,6 +1,7 @@
 """Variational autoencoder of MLPs (Kingma and Welling 2014), with a Gaussian posterior and Bernoulli pixels."""
 
 import dataclasses
+import functools
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -43,23 +44,12 @@ class VAEModule(nn.Module):
     """An encoder of images to posteriors, and a decoder of latent vectors to logits.
 
     Attributes:
-      encoder_widths: widths of the encoder's hidden layers.
-      latent_dim: size of the latent vector.
-      decoder_widths: widths of the decoder's layers; the last is the number of pixels.
-      activation: activation between layers.
-      dtype: dtype of the computation.
+      encoder: its output width is twice the latent size.
+      decoder: its output width is the number of pixels.
     """
 
-    encoder_widths: tuple[int, ...]
-    latent_dim: int
-    decoder_widths: tuple[int, ...]
-    activation: str
-    dtype: jnp.dtype = jnp.dtype("float32")
-
-    def setup(self):
-        options = (self.activation, "identity", True, nn.initializers.glorot_uniform(), self.dtype)
-        self.encoder = MLP((*self.encoder_widths, 2 * self.latent_dim), *options)
-        self.decoder = MLP(self.decoder_widths, *options)
+    encoder: MLP
+    decoder: MLP
 
     def posterior(self, pixels: Float[Array, "batch pixels"]) -> Posterior:
         """Returns q(z|x)."""
@@ -104,10 +94,7 @@ class VAE(AutoencoderModel):
 
     def build(self, spec: Spec) -> VAEModule:
         images = require_spec(self, spec, ImageSpec)
+        mlp = functools.partial(MLP, activation=self.activation, dtype=self.compute_dtype())
         return VAEModule(
-            self.encoder_widths,
-            self.latent_dim,
-            (*self.decoder_widths, images.num_values),
-            self.activation,
-            self.compute_dtype(),
+            mlp((*self.encoder_widths, 2 * self.latent_dim)), mlp((*self.decoder_widths, images.num_values))
         )
