@@ -6,6 +6,8 @@ itself. Two versions of a file are two modules, whose classes can have the same 
 
 import dataclasses
 import hashlib
+import importlib.abc
+import importlib.util
 import sys
 import traceback
 from collections import Counter
@@ -74,13 +76,14 @@ def import_file(path: Path, source: bytes) -> UserModule:
         return known
     # No module of another file has this name, and two versions of a file can be imported in one process.
     name = f"{path.stem}_{sha256[:12]}"
-    module = ModuleType(name)
-    module.__file__ = str(path)
+    spec = importlib.util.spec_from_loader(name, _Source(path, source))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
     before = _defined_in(name)  # by a run of the same content that failed
     sys.modules[name] = module  # where dataclasses and tyro look up a class's annotations and docstrings
     try:
-        # Neither a second read of the file nor bytecode from a folder next to it.
-        exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+        spec.loader.exec_module(module)
         classes = tuple(dict.fromkeys([*components_in(module), *sorted(_defined_in(name) - before, key=repr)]))
         require_distinct_names(path, classes)
     except BaseException as error:
@@ -93,6 +96,22 @@ def import_file(path: Path, source: bytes) -> UserModule:
     if any(cls.__module__ == name for cls in classes):
         _run[name] = own
     return own
+
+
+class _Source(importlib.abc.SourceLoader):
+    """Loads a module from bytes that were read before: no second read, and no bytecode from a folder next to it."""
+
+    def __init__(self, path: Path, source: bytes):
+        self._path, self._source = path, source
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._path)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self._source
+
+    def path_stats(self, path: str | bytes) -> dict[str, float]:
+        raise OSError("bytecode is neither read nor written")
 
 
 def components_in(module: ModuleType) -> list[type]:
