@@ -23,7 +23,7 @@ REPEATS = 5
 
 
 def load_with_random_data(task: str, examples: int, length: int = 250) -> tuple[Experiment, Spec, Split]:
-    """An experiment with random examples in place of its dataset.
+    """An experiment with random examples instead of its dataset.
 
     Args:
       task: the experiment's name.

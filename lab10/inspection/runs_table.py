@@ -1,6 +1,7 @@
 """The runs in a folder, with their fields and results, as a pandas DataFrame: `lab10.runs("runs")`."""
 
 import dataclasses
+import errno
 import math
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -83,11 +84,11 @@ def find_runs(root: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 def _is_folder(entry: os.DirEntry[str], follow_symlinks: bool) -> bool:
-    """Whether an entry is a folder; false for links that lead nowhere, in a circle or where this user may not look."""
+    """Whether an entry is a folder, or may be one where this user may not look; links in a circle are none."""
     try:
         return entry.is_dir(follow_symlinks=follow_symlinks)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno != errno.ELOOP
 
 
 @dataclasses.dataclass(frozen=True)

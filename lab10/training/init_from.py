@@ -59,7 +59,7 @@ def load_params(experiment: Experiment, dataset: OpenDataset, functions: StepFun
 
 
 def starting_params(functions: StepFunctions, start: ParamsByPath) -> Params:
-    """Returns the initial parameters, with those of `start` in place of their own."""
+    """Returns the initial parameters, except for those in `start`, which are taken from there."""
     if not start:
         return functions.init_params()
     abstract = functions.abstract_params()

@@ -88,7 +88,7 @@ class RunWriter:
 
         Args:
           functions: the step functions of the experiment.
-          start: parameters to start from in place of the initial ones.
+          start: parameters that replace the initial ones.
           at_most: the latest step to restore, if not the last.
         """
         restored = self.checkpoints.restore_latest(functions.abstract_state().to_checkpoint(), at_most)
